@@ -1,0 +1,1 @@
+"""The Kodak test set: TFDS builder and its 24 pictures."""

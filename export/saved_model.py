@@ -1,0 +1,132 @@
+"""Export to SavedModel with stock TensorFlow ops only, and the proof that it loads anywhere.
+
+A plain ``tf.Module`` is saved, not a Keras model: ``keras.export`` drops assets and stores every variable
+twice. The written folder is the layout of TF Serving: ``<directory>/<preset>/<version>/``.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from codec_zoo import weights
+from codec_zoo.errors import ModelError
+from codec_zoo.export import card as cards
+from codec_zoo.files import atomic_folder
+from codec_zoo.model import Signature
+from codec_zoo.presets import get_preset
+
+
+def export_pretrained(name: str, directory: str | Path, version: int = 1, verify: bool = True) -> Path:
+    """Export preset ``name`` with the zoo's trained weights; see :func:`export_model`."""
+    return export_model(name, weights.pretrained(name), directory, version, weights.entry(name), verify)
+
+
+def export_model(
+    name: str,
+    model: keras.Model,
+    directory: str | Path,
+    version: int = 1,
+    training: dict[str, Any] | None = None,
+    verify: bool = True,
+) -> Path:
+    """Write ``model`` as ``<directory>/<name>/<version>/``, whole or not at all.
+
+    Args:
+        name: preset of the model.
+        model: with its weights.
+        directory: base folder.
+        version: TF Serving's version number, 1 or more.
+        training: provenance for the card.
+        verify: load the result in a fresh process without project code and compare integers and pixels.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ModelError: the export does not reproduce the model.
+        CodecZooError: the folder cannot be written.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError("export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow.")
+    target = Path(directory) / name / str(version)
+    with tempfile.TemporaryDirectory() as scratch, atomic_folder(target) as folder:
+        card_file = Path(scratch) / cards.FILE
+        card = cards.make_card(get_preset(name), model, version, training or {})
+        card_file.write_text(json.dumps(card, indent=1))
+
+        module = tf.Module()
+        module.weights = [weight.value for weight in model.weights]
+        module.card = tf.saved_model.Asset(str(card_file))
+        signatures = {}
+        for key, signature in model.signatures.items():
+            function = _trace(signature)
+            setattr(module, key, function)
+            signatures[key] = function.get_concrete_function()
+        tf.saved_model.save(module, str(folder), {**signatures, "serving_default": signatures["encode"]})
+        if verify:
+            verify_export(model, folder)
+    return target
+
+
+def _trace(signature: Signature):
+    """The ``tf.function`` of a signature, its inputs named as the signature names them."""
+    specs = [tf.TensorSpec(shape, dtype, name=name) for name, (dtype, shape) in signature.inputs.items()]
+    names = list(signature.inputs)
+
+    @tf.function(input_signature=specs, autograph=False)
+    def run(*tensors):
+        return dict(signature.function(**dict(zip(names, tensors, strict=True))))
+
+    return run
+
+
+# Runs with TensorFlow alone, isolated from this project and from Keras.
+_PROBE = """
+import sys
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+given = np.load(sys.argv[2])
+coded = model.signatures["serving_default"](images=tf.constant(given["images"]))
+decode = model.signatures["decode"]
+wanted = decode.structured_input_signature[1]
+decoded = decode(**{name: coded[name] for name in wanted})
+loaded = [name for name in sys.modules if name.split(".")[0] in ("codec_zoo", "tensorflow_compression")]
+assert not loaded, loaded
+np.savez(sys.argv[3], **{k: v.numpy() for k, v in coded.items()}, images=decoded["images"].numpy())
+"""
+
+
+def verify_export(model: keras.Model, folder: Path) -> None:
+    """Check an export in a fresh process that has TensorFlow and none of our code.
+
+    It must give the same integers and the same pixels as ``model``, for two pictures of an odd size.
+
+    Raises:
+        ModelError: it does not.
+    """
+    y, x = np.mgrid[:75, :91]
+    waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
+    picture = np.stack(waves, axis=-1).astype(np.uint8)
+    images = np.stack([picture, picture[::-1, ::-1]])
+    coded = {k: np.asarray(v) for k, v in model.encode(tf.constant(images)).items()}
+    decoded = model.decode(**{name: tf.constant(coded[name]) for name in model.signatures["decode"].inputs})
+    expected = {**coded, "images": np.asarray(decoded["images"])}
+    with tempfile.TemporaryDirectory() as scratch:
+        given, got = Path(scratch) / "given.npz", Path(scratch) / "got.npz"
+        np.savez(given, images=images)
+        command = [sys.executable, "-I", "-c", _PROBE, str(folder), str(given), str(got)]
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            raise ModelError(f"the export does not load without project code: {process.stderr[-800:]}")
+        with np.load(got) as values:
+            for name, value in expected.items():
+                if values[name].dtype != value.dtype or not np.array_equal(values[name], value):
+                    raise ModelError(f"the export gives other values of {name!r} than the model.")

@@ -1,0 +1,1 @@
+"""Codec steps: standard image codecs behind one interface."""

@@ -1,0 +1,114 @@
+"""Exported models as users have them: a SavedModel folder with its card."""
+
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec_zoo import weights
+from codec_zoo.errors import ModelError
+from codec_zoo.export import card as cards
+from codec_zoo.harness.bitstream import Bitstream, preset_id
+
+
+class ExportedModel:
+    """A SavedModel and its card.
+
+    Attributes:
+        folder: ``…/<preset>/<version>``.
+        card: the model card (see ``codec_zoo.export.card``).
+    """
+
+    def __init__(self, folder: Path):
+        """Load ``folder``.
+
+        Raises:
+            ModelError: there is no model, or it is not one of this zoo.
+        """
+        import tensorflow as tf
+
+        self.folder = folder
+        try:
+            self.card: dict[str, Any] = json.loads((folder / "assets" / cards.FILE).read_text())
+            self._signatures = tf.saved_model.load(str(folder)).signatures
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder} is not an exported model of this zoo ({error}). Export it again: `codec-zoo export`."
+            ) from error
+        if self.card.get("schema") != cards.SCHEMA:
+            raise ModelError(f"the card in {folder} has another schema than {cards.SCHEMA}: export it again.")
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset."""
+        return self.card["preset"]
+
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Call a signature with arrays; arrays come back."""
+        import tensorflow as tf
+
+        outputs = self._signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def check_coded(self, stream: Bitstream) -> None:
+        """Raise ``ModelError`` unless this model, with these weights, coded ``stream``."""
+        if stream.preset_id != preset_id(self.preset):
+            raise ModelError(f"the file was coded by another model than {self.preset}.")
+        if stream.weights_id != bytes.fromhex(self.card["weights_sha256"])[:4]:
+            raise ModelError(
+                f"the file was coded by {self.preset} with other weights ({stream.weights_id.hex()}, these are "
+                f"{self.card['weights_sha256'][:8]}). Name the export that coded it: --model DIR."
+            )
+
+
+def cache_folder() -> Path:
+    """Where exported models are kept: ``CODEC_ZOO_CACHE``, else the XDG cache folder."""
+    if "CODEC_ZOO_CACHE" in os.environ:
+        return Path(os.environ["CODEC_ZOO_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codec-zoo"
+
+
+@functools.lru_cache(maxsize=4)
+def open_model(name_or_folder: str) -> ExportedModel:
+    """Open an exported model.
+
+    Args:
+        name_or_folder: a preset with trained weights, exported into the cache on first use; or the folder
+            of an export, with or without its version.
+
+    Raises:
+        UsageError: neither a preset nor a folder.
+        ModelError: no trained weights, or a damaged export.
+    """
+    path = Path(name_or_folder)
+    if path.is_dir():
+        versions = sorted((p for p in path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+        return ExportedModel(versions[-1] if versions else path)
+    record = weights.entry(name_or_folder)
+    base = cache_folder() / "models" / record["sha256"][:12]
+    folder = base / name_or_folder / "1"
+    if not (folder / "saved_model.pb").exists():
+        from codec_zoo.export.saved_model import export_pretrained
+
+        export_pretrained(name_or_folder, base, verify=False)
+    return ExportedModel(folder)
+
+
+def find_model(stream: Bitstream) -> ExportedModel:
+    """The zoo's own model that coded ``stream``.
+
+    Raises:
+        ModelError: none of the zoo's trained presets did.
+    """
+    for name in weights.index():
+        if preset_id(name) == stream.preset_id:
+            model = open_model(name)
+            model.check_coded(stream)
+            return model
+    raise ModelError(
+        f"no trained preset of this zoo coded the file (preset id {stream.preset_id.hex()}). "
+        "Name the export that did: --model DIR."
+    )

@@ -1,0 +1,132 @@
+"""Pictures from files: what is converted, what is refused, and why.
+
+| input | what happens |
+|---|---|
+| 8-bit RGB, palette without transparency | coded as it is |
+| gray (8-bit, 1-bit) | coded through the RGB model, decoded to gray again |
+| EXIF orientation | applied: the decoded picture is upright and has no EXIF |
+| 16-bit gray or RGB | reduced to 8 bits; said in a notice |
+| CMYK, YCCK, Lab, HSV | converted to RGB by Pillow; said in a notice |
+| alpha that is opaque everywhere | dropped |
+| real transparency | refused: flatten it first |
+| several frames | refused |
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from codec_zoo.errors import ImageError
+from codec_zoo.files import atomic_path
+from codec_zoo.harness.bitstream import MAX_PIXELS, check_size
+
+_OUTPUT_FORMATS = {
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+
+
+def read_image(path: str | Path, notice: Callable[[str], None] = lambda text: None) -> np.ndarray:
+    """Read a picture file.
+
+    Args:
+        path: of any format that Pillow reads.
+        notice: gets a line for each conversion that loses something.
+
+    Returns:
+        ``uint8 [H, W, 3]`` RGB, or ``uint8 [H, W, 1]`` for gray pictures.
+
+    Raises:
+        ImageError: not a picture, damaged, too large, transparent, or of several frames.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of pictures of half this size already; the limit is checked below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                check_size(*image.size, ImageError)
+                if getattr(image, "n_frames", 1) > 1:
+                    raise ImageError(
+                        f"{path} holds {image.n_frames} frames. Codec Zoo codes still pictures: extract one."
+                    )
+                image.load()
+                return _to_array(ImageOps.exif_transpose(image), path, notice)
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no file {path}.") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder: name a picture file.") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} cannot be read: permission denied.") from error
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}") from error
+
+
+def _to_array(image: Image.Image, path: Path, notice: Callable[[str], None]) -> np.ndarray:
+    """Pillow image of any mode → ``uint8 [H, W, 1 or 3]``."""
+    mode = image.mode
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        alpha = image.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            raise ImageError(
+                f"{path} has transparent parts, which no model here codes. Flatten it onto a background first."
+            )
+        image = image.convert("L" if mode in ("LA", "La") else "RGB")
+    elif mode.startswith("I"):
+        # 16-bit gray arrives as I;16 or as I (32-bit); 65535 → 255.
+        notice(f"{path}: 16 bits a sample reduced to 8")
+        values = np.asarray(image, np.float64)
+        return np.clip(np.rint(values / 257), 0, 255).astype(np.uint8)[..., None]
+    elif mode == "F":
+        raise ImageError(f"{path} holds floating-point samples. Convert it to 8-bit RGB first.")
+    elif mode == "1":
+        image = image.convert("L")
+    elif mode not in ("L", "RGB"):
+        if mode != "P":
+            notice(f"{path}: converted from {mode} to RGB without colour management")
+        image = image.convert("RGB")
+    array = np.asarray(image)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """``uint8 [H, W, 1 or 3]`` → ``[H, W, 3]``.
+
+    Raises:
+        ImageError: not such an array.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ImageError(
+            f"a picture must be uint8 [H, W, 3] or [H, W, 1]. Received: {image.dtype} {list(image.shape)}"
+        )
+    check_size(image.shape[1], image.shape[0], ImageError)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write ``uint8 [H, W, 1 or 3]`` losslessly, whole or not at all; the name's ending gives the format.
+
+    Raises:
+        ImageError: the ending is not that of a lossless format.
+        CodecZooError: the file cannot be written.
+    """
+    path = Path(path)
+    kind = _OUTPUT_FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ImageError(
+            f"cannot write {path.name}: decoded pictures are written as {', '.join(_OUTPUT_FORMATS)}."
+        )
+    with atomic_path(path) as temporary:
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(temporary, kind)
+
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS

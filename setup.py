@@ -1,0 +1,65 @@
+"""Packaging: the folders at top level are installed as ``codec_zoo`` and its subpackages.
+
+Installing packages called ``datasets`` or ``export`` would overwrite other people's (HuggingFace's
+``datasets``, for one), hence the mapping.
+"""
+
+from setuptools import setup
+
+FOLDERS = {
+    "codec_zoo": "zoo",
+    "codec_zoo.models": "zoo/models",
+    "codec_zoo.datasets": "datasets",
+    "codec_zoo.datasets.kodak": "datasets/kodak",
+    "codec_zoo.export": "export",
+    "codec_zoo.harness": "harness",
+    "codec_zoo.harness.codecs": "harness/codecs",
+}
+
+setup(
+    name="codec-zoo",
+    version="0.1.0",
+    description="A Keras model zoo for learned and hybrid image compression",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    package_dir=FOLDERS,
+    packages=list(FOLDERS),
+    package_data={
+        "codec_zoo": ["weights/*.h5", "weights/*.json", "py.typed"],
+        "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
+    },
+    # What models and training need; any Keras backend will do.
+    install_requires=[
+        "click>=8.1",
+        "keras>=3.12",
+        "numpy>=1.26",
+        "pillow>=11.3",
+        "rich>=13",
+        "tensorboardX>=2.6.2",
+    ],
+    # Everything else: export, files, evaluation. `pip install codec-zoo[tf]`.
+    extras_require={
+        "tf": [
+            "av>=18,<19",
+            "bjontegaard>=1.3",
+            "imagecodecs>=2026.1",
+            "importlib_resources",  # TFDS needs it and does not say so
+            "matplotlib>=3.9",
+            "protobuf<5",
+            "setuptools<81",  # TensorBoard 2.17 imports pkg_resources
+            "tensorboard==2.17.*",
+            "tensorflow==2.17.*",
+            "tensorflow-compression-ops==2.17.*",
+            "tensorflow-datasets>=4.9.10",
+            # 1.21 lets pip install, then `import tensorflow_datasets` is broken
+            "tensorflow-metadata==1.17.3",
+        ],
+    },
+    entry_points={"console_scripts": ["codec-zoo = codec_zoo.harness.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Graphics",
+    ],
+)

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec_zoo.errors import ImageError, UsageError
+from codec_zoo.image_folder import PatchSampler, image_paths, images, read_image
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(256, size=(height, width, 3), dtype=np.uint8)
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """A folder without split subfolders."""
+    for i in range(60):
+        write(tmp_path / "flat" / f"{i}.png", noise(20, 30, i))
+    return tmp_path / "flat"
+
+
+@pytest.fixture
+def split(tmp_path):
+    """A folder with split subfolders, a nested image, a hidden file and a text."""
+    write(tmp_path / "split/train/a.png", noise(20, 30, 1))
+    write(tmp_path / "split/train/deeper/b.PNG", noise(40, 50, 2))
+    write(tmp_path / "split/val/c.png", noise(64, 20, 3))
+    (tmp_path / "split/train/.hidden.png").write_bytes(b"")
+    (tmp_path / "split/train/notes.txt").write_text("not an image")
+    return tmp_path / "split"
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_subfolders_are_the_splits(split):
+    assert names(image_paths(split, "train")) == ["a.png", "b.PNG"]
+    assert names(image_paths(split, "val")) == ["c.png"]
+    assert names(image_paths(split)) == ["a.png", "b.PNG", "c.png"]
+    with pytest.raises(UsageError, match="no subfolder 'test', only: train, val"):
+        image_paths(split, "test")
+
+
+def test_hash_split_is_disjoint_complete_and_keeps_images_in_place(flat):
+    train, val = image_paths(flat, "train"), image_paths(flat, "val")
+    assert sorted(train + val) == sorted(image_paths(flat)) and not set(train) & set(val)
+    assert names(val) == ["33.png", "40.png", "6.png"]  # the rule itself: must not change between versions
+    write(flat / "new.png", noise(8, 8))
+    assert set(val) <= set(image_paths(flat, "val"))
+    with pytest.raises(UsageError, match="no subfolder 'test'"):
+        image_paths(flat, "test")
+
+
+def test_hash_split_gives_val_an_image_in_small_folders(tmp_path):
+    for i in range(2):
+        write(tmp_path / f"{i}.png", noise(8, 8))
+    assert len(image_paths(tmp_path, "train")) == len(image_paths(tmp_path, "val")) == 1
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(UsageError, match=r"holds one image, 1\.png"):
+        image_paths(tmp_path, "train")
+
+
+def test_errors_say_what_is_wrong(tmp_path):
+    with pytest.raises(UsageError, match="no such folder"):
+        image_paths(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="no images"):
+        PatchSampler(tmp_path, 8, 1)
+    with pytest.raises(UsageError, match="no such split: 'dev'"):
+        image_paths(tmp_path, "dev")
+    with pytest.raises(UsageError, match="Received: 0"):
+        PatchSampler([noise(8, 8)], 0, 1)
+    with pytest.raises(UsageError, match="scales"):
+        PatchSampler([noise(8, 8)], 8, 1, scales=(1.0, 0.5))
+    with pytest.raises(UsageError, match="empty"):
+        PatchSampler([], 8, 1)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-200], lambda data: b"text", lambda data: b""])
+def test_damaged_file_is_named(split, damage):
+    file = split / "val/c.png"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ImageError, match=r"c\.png"):
+        images(split, "val")
+    with pytest.raises(ImageError, match=r"c\.png"):
+        PatchSampler(split, 8, 1, split="val").batch(0)
+
+
+def test_read_image_gives_rgb_as_seen(tmp_path):
+    gray = noise(5, 7)[..., 0]
+    write(tmp_path / "gray.png", gray)
+    assert np.array_equal(read_image(tmp_path / "gray.png"), np.repeat(gray[..., None], 3, axis=2))
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn 90 degrees clockwise to view
+    Image.fromarray(noise(5, 7)).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "turned.png"), np.rot90(noise(5, 7), -1))
+
+    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 256).save(tmp_path / "deep.png")
+    with pytest.raises(ImageError, match=r"deep\.png has more than 8 bits"):
+        read_image(tmp_path / "deep.png")
+
+
+def test_batches_depend_on_seed_and_step_only(split):
+    sampler = PatchSampler(split, 16, 4, seed=3)
+    in_order = [sampler.batch(step) for step in range(6)]
+    resumed = PatchSampler(split, 16, 4, seed=3)
+    without_memory = PatchSampler(split, 16, 4, seed=3, max_bytes=0)
+    for step in (5, 2, 0):
+        assert np.array_equal(resumed.batch(step), in_order[step])
+        assert np.array_equal(without_memory.batch(step), in_order[step])
+    assert not np.array_equal(in_order[0], in_order[1])
+    assert not np.array_equal(in_order[0], PatchSampler(split, 16, 4, seed=4).batch(0))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (1, 1), (5, 40), (40, 5), (17, 300)])
+def test_images_of_any_size_give_patches(shape):
+    batch = PatchSampler([noise(*shape)], 16, 8, scales=(0.4, 2.0)).batch(0)
+    assert batch.shape == (8, 16, 16, 3) and batch.dtype == np.uint8
+
+
+def test_unscaled_patches_hold_untouched_pixels():
+    image = np.arange(64 * 64, dtype=np.uint32)  # each pixel's colour is its position
+    image = np.stack([image >> 8, image & 255, image * 0], axis=-1).astype(np.uint8).reshape(64, 64, 3)
+    plain = PatchSampler([image], 16, 32, scales=None, rotate=False).batch(0).astype(int)
+    position = plain[..., 0] * 256 + plain[..., 1]
+    top, left = np.divmod(position[:, 0, 0], 64)
+    assert len(set(zip(top, left, strict=True))) > 25
+    for i in range(32):
+        assert np.array_equal(plain[i], image[top[i] : top[i] + 16, left[i] : left[i] + 16])
+
+    turned = PatchSampler([image[:16, :16]], 16, 64, scales=None).batch(0)
+    views = {np.rot90(side, k).tobytes() for k in range(4) for side in (image[:16, :16], image[:16, 15::-1])}
+    assert {patch.tobytes() for patch in turned} == views
+
+
+def test_half_of_the_patches_are_scaled_down_without_aliasing():
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255  # the highest frequency: gone at half size
+    batch = PatchSampler([stripes], 32, 100, scales=(0.5, 0.5)).batch(0)
+    deviation = batch[:, 8:-8, 8:-8].std(axis=(1, 2, 3))
+    assert 30 < (deviation < 10).sum() < 70 and ((deviation < 10) | (deviation > 120)).all()

@@ -1,0 +1,32 @@
+"""Errors that a user can act on: each message names the cause, what was received, and the remedy."""
+
+
+class CodecZooError(Exception):
+    """Something failed that is not a bug: the command line prints the message and no traceback.
+
+    ``exit_code`` is 1 for a failure (disk, codec, server) and 2 for a user's mistake.
+    """
+
+    exit_code = 1
+
+
+class UsageError(CodecZooError):
+    """A name, option or path is not one that exists."""
+
+    exit_code = 2
+
+
+class ImageError(CodecZooError):
+    """The input is not a picture that can be coded."""
+
+    exit_code = 2
+
+
+class BitstreamError(CodecZooError):
+    """A coded file is foreign, cut, damaged, or made by another model."""
+
+    exit_code = 2
+
+
+class ModelError(CodecZooError):
+    """A model, its weights or its export is missing or not the one asked for."""

@@ -1,0 +1,233 @@
+"""A folder of images as training data, with NumPy and Pillow alone, for any Keras backend.
+
+The one home of two rules that the TensorFlow pipelines share: which images of a folder belong to which
+split, and which patches make up batch number ``k``.
+
+    sampler = PatchSampler("photos", patch_size=128, batch_size=8, seed=1)
+    batch = sampler.batch(step)     # uint8 [8, 128, 128, 3], the same for every call with this step
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from codec_zoo.errors import ImageError, UsageError
+
+SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SPLITS = ("train", "val", "test")
+VAL_SHARE = 0.05  # of a folder that is not split already
+THREADS = 4
+
+
+def image_paths(folder: str | os.PathLike[str], split: str = "all") -> list[Path]:
+    """Find the images of a folder, in subfolders too, sorted by their path.
+
+    If the folder has a subfolder ``train``, ``val`` or ``test``, those are its splits. Otherwise the hash of
+    each path relative to the folder puts 5 % of the images (at least one) in ``val`` and the others in
+    ``train``: an image keeps its split when others are added, and on every machine.
+
+    Args:
+        folder: where to look. Hidden files and files without an image's suffix are passed over.
+        split: "train", "val", "test", or "all".
+
+    Raises:
+        UsageError: no such folder or split, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"no such folder: {folder}. Give a folder of images.")
+    if split not in (*SPLITS, "all"):
+        raise UsageError(f"no such split: {split!r}. Choose one of {', '.join(SPLITS)}, all.")
+    present = [name for name in SPLITS if (folder / name).is_dir()]
+    if split == "all":
+        paths = _walk(folder)
+    elif present:
+        if split not in present:
+            raise UsageError(f"{folder} has no subfolder {split!r}, only: {', '.join(present)}.")
+        paths = _walk(folder / split)
+    else:
+        paths = _hash_split(folder, split)
+    if not paths:
+        raise UsageError(
+            f"no images for split {split!r} in {folder}. Looked for {', '.join(SUFFIXES)}, in subfolders too."
+        )
+    return paths
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _hash_split(folder: Path, split: str) -> list[Path]:
+    if split == "test":
+        raise UsageError(
+            f"{folder} has no subfolder 'test'. Without subfolders there are 'train' (95 %) and 'val' (5 %) "
+            "by the hash of the file names, and 'all'."
+        )
+
+    def share(path: Path) -> float:
+        digest = hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+    paths = _walk(folder)
+    if len(paths) == 1:
+        raise UsageError(
+            f"{folder} holds one image, {paths[0].name}: nothing to split into 'train' and 'val'. "
+            "Add images, or make subfolders train/ and val/."
+        )
+    limit = max(VAL_SHARE, min(map(share, paths), default=0.0))  # at least one image
+    return [path for path in paths if (share(path) <= limit) == (split == "val")]
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Decode a file to ``uint8 [H, W, 3]`` RGB, turned as its EXIF data say, transparency dropped.
+
+    Raises:
+        ImageError: the file is missing, damaged, not an image, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ImageError(
+                    f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits."
+                )
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot read {path} as an image: {error}. Repair or remove the file.") from error
+
+
+def images(folder: str | os.PathLike[str], split: str = "all") -> list[np.ndarray]:
+    """Decode all images of a split, each ``uint8 [H, W, 3]``, in the order of :func:`image_paths`.
+
+    Raises:
+        UsageError: no such folder or split, or no image in it.
+        ImageError: a file is not an image.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(read_image, image_paths(folder, split)))
+
+
+class PatchSampler:
+    """Random patches of a folder's images; batch ``k`` depends on the images, the seed and ``k`` alone.
+
+    So a run that stops at step ``k`` and goes on later sees the very batches of one that never stopped. Each
+    patch comes from an image chosen at random; half of them are scaled (Lanczos, antialiased), then cropped,
+    and all are turned by a multiple of 90° and mirrored at random, which moves pixels but changes none.
+
+    Images are decoded when first needed, in threads, and kept while they fit in ``max_bytes``; what does not
+    fit is decoded each time it is drawn, with the same result. An image with a side shorter than the patch
+    is extended by reflection.
+
+    Args:
+        source: a folder, or the images themselves, each ``uint8 [H, W, 3]``.
+        patch_size: side P of the patches.
+        batch_size: patches a batch, B.
+        seed: any integer from 0.
+        split: which of the folder's images; see :func:`image_paths`. Unused where images are given.
+        scales: smallest and largest scale factor, drawn log-uniformly; None for no scaling.
+        rotate: whether patches are turned and mirrored.
+        max_bytes: how much memory decoded images may take.
+
+    Raises:
+        UsageError: no such folder or split, no image in it, or an impossible size or scale.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Sequence[np.ndarray],
+        patch_size: int,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        split: str = "train",
+        scales: tuple[float, float] | None = (0.5, 1.0),
+        rotate: bool = True,
+        max_bytes: int = 4 << 30,
+    ):
+        if patch_size < 1 or batch_size < 1:
+            raise UsageError(f"patch and batch size start at 1. Received: {patch_size} and {batch_size}.")
+        if scales is not None and not 0 < scales[0] <= scales[1]:
+            raise UsageError(f"scales must be 0 < smallest <= largest. Received: {scales}.")
+        if isinstance(source, str | os.PathLike):
+            self._sources: Sequence[Path] | Sequence[np.ndarray] = image_paths(source, split)
+        else:
+            self._sources = source
+        if not len(self._sources):
+            raise UsageError("no images to draw patches from. Received: an empty sequence.")
+        self.patch_size = patch_size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.scales = scales
+        self.rotate = rotate
+        self._free = max_bytes
+        self._decoded: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many images there are to draw from."""
+        return len(self._sources)
+
+    def batch(self, step: int) -> np.ndarray:
+        """Return batch number ``step``, ``uint8 [B, P, P, 3]``. May be called from several threads.
+
+        Raises:
+            ImageError: a file drawn for this batch is not an image.
+        """
+        random = np.random.default_rng([self.seed, step])
+        chosen = [int(index) for index in random.integers(len(self), size=self.batch_size)]
+        pictures = self._load(set(chosen))
+        return np.stack([self._patch(pictures[index], random) for index in chosen])
+
+    def _load(self, indices: set[int]) -> dict[int, np.ndarray]:
+        pictures = {i: self._decoded[i] for i in indices if i in self._decoded}
+        missing = sorted(indices - pictures.keys())
+        if missing and isinstance(self._sources[0], np.ndarray):
+            pictures |= {i: self._sources[i] for i in missing}
+        elif missing:
+            with ThreadPoolExecutor(THREADS) as pool:
+                pictures |= zip(
+                    missing, pool.map(lambda i: read_image(self._sources[i]), missing), strict=True
+                )
+            with self._lock:
+                for i in missing:
+                    if i not in self._decoded and pictures[i].nbytes <= self._free:
+                        self._decoded[i] = pictures[i]
+                        self._free -= pictures[i].nbytes
+        return pictures
+
+    def _patch(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        size = self.patch_size
+        side = size
+        if self.scales is not None and random.random() < 0.5:
+            scale = np.exp(random.uniform(*np.log(self.scales)))
+            side = min(max(1, round(size / scale)), max(size, min(image.shape[:2])))
+        image = _extend(image, side)
+        top = random.integers(image.shape[0] - side, endpoint=True)
+        left = random.integers(image.shape[1] - side, endpoint=True)
+        patch = image[top : top + side, left : left + side]
+        if side != size:
+            patch = np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.LANCZOS))
+        if self.rotate:
+            patch = np.rot90(patch, random.integers(4))
+            if random.random() < 0.5:
+                patch = patch[:, ::-1]
+        return patch
+
+
+def _extend(image: np.ndarray, side: int) -> np.ndarray:
+    """Extend an image by reflection to at least ``side`` rows and columns."""
+    rows, columns = (max(0, side - length) for length in image.shape[:2])
+    if rows or columns:
+        image = np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="symmetric")
+    return image

@@ -1,0 +1,123 @@
+"""Layers shared by several model families."""
+
+import keras
+from keras import ops
+
+# Slope below zero that PReLU starts with (He 2015, §2.1).
+PRELU_SLOPE = 0.25
+
+
+def to_unit_range(pixels):
+    """Map pixel values 0 … 255 to floats in [−1, 1] (Fu 2019, Eq. 1)."""
+    return ops.cast(pixels, "float32") / 255.0 * 2.0 - 1.0
+
+
+def to_pixel_range(values):
+    """Map floats in [−1, 1] to the pixel scale 0 … 255, not yet rounded (Fu 2019, Eq. 2 before ``round``)."""
+    return (values + 1.0) / 2.0 * 255.0
+
+
+def sizes(images):
+    """``int32 [N, 2]``: height and width of each picture of a batch ``[N, H, W, C]``."""
+    count, height, width = ops.shape(images)[:3]
+    return ops.broadcast_to(ops.stack([ops.cast(height, "int32"), ops.cast(width, "int32")]), (count, 2))
+
+
+def pad_to_multiple(images, multiple: int):
+    """Repeat the last row and column until both sides are multiples of ``multiple``.
+
+    Unlike symmetric padding, this works from 1×1 up. ``[N, H, W, C]`` in and out, any dtype.
+    """
+    for axis in (1, 2):
+        side = ops.shape(images)[axis]
+        padded = -(-side // multiple) * multiple
+        images = ops.take(images, ops.minimum(ops.arange(padded), side - 1), axis=axis)
+    return images
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class QuantizePixels(keras.layers.Layer):
+    """Round values in [−1, 1] to the 256 levels of an 8-bit picture: Eq. 2, then Eq. 1, of Fu 2019.
+
+    The forward pass is exactly what a decoder sees. The backward pass takes the gradient of the
+    identity (straight-through estimator), since rounding has none.
+
+    Call: float ``[N, h, w, C]`` in [−1, 1] → float32 of the same shape, in [−1, 1].
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+
+    def call(self, values):
+        """Quantise; see the class."""
+        values = ops.cast(values, "float32")
+        rounded = to_unit_range(ops.round(to_pixel_range(values)))
+        return values + ops.stop_gradient(rounded - values)
+
+    def compute_output_shape(self, input_shape):
+        """Shape in, shape out."""
+        return input_shape
+
+    def get_config(self):
+        """Config without the dtype, which is fixed."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        return config
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class ResidualBlock(keras.layers.Layer):
+    """Two 3×3 convolutions with dropout between, added to the input; nothing after the skip.
+
+    Fu 2019, §2.2 and Fig. 4 (b): the block of He 2016 without the non-linearity behind the skip
+    connection. The non-linearity and the dropout stand between the convolutions.
+
+    Args:
+        filters: maps in and out.
+        activation: ``"prelu"`` (one slope a map) or ``"relu"``.
+        dropout: share of values dropped in training, 0 … 1.
+
+    Call: float ``[N, h, w, filters]`` → the same shape.
+    """
+
+    def __init__(self, filters: int, activation: str = "prelu", dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.conv1 = keras.layers.Conv2D(filters, 3, padding="same", name="conv1")
+        self.act = make_activation(activation, name="act")
+        self.drop = keras.layers.Dropout(dropout, name="drop")
+        self.conv2 = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name="conv2")
+        self.filters = filters
+        self.activation = activation
+        self.dropout = dropout
+
+    def build(self, input_shape):
+        """Build the parts, so that weights load before the first call."""
+        for layer in (self.conv1, self.act, self.conv2):
+            layer.build(input_shape)
+        self.drop.build(input_shape)
+
+    def call(self, inputs, training=None):
+        """Apply the block; see the class."""
+        branch = self.drop(self.act(self.conv1(inputs)), training=training)
+        return inputs + self.conv2(branch)
+
+    def compute_output_shape(self, input_shape):
+        """Shape in, shape out."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        config = super().get_config()
+        config.update(filters=self.filters, activation=self.activation, dropout=self.dropout)
+        return config
+
+
+def make_activation(kind: str, **kwargs) -> keras.layers.Layer:
+    """The non-linearity ``kind``: ``"prelu"`` (one learned slope a map) or ``"relu"``."""
+    if kind == "prelu":
+        return keras.layers.PReLU(
+            shared_axes=[1, 2], alpha_initializer=keras.initializers.Constant(PRELU_SLOPE), **kwargs
+        )
+    if kind == "relu":
+        return keras.layers.ReLU(**kwargs)
+    raise ValueError(f"activation must be 'prelu' or 'relu'. Received: {kind!r}")

@@ -1,0 +1,113 @@
+"""Presets: a name fixes the architecture, the paper's training recipe, and the codec steps around it.
+
+Each family's file in ``codec_zoo.models`` registers its presets; lists, model cards, tables and the
+command line are made from these records.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from codec_zoo.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """Where a model comes from."""
+
+    authors: str
+    title: str
+    year: int
+    url: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the paper trains the model; each field can be overridden by ``codec-zoo train``.
+
+    Attributes:
+        patch_size: side of the square training patches, pixels.
+        batch_size: patches a step.
+        steps: optimizer steps in all.
+        learning_rate: of Adam.
+        schedule: ``"constant"``, or ``"cosine"`` (decays to 0 at the last step).
+        warmup_steps: steps over which the rate rises from 0.
+        clip_norm: bound on the norm of all gradients together, or None.
+        note: what the paper leaves open and how it was settled.
+    """
+
+    patch_size: int
+    batch_size: int
+    steps: int
+    learning_rate: float
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    clip_norm: float | None = None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One model of one paper.
+
+    Attributes:
+        name: ``<paper>-<model>-<variant>``.
+        paper: source.
+        model: the ``keras.Model`` subclass.
+        config: its constructor's arguments.
+        recipe: the paper's training.
+        pipeline: what the harness needs to know to build files around the exported model:
+            ``kind`` names the codec pipeline, the rest are its parameters. Travels in the model card.
+        reproduces: figure or table of the paper, and its row or curve.
+    """
+
+    name: str
+    paper: Paper
+    model: Callable[..., Any]
+    config: Mapping[str, Any]
+    recipe: Recipe
+    pipeline: Mapping[str, Any]
+    reproduces: str
+
+    def create(self):
+        """Build the model with fresh weights."""
+        return self.model(**self.config, name=self.name.replace("-", "_"))
+
+
+_PRESETS: dict[str, Preset] = {}
+
+
+def register(preset: Preset) -> Preset:
+    """Add ``preset`` to the zoo; names are unique."""
+    if preset.name in _PRESETS:
+        raise ValueError(f"two presets are called {preset.name!r}")
+    _PRESETS[preset.name] = preset
+    return preset
+
+
+def list_presets() -> list[Preset]:
+    """All presets, by name."""
+    from codec_zoo import models
+
+    for module in pkgutil.iter_modules(models.__path__):
+        importlib.import_module(f"codec_zoo.models.{module.name}")
+    return [_PRESETS[name] for name in sorted(_PRESETS)]
+
+
+def get_preset(name: str) -> Preset:
+    """The preset called ``name``.
+
+    Raises:
+        UsageError: there is none; the message names the closest.
+    """
+    presets = {preset.name: preset for preset in list_presets()}
+    if name not in presets:
+        close = difflib.get_close_matches(name, presets, n=3, cutoff=0.4) or list(presets)[:3]
+        raise UsageError(
+            f"there is no preset called {name!r}. Close to it: {', '.join(close)}. "
+            "`codec-zoo list` shows all."
+        )
+    return presets[name]

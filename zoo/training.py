@@ -1,0 +1,305 @@
+"""The training loop: any preset, any Keras backend, killed at any moment and resumed to the same result.
+
+A run lives in one folder (``tensorboard_logs/PRESET/RUN/``):
+
+    checkpoint.npz   every variable of model and optimizer, and the step; written whole or not at all
+    best.weights.h5  half-precision weights of the best held-out score so far
+    run.json         provenance: recipe, data, device, versions, steps, seconds, held-out curve
+    events.out.*     TensorBoard, where a logger is given
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from codec_zoo import weights
+from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.metrics import Probe, ms_ssim, psnr
+from codec_zoo.presets import Preset, Recipe
+
+CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
+
+
+class Logger(Protocol):
+    """Where curves and pictures of a run go (TensorBoard, in ``codec_zoo.harness.tensorboard_log``)."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers at a step."""
+
+    def picture(self, step: int, name: str, original: np.ndarray, reconstruction: np.ndarray) -> None:
+        """A reconstruction beside its original, both ``uint8 [H, W, 3]``."""
+
+    def histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """The distribution of some values."""
+
+    def hparams(self, parameters: Mapping[str, Any], results: Mapping[str, float]) -> None:
+        """The run's settings and its final scores."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """What is known of a run so far; the plain part of its checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The point of the held-out curve with the highest PSNR."""
+        return max(self.curve, key=lambda point: point["psnr"], default=None)
+
+
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """Adam with the recipe's learning rate, warm-up, decay and clipping."""
+    if recipe.schedule not in ("constant", "cosine"):
+        raise UsageError(f"the schedule must be 'constant' or 'cosine'. Received: {recipe.schedule!r}")
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if recipe.warmup_steps else recipe.learning_rate,
+        decay_steps=max(1, recipe.steps - recipe.warmup_steps),
+        alpha=1.0 if recipe.schedule == "constant" else 0.0,
+        warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
+        warmup_steps=recipe.warmup_steps,
+    )
+    return keras.optimizers.Adam(rate, global_clipnorm=recipe.clip_norm)
+
+
+def save_checkpoint(path: Path, model: keras.Model, progress: Progress) -> None:
+    """Write all variables of ``model`` and its optimizer, and ``progress``, whole or not at all."""
+    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(model))}
+    record = json.dumps(dataclasses.asdict(progress)).encode()
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
+
+
+def load_checkpoint(path: Path, model: keras.Model) -> Progress:
+    """Restore what :func:`save_checkpoint` wrote into a compiled model of the same architecture.
+
+    Raises:
+        CodecZooError: the file is damaged or belongs to another architecture.
+    """
+    try:
+        with np.load(path) as stored:
+            progress = Progress(**json.loads(stored["progress"].tobytes()))
+            state = _state(model)
+            if len(stored.files) != len(state) + 1:
+                raise ValueError(f"{len(stored.files) - 1} variables, the model has {len(state)}")
+            for i, variable in enumerate(state):
+                variable.assign(stored[f"v{i}"])
+    except Exception as error:
+        raise CodecZooError(
+            f"cannot resume from {path}: {error}. Remove the run's folder to start afresh."
+        ) from error
+    return progress
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """Variables of the model, its random generators and its optimizer, in a fixed order."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str, float], list[Probe]]:
+    """Mean held-out scores of the model as it stands.
+
+    Args:
+        model: a zoo model; it brings ``probe``.
+        images: ``uint8 [H, W, 3]`` each.
+
+    Returns:
+        ``{"bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
+    """
+    probes, scores = [], []
+    for image in images:
+        probe = model.probe(image)
+        probes.append(probe)
+        score = {"bpp": probe.bpp, "psnr": psnr(image, probe.reconstruction)}
+        if min(image.shape[:2]) >= 176:
+            similarity = ms_ssim(image[None], probe.reconstruction[None])
+            score["ms_ssim"] = float(keras.ops.convert_to_numpy(similarity)[0])
+        scores.append(score)
+    names = scores[0].keys()
+    return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}, probes
+
+
+def train(
+    preset: Preset,
+    recipe: Recipe,
+    batches: Callable[[int], Iterator[np.ndarray]],
+    held_out: Sequence[np.ndarray],
+    folder: Path,
+    *,
+    data: str,
+    resume: bool = False,
+    initial_weights: Path | None = None,
+    seed: int = 0,
+    log_every: int = 100,
+    evaluate_every: int = 1000,
+    checkpoint_every_s: float = 60.0,
+    logger: Logger | None = None,
+    report: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+) -> Progress:
+    """Train ``preset`` by ``recipe`` until ``recipe.steps``; resumable at any moment.
+
+    Args:
+        preset: what to train.
+        recipe: how; normally ``preset.recipe``, with a patch size that is a multiple of the stride.
+        batches: start step → iterator of ``uint8 [B, P, P, 3]`` batches. Batch number k must depend on
+            k alone: then a run that was killed and resumed ends with the weights of one that was not.
+        held_out: pictures for the held-out curve, ``uint8 [H, W, 3]``; never test pictures.
+        folder: the run's folder.
+        data: what the batches are made of, for the record.
+        resume: go on from the folder's checkpoint, if it has one.
+        initial_weights: start from these instead of fresh ones.
+        seed: of the fresh weights.
+        log_every: steps between lines of the training curve.
+        evaluate_every: steps between points of the held-out curve.
+        checkpoint_every_s: seconds between checkpoints; one is also written at the end and on Ctrl-C.
+        logger: gets curves, pictures, histograms and hparams.
+        report: called with step and values at each line of the curve, for a progress bar.
+
+    Returns:
+        Steps, seconds and held-out curve, over all sittings of the run.
+
+    Raises:
+        UsageError: the folder holds a run and ``resume`` is False, or the recipe does not fit the model.
+        CodecZooError: the checkpoint cannot be read or written; the loss is not finite any more.
+        KeyboardInterrupt: passed on, after a checkpoint.
+    """
+    keras.utils.set_random_seed(seed)
+    model = preset.create()
+    if recipe.patch_size % model.stride:
+        raise UsageError(
+            f"the patch size must be a multiple of {model.stride} for {preset.name}. "
+            f"Received: {recipe.patch_size}"
+        )
+    if initial_weights:
+        weights.load(model, initial_weights)
+    model.compile(optimizer=make_optimizer(recipe), jit_compile=keras.backend.backend() == "jax")
+    model.optimizer.build(model.trainable_variables)
+
+    checkpoint = folder / CHECKPOINT
+    progress = Progress()
+    if checkpoint.exists():
+        if not resume:
+            raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
+        progress = load_checkpoint(checkpoint, model)
+
+    record = {
+        "preset": preset.name,
+        "recipe": dataclasses.asdict(recipe),
+        "data": data,
+        "seed": seed,
+        "initial_weights": str(initial_weights) if initial_weights else None,
+        **describe_machine(),
+    }
+    started = time.monotonic() - progress.seconds
+    saved = time.monotonic()
+    losses: list[Any] = []
+
+    def save() -> None:
+        progress.seconds = time.monotonic() - started
+        save_checkpoint(checkpoint, model, progress)
+        write_atomic(
+            folder / RECORD, json.dumps({**record, **dataclasses.asdict(progress)}, indent=1).encode()
+        )
+
+    def hold_out() -> None:
+        scores, probes = evaluate(model, held_out)
+        known = progress.best
+        progress.curve.append({"step": progress.step, **scores})
+        if known is None or scores["psnr"] >= known["psnr"]:
+            weights.save(model, folder / BEST)
+        if logger:
+            logger.scalars(progress.step, {f"held_out/{name}": value for name, value in scores.items()})
+            for i, (image, probe) in enumerate(zip(held_out, probes, strict=True)):
+                if i < 4:
+                    logger.picture(progress.step, f"held_out/{i}", image, probe.reconstruction)
+            for name in probes[0].latents:
+                values = np.concatenate([probe.latents[name].ravel() for probe in probes])
+                logger.histogram(progress.step, f"latents/{name}", values)
+        report(progress.step, {f"held-out {name}": value for name, value in scores.items()})
+
+    try:
+        for batch in batches(progress.step):
+            if progress.step >= recipe.steps:
+                break
+            losses.append(model.train_on_batch(batch))
+            progress.step += 1
+            if progress.step % log_every == 0 or progress.step == recipe.steps:
+                loss = float(np.mean([float(value) for value in losses]))
+                losses.clear()
+                if not np.isfinite(loss):
+                    raise CodecZooError(
+                        f"the loss is {loss} at step {progress.step}: training diverged. Resume from the "
+                        "last checkpoint with a lower learning rate."
+                    )
+                values = {
+                    "loss": loss,
+                    **model.scalars(loss),
+                    "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+                }
+                if logger:
+                    logger.scalars(progress.step, {f"train/{name}": value for name, value in values.items()})
+                report(progress.step, values)
+            if progress.step % evaluate_every == 0 or progress.step == recipe.steps:
+                hold_out()
+            if time.monotonic() - saved > checkpoint_every_s:
+                save()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        save()
+        raise
+    save()
+    if logger and progress.best:
+        logger.hparams({"preset": preset.name, **dataclasses.asdict(recipe)}, progress.best)
+    return progress
+
+
+def describe_machine() -> dict[str, str | int | None]:
+    """Device, versions and commit, for provenance."""
+    backend = keras.backend.backend()
+    device = f"{os.cpu_count()}× {_cpu_name()}"
+    if backend == "jax":
+        import jax
+
+        if jax.devices()[0].platform != "cpu":
+            device = jax.devices()[0].device_kind
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            device = torch.cuda.get_device_name()
+    return {
+        "device": device,
+        "keras": keras.__version__,
+        "backend": backend,
+        "precision": keras.mixed_precision.dtype_policy().name,
+        "commit": _commit(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The checkout's commit, or None outside one."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
