@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 from codec_zoo.errors import BitstreamError, ImageError
+from codec_zoo.harness.codecs.base import MAX_PIXELS
 
 MAGIC = b"CZOO"
 VERSION = 1
@@ -19,8 +20,6 @@ LAYER_HEADER_BYTES = 8
 MAX_LAYERS = 15
 MAX_SIDE = 2**24 - 1
 MAX_LAYER_BYTES = 2**28 - 1
-# Larger pictures are refused when coded and, before anything is allocated, when a header claims them.
-MAX_PIXELS = 2**28
 
 
 class LayerKind(enum.IntEnum):

@@ -21,7 +21,8 @@ from PIL import Image, ImageOps
 
 from codec_zoo.errors import ImageError
 from codec_zoo.files import atomic_path
-from codec_zoo.harness.bitstream import MAX_PIXELS, check_size
+from codec_zoo.harness.bitstream import check_size
+from codec_zoo.harness.codecs.base import MAX_PIXELS
 
 _OUTPUT_FORMATS = {
     ".png": "PNG",

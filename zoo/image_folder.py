@@ -10,7 +10,7 @@ split, and which patches make up batch number ``k``.
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,12 +44,12 @@ def image_paths(folder: str | os.PathLike[str], split: str = "all") -> list[Path
         raise UsageError(f"no such folder: {folder}. Give a folder of images.")
     if split not in (*SPLITS, "all"):
         raise UsageError(f"no such split: {split!r}. Choose one of {', '.join(SPLITS)}, all.")
-    present = [name for name in SPLITS if (folder / name).is_dir()]
+    subfolders = _split_subfolders(folder)
     if split == "all":
         paths = _walk(folder)
-    elif present:
-        if split not in present:
-            raise UsageError(f"{folder} has no subfolder {split!r}, only: {', '.join(present)}.")
+    elif subfolders:
+        if split not in subfolders:
+            raise UsageError(f"{folder} has no subfolder {split!r}, only: {', '.join(subfolders)}.")
         paths = _walk(folder / split)
     else:
         paths = _hash_split(folder, split)
@@ -58,6 +58,15 @@ def image_paths(folder: str | os.PathLike[str], split: str = "all") -> list[Path
             f"no images for split {split!r} in {folder}. Looked for {', '.join(SUFFIXES)}, in subfolders too."
         )
     return paths
+
+
+def split_names(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Name the splits of a folder: its subfolders of these names, or else ("train", "val")."""
+    return _split_subfolders(Path(folder)) or ("train", "val")
+
+
+def _split_subfolders(folder: Path) -> tuple[str, ...]:
+    return tuple(name for name in SPLITS if (folder / name).is_dir())
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -107,6 +116,17 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise ImageError(f"cannot read {path} as an image: {error}. Repair or remove the file.") from error
 
 
+def decode(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Decode files in threads, yielding each as ``uint8 [H, W, 3]``, in order, a few ahead of the caller.
+
+    Raises:
+        ImageError: a file is not an image.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(paths), 4 * THREADS):
+            yield from pool.map(read_image, paths[start : start + 4 * THREADS])
+
+
 def images(folder: str | os.PathLike[str], split: str = "all") -> list[np.ndarray]:
     """Decode all images of a split, each ``uint8 [H, W, 3]``, in the order of :func:`image_paths`.
 
@@ -114,8 +134,7 @@ def images(folder: str | os.PathLike[str], split: str = "all") -> list[np.ndarra
         UsageError: no such folder or split, or no image in it.
         ImageError: a file is not an image.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(read_image, image_paths(folder, split)))
+    return list(decode(image_paths(folder, split)))
 
 
 class PatchSampler:
@@ -159,11 +178,14 @@ class PatchSampler:
             raise UsageError(f"patch and batch size start at 1. Received: {patch_size} and {batch_size}.")
         if scales is not None and not 0 < scales[0] <= scales[1]:
             raise UsageError(f"scales must be 0 < smallest <= largest. Received: {scales}.")
+        self._paths: list[Path] = []
+        self._decoded: dict[int, np.ndarray] = {}
         if isinstance(source, str | os.PathLike):
-            self._sources: Sequence[Path] | Sequence[np.ndarray] = image_paths(source, split)
+            self._paths = image_paths(source, split)
         else:
-            self._sources = source
-        if not len(self._sources):
+            self._decoded = dict(enumerate(source))
+        self._count = len(self._paths) or len(self._decoded)
+        if not self._count:
             raise UsageError("no images to draw patches from. Received: an empty sequence.")
         self.patch_size = patch_size
         self.batch_size = batch_size
@@ -171,12 +193,11 @@ class PatchSampler:
         self.scales = scales
         self.rotate = rotate
         self._free = max_bytes
-        self._decoded: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """How many images there are to draw from."""
-        return len(self._sources)
+        return self._count
 
     def batch(self, step: int) -> np.ndarray:
         """Return batch number ``step``, ``uint8 [B, P, P, 3]``. May be called from several threads.
@@ -192,13 +213,10 @@ class PatchSampler:
     def _load(self, indices: set[int]) -> dict[int, np.ndarray]:
         pictures = {i: self._decoded[i] for i in indices if i in self._decoded}
         missing = sorted(indices - pictures.keys())
-        if missing and isinstance(self._sources[0], np.ndarray):
-            pictures |= {i: self._sources[i] for i in missing}
-        elif missing:
+        if missing:
             with ThreadPoolExecutor(THREADS) as pool:
-                pictures |= zip(
-                    missing, pool.map(lambda i: read_image(self._sources[i]), missing), strict=True
-                )
+                decoded = pool.map(read_image, (self._paths[i] for i in missing))
+                pictures |= zip(missing, decoded, strict=True)
             with self._lock:
                 for i in missing:
                     if i not in self._decoded and pictures[i].nbytes <= self._free:

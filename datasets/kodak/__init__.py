@@ -1,1 +1,4 @@
-"""The Kodak test set: TFDS builder and its 24 pictures."""
+"""The Kodak test set: its 24 pictures, and in ``kodak.py`` the TFDS builder.
+
+Importing this package does not import TensorFlow.
+"""

@@ -1,1 +1,71 @@
-"""Codec steps: standard image codecs behind one interface."""
+"""Codec steps: standard image codecs behind one interface (``codec_zoo.harness.codecs.base.Codec``).
+
+``get_codec("jpeg:75")`` makes one; nothing is imported before its codec is asked for.
+"""
+
+import difflib
+import functools
+import importlib
+from typing import Any
+
+from codec_zoo.errors import UsageError
+from codec_zoo.harness.codecs.base import Codec
+
+# name → (module, class, fixed arguments)
+_CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "avif": ("standard", "AVIF", {}),
+    "bpg-rgb444": ("bpg", "BPG", {"color": "rgb444"}),
+    "bpg-rgb444-10bit": ("bpg", "BPG", {"color": "rgb444", "bit_depth": 10}),
+    "bpg-ycbcr420": ("bpg", "BPG", {"color": "ycbcr420"}),
+    "bpg-ycbcr444": ("bpg", "BPG", {"color": "ycbcr444"}),
+    "bpg-ycbcr444-10bit": ("bpg", "BPG", {"color": "ycbcr444", "bit_depth": 10}),
+    "flif": ("flif", "FLIF", {}),
+    "jpeg": ("standard", "JPEG", {}),
+    "jpeg2000": ("standard", "JPEG2000", {}),
+    "jxl": ("jpegxl", "JPEGXL", {}),
+    "jxl-lossless": ("jpegxl", "LosslessJPEGXL", {}),
+    "webp": ("standard", "WebP", {}),
+}
+
+
+def list_codecs() -> list[str]:
+    """Names of the standard codecs."""
+    return sorted(_CODECS)
+
+
+def get_codec(spec: str) -> Codec:
+    """The codec ``NAME:QUALITY``, or ``NAME`` for a lossless one.
+
+    Raises:
+        UsageError: no such codec, or not a quality of it.
+        CodecZooError: the codec needs a program that is not installed.
+    """
+    name, colon, quality = spec.partition(":")
+    make = codec_factory(name)
+    try:
+        return make(quality=float(quality)) if colon else make()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{spec!r}: {name} takes no such quality ({error}). Write e.g. jpeg:75.") from error
+
+
+def codec_factory(name: str) -> "functools.partial[Codec]":
+    """The class of a codec, with its fixed arguments.
+
+    Raises:
+        UsageError: no such codec.
+    """
+    if name not in _CODECS:
+        close = difflib.get_close_matches(name, _CODECS, cutoff=0.5)
+        raise UsageError(
+            f"there is no codec {name!r}."
+            + (f" Did you mean {close[0]}?" if close else "")
+            + f" Codecs: {', '.join(list_codecs())}."
+        )
+    module, attribute, arguments = _CODECS[name]
+    cls = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    return functools.partial(cls, **arguments)
+
+
+def codec_qualities(name: str) -> tuple[float, ...]:
+    """The qualities of a codec's rate–distortion curve, low rate first; none for a lossless codec."""
+    return codec_factory(name).func.qualities

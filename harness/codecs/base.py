@@ -4,6 +4,28 @@ from typing import ClassVar
 
 import numpy as np
 
+from codec_zoo.errors import BitstreamError, ImageError
+
+# Larger pictures are refused when coded and, before anything is allocated, when a header claims them.
+MAX_PIXELS = 2**28
+
+
+def check_rgb(image: np.ndarray, max_side: int, name: str) -> None:
+    """Raise ``ImageError`` unless ``image`` is ``uint8 [H, W, 3]`` of a size that the format takes."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(f"a picture must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
+    if max(image.shape[:2]) > max_side or image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise ImageError(
+            f"{image.shape[1]}×{image.shape[0]} pixels are too many for {name} (sides up to {max_side}). "
+            "Cut the picture up."
+        )
+
+
+def check_declared_size(width: int, height: int) -> None:
+    """Raise ``BitstreamError`` if a file's header claims a size that must not be allocated."""
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise BitstreamError(f"the file claims {width}×{height} pixels: it is damaged, or too large.")
+
 
 class Codec:
     """Turns a picture into the bytes of a complete file and back.
@@ -17,7 +39,7 @@ class Codec:
         qualities: the rates at which the codec is drawn in rate–distortion curves, low rate first.
     """
 
-    name: ClassVar[str]
+    name: str
     qualities: ClassVar[tuple[float, ...]] = ()
     quality: float | None = None
 
@@ -32,6 +54,14 @@ class Codec:
 
         Raises:
             ImageError: not such an array, or larger than the format allows.
+        """
+        raise NotImplementedError
+
+    def declared_size(self, data: bytes) -> tuple[int, int]:
+        """Width and height that a file claims, read without decoding it.
+
+        Raises:
+            BitstreamError: foreign or damaged data.
         """
         raise NotImplementedError
 

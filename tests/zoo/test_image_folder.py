@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from codec_zoo.errors import ImageError, UsageError
-from codec_zoo.image_folder import PatchSampler, image_paths, images, read_image
+from codec_zoo.image_folder import PatchSampler, image_paths, images, read_image, split_names
 
 
 def noise(height, width, seed=0):
@@ -63,6 +63,12 @@ def test_hash_split_gives_val_an_image_in_small_folders(tmp_path):
     (tmp_path / "0.png").unlink()
     with pytest.raises(UsageError, match=r"holds one image, 1\.png"):
         image_paths(tmp_path, "train")
+
+
+def test_split_names_are_the_subfolders_or_train_and_val(split, flat):
+    assert split_names(split) == split_names(flat) == ("train", "val")
+    (split / "test").mkdir()
+    assert split_names(split) == ("train", "val", "test")
 
 
 def test_errors_say_what_is_wrong(tmp_path):

@@ -126,6 +126,7 @@ class HybridAutoencoder(keras.Model):
         self.widths = tuple(widths)
         self.activation = activation
         self.dropout = dropout
+        self.build((None, None, None, 3))
 
     @property
     def stride(self) -> int:

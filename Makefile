@@ -1,0 +1,33 @@
+# Two commands on a fresh machine that has Python 3.11 or 3.12: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUTPUT ?= demo_output
+
+.PHONY: demo test test-all lint clean
+.DELETE_ON_ERROR:
+
+# Compress, decompress and measure 24 real photographs; table, figures and decoded pictures in $(OUTPUT).
+demo: $(VENV)/ready
+	$(BIN)/python -m codec_zoo.harness.demo $(OUTPUT)
+
+test: $(VENV)/ready lint
+	$(BIN)/python -m pytest
+
+# Also the tests that take minutes, or need a browser or a second backend.
+test-all: $(VENV)/ready lint
+	$(BIN)/python -m pytest -m ""
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/ready: requirements.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUTPUT) build *.egg-info

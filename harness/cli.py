@@ -1,0 +1,427 @@
+"""The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codec_zoo.errors import CodecZooError, UsageError
+
+DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
+
+
+def main() -> None:
+    """Entry point: runs the command, turns errors into one line and an exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
+        installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
+        if installed:
+            os.environ["KERAS_BACKEND"] = installed[0]
+    try:
+        status = cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        status = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        status = 130
+    except CodecZooError as error:
+        click.echo(f"error: {error}", err=True)
+        status = error.exit_code
+    except ModuleNotFoundError as error:
+        click.echo(
+            f"error: this command needs the package {error.name}: `pip install 'codec-zoo[tf]'`.", err=True
+        )
+        status = 1
+    except MemoryError:
+        click.echo("error: out of memory. Use a smaller picture or a machine with more memory.", err=True)
+        status = 1
+    except Exception as error:
+        if os.environ.get("CODEC_ZOO_DEBUG"):
+            raise
+        click.echo(
+            f"error: {type(error).__name__}: {error}\nThis is a bug: please report it with the output of the "
+            "same command under CODEC_ZOO_DEBUG=1.",
+            err=True,
+        )
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="codec-zoo")
+def cli() -> None:
+    """Learned and hybrid image compression: train, export, compress, measure."""
+
+
+def _emit(values: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print a result, for a program or for a person."""
+    click.echo(json.dumps(values) if as_json else text)
+
+
+def _notice(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+model_option = click.option(
+    "--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export."
+)
+
+
+@cli.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the presets and whether they have trained weights."""
+    from codec_zoo import weights
+    from codec_zoo.presets import list_presets
+
+    trained = weights.index()
+    for preset in list_presets():
+        record = trained.get(preset.name)
+        state = f"trained: {record['step']:,} steps" if record else "not trained yet"
+        values = {
+            "preset": preset.name,
+            "paper": f"{preset.paper.authors.split(',')[0]} et al. {preset.paper.year}",
+            "reproduces": preset.reproduces,
+            "trained_steps": record["step"] if record else None,
+        }
+        _emit(values, as_json, f"{preset.name:28} {preset.reproduces:38} {state}")
+
+
+@cli.command()
+@click.argument("preset")
+@click.option(
+    "--data",
+    default="tfds:clic",
+    show_default=True,
+    metavar="tfds:NAME|DIR",
+    help="A TFDS dataset, or a folder of pictures (subfolders train and val, or split by name).",
+)
+@click.option("--steps", type=click.IntRange(1), help="Optimizer steps in all.")
+@click.option("--batch-size", type=click.IntRange(1), help="Patches a step.")
+@click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of Adam.")
+@click.option("--schedule", type=click.Choice(["constant", "cosine"]), help="Of the learning rate.")
+@click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
+@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
+@click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
+@click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--start-from", metavar="pretrained|FILE", help="Weights to start from.")
+@click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
+@click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True
+)
+def train(
+    preset, data, logs, run, resume, start_from, held_out, evaluate_every, seed, precision, **overrides
+):
+    """Train PRESET; the paper's recipe unless options say otherwise.
+
+    Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
+    Watch it with `tensorboard --logdir tensorboard_logs`.
+    """
+    import dataclasses
+
+    import keras
+
+    from codec_zoo import training, weights
+    from codec_zoo.harness import training_data
+    from codec_zoo.harness.tensorboard_log import TensorBoardLog
+    from codec_zoo.presets import get_preset
+
+    chosen = get_preset(preset)
+    recipe = dataclasses.replace(
+        chosen.recipe, **{name: value for name, value in overrides.items() if value is not None}
+    )
+    folder = _run_folder(logs / preset, run, resume)
+    initial = None
+    if start_from == "pretrained":
+        initial = weights.FOLDER / weights.entry(preset)["file"]
+    elif start_from:
+        initial = Path(start_from)
+    keras.mixed_precision.set_dtype_policy(precision)
+    source = training_data.open_source(data, recipe, seed)
+    click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
+    click.echo(f"run: {folder}")
+    try:
+        progress = training.train(
+            chosen,
+            recipe,
+            source.batches,
+            source.held_out(held_out),
+            folder,
+            data=source.description,
+            resume=resume,
+            initial_weights=initial,
+            seed=seed,
+            evaluate_every=evaluate_every,
+            logger=TensorBoardLog(folder),
+            report=_training_report(recipe.steps),
+        )
+    except KeyboardInterrupt:
+        click.echo(f"stopped; go on with: codec-zoo train {preset} --resume --run {folder.name}", err=True)
+        raise
+    click.echo(f"done: step {progress.step:,}, {progress.seconds:.0f} s; best held-out {progress.best}")
+
+
+def _run_folder(base: Path, run: str | None, resume: bool) -> Path:
+    """The folder of a run by name, of the latest run to resume, or of a new one."""
+    from codec_zoo.training import CHECKPOINT
+
+    if run:
+        return base / run
+    if resume:
+        runs = sorted(base.glob(f"*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
+        if not runs:
+            raise UsageError(f"there is no run to resume in {base}. Leave out --resume, or check --logs.")
+        return runs[-1].parent
+    return base / time.strftime("%Y%m%d-%H%M%S")
+
+
+def _training_report(steps: int):
+    """A line for each report: step, share, steps a second, values."""
+    started: dict[str, float] = {}
+
+    def report(step, values):
+        now = time.monotonic()
+        if not started:
+            started.update(time=now, step=step)
+        passed = now - started["time"]
+        speed = (step - started["step"]) / passed if passed else 0
+        left = f", {(steps - step) / speed / 60:.0f} min left" if speed else ""
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        click.echo(f"[{step:>7,}/{steps:,}{left}]  {shown}")
+
+    return report
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def publish(run: Path) -> None:
+    """Put the best weights of a training RUN (a folder) among the zoo's trained weights."""
+    from codec_zoo import weights
+
+    name = weights.publish(run)
+    click.echo(f"{name}: {weights.entry(name)['file']} and its provenance are in {weights.FOLDER}")
+
+
+@cli.command()
+@click.argument("preset")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--version", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--run", type=click.Path(path_type=Path, exists=True), help="Export a training run's best weights."
+)
+@click.option("--verify/--no-verify", default=True, help="Check it in a fresh process without our code.")
+def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool) -> None:
+    """Write PRESET as a SavedModel: DIRECTORY/PRESET/VERSION, as TF Serving wants it."""
+    from codec_zoo import weights
+    from codec_zoo.export import saved_model
+    from codec_zoo.presets import get_preset
+
+    if run:
+        from codec_zoo.training import BEST, RECORD
+
+        model = get_preset(preset).create()
+        weights.load(model, run / BEST)
+        record = json.loads((run / RECORD).read_text())
+        folder = saved_model.export_model(preset, model, directory, version, record, verify)
+    else:
+        folder = saved_model.export_pretrained(preset, directory, version, verify)
+    click.echo(f"{folder}" + (" (verified in a fresh process without project code)" if verify else ""))
+
+
+@cli.command()
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
+@model_option
+@click.option("-q", "--quality", type=float, default=32, show_default=True, help="QP of the residual layer.")
+@click.option("--base-only", is_flag=True, help="Only the base layer: the coarse picture.")
+@click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), default="clip", show_default=True)
+@click.option("--residual-codec", default="bpg-ycbcr444", show_default=True)
+@click.option("--base-codec", default="jxl-lossless", show_default=True)
+@json_option
+def compress(
+    pictures, output, model, quality, base_only, mapping, residual_codec, base_codec, as_json
+) -> None:
+    """Compress PICTURES to .czoo files, and say what their decoder will show."""
+    from codec_zoo.files import write_atomic
+    from codec_zoo.harness import images
+    from codec_zoo.harness.exported import open_model
+    from codec_zoo.harness.pipelines import codec_for
+    from codec_zoo.metrics import psnr
+
+    targets = _targets(pictures, output, ".czoo")
+    codec = codec_for(
+        open_model(model or DEFAULT_PRESET),
+        quality=None if base_only else quality,
+        mapping=mapping,
+        residual_codec=residual_codec,
+        base_codec=base_codec,
+    )
+    for path, target in zip(pictures, targets, strict=True):
+        picture = images.read_image(path, _notice)
+        data = codec.encode(picture)
+        decoded = codec.decode(data)
+        write_atomic(target, data)
+        values = {
+            "input": str(path),
+            "output": str(target),
+            "bytes": len(data),
+            "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
+            "psnr": psnr(picture, decoded),
+            "pixels_sha256": _hash_pixels(decoded),
+        }
+        _emit(
+            values,
+            as_json,
+            f"{target}: {len(data):,} bytes, {values['bpp']:.3f} bpp, PSNR {values['psnr']:.2f} dB",
+        )
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png …), or folder for several.")
+@model_option
+@click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")
+@json_option
+def decompress(files, output, model, layers, as_json) -> None:
+    """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has."""
+    from codec_zoo.harness import bitstream, images
+    from codec_zoo.harness.exported import find_model, open_model
+    from codec_zoo.harness.pipelines import codec_for
+
+    targets = _targets(files, output, ".png")
+    for path, target in zip(files, targets, strict=True):
+        stream = bitstream.read(_read_file(path))
+        exported = open_model(model) if model else find_model(stream)
+        exported.check_coded(stream)
+        if stream.missing:
+            _notice(
+                f"{path} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
+                "the picture is decoded from the others."
+            )
+        picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
+        images.write_image(target, picture)
+        values = {
+            "input": str(path),
+            "output": str(target),
+            "layers": min(layers or len(stream.layers), len(stream.layers)),
+            "missing_layers": stream.missing,
+            "pixels_sha256": _hash_pixels(picture),
+        }
+        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {values['layers']} layers")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what a .czoo FILE holds, without decoding it."""
+    from codec_zoo.harness import bitstream
+    from codec_zoo.presets import list_presets
+
+    data = _read_file(file)
+    stream = bitstream.read(data)
+    names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
+    pixels = stream.width * stream.height
+    layers = [
+        {"kind": layer.kind.name.lower(), "bytes": len(layer.payload), "bpp": 8 * len(layer.payload) / pixels}
+        for layer in stream.layers
+    ]
+    values = {
+        "file": str(file),
+        "bytes": len(data),
+        "bpp": 8 * len(data) / pixels,
+        "preset": names.get(stream.preset_id),
+        "preset_id": stream.preset_id.hex(),
+        "weights_id": stream.weights_id.hex(),
+        "width": stream.width,
+        "height": stream.height,
+        "channels": stream.channels,
+        "layers": layers,
+        "missing_layers": stream.missing,
+    }
+    lines = [
+        f"{file}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
+        f"{len(data):,} bytes, {values['bpp']:.4f} bpp",
+        f"preset   {values['preset'] or 'unknown'} ({values['preset_id']}), weights {values['weights_id']}",
+        *(
+            f"layer {i}  {v['kind']:9} {v['bytes']:>9,} bytes  {v['bpp']:.4f} bpp"
+            for i, v in enumerate(layers, 1)
+        ),
+    ]
+    if stream.missing:
+        lines.append(f"missing  {stream.missing} of {stream.layers_coded} layers: the file was cut")
+    _emit(values, as_json, "\n".join(lines))
+
+
+@cli.command()
+@click.option(
+    "--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable."
+)
+@click.option("--data", default="kodak", show_default=True, metavar="kodak|DIR")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="JSON lines, one a picture; resumed if there."
+)
+@click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@json_option
+def evaluate(specs, data, output, figure, limit, workers, as_json) -> None:
+    """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds."""
+    from codec_zoo.harness import evaluation
+
+    pictures = evaluation.find_pictures(data)[:limit]
+    rows = evaluation.evaluate(specs, pictures, output, workers)
+    points = evaluation.summarize(rows)
+    for point in points:
+        _emit(point, as_json, evaluation.format_point(point))
+    if figure:
+        from codec_zoo.harness.figures import rate_distortion
+
+        rate_distortion(points, figure)
+        click.echo(f"figure: {figure}", err=True)
+
+
+def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:
+    """Where each result goes: beside its input, to ``output``, or into the folder ``output``."""
+    if output is None:
+        targets = [path.with_suffix(suffix) for path in inputs]
+    elif len(inputs) == 1 and not output.is_dir() and not str(output).endswith(os.sep):
+        targets = [output]
+    else:
+        targets = [output / path.with_suffix(suffix).name for path in inputs]
+    for path, target in zip(inputs, targets, strict=True):
+        if target.exists() and path.exists() and target.samefile(path):
+            raise UsageError(f"{path} would be overwritten by its own result. Name another --output.")
+    if len(set(targets)) < len(targets):
+        raise UsageError("several inputs would give the same output file. Rename them, or go one by one.")
+    return targets
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def _hash_pixels(picture) -> str:
+    import hashlib
+
+    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""BPG: HEVC intra pictures in Fabrice Bellard's still-picture file, written and read without his tools.
+
+File: magic, two bytes of format, sizes as 7-bit groups (``ue7``), the part of the sequence parameter set that
+intra decoding needs, then the HEVC picture parameter set and slices. Other decoders read these files, and
+this one reads those of bpgenc (``tests/data/bpg``).
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from codec_zoo.errors import BitstreamError
+from codec_zoo.harness.codecs import hevc
+from codec_zoo.harness.codecs.base import Codec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
+
+MAGIC = b"BPG\xfb"
+MAX_SIDE = 2**16
+# A decoder allocates by the declared size: a file must be worth it. A flat picture of 4000×3000 takes x265
+# 2,874 bytes, 4,175 pixels a byte.
+MAX_PIXELS_PER_BYTE = 2**14
+
+# pixel_format and color_space of the format.
+GRAY, YUV420, YUV422, YUV444, YUV420_VIDEO, YUV422_VIDEO = range(6)
+YCBCR_BT601, RGB = 0, 1
+
+_CHROMA_FORMAT = {GRAY: 0, YUV420: 1, YUV422: 2, YUV444: 3}
+_FFMPEG_FORMAT = {"ycbcr444": "yuv444p", "ycbcr420": "yuv420p", "rgb444": "gbrp"}
+
+
+@dataclasses.dataclass(frozen=True)
+class BPGFile:
+    """A parsed BPG file.
+
+    Attributes:
+        pixel_format: GRAY, YUV420, YUV422 or YUV444.
+        color_space: YCBCR_BT601 or RGB.
+        depth: bits a sample, 8 … 12.
+        width: of the picture; the coded size is this rounded up to ``tools.min_cb``.
+        height: likewise.
+        tools: for the sequence parameter set.
+        picture: PPS and slices, with start codes between them.
+    """
+
+    pixel_format: int
+    color_space: int
+    depth: int
+    width: int
+    height: int
+    tools: IntraTools
+    picture: bytes
+
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """Width and height of what HEVC codes."""
+        side = self.tools.min_cb
+        return -(-self.width // side) * side, -(-self.height // side) * side
+
+
+def _write_ue7(value: int) -> bytes:
+    """A number in groups of 7 bits, highest first; the top bit says that another follows."""
+    groups = [value & 127]
+    while value := value >> 7:
+        groups.append(value & 127 | 128)
+    return bytes(reversed(groups))
+
+
+def _read_ue7(data: bytes, position: int) -> tuple[int, int]:
+    """Inverse of :func:`_write_ue7`: the number, and the position after it."""
+    value = 0
+    for i in range(position, min(position + 5, len(data))):
+        value = value << 7 | data[i] & 127
+        if data[i] < 128:
+            return value, i + 1
+    raise BitstreamError("the BPG header is cut or damaged.")
+
+
+def mux(file: BPGFile) -> bytes:
+    """The bytes of a BPG file."""
+    bits = BitWriter()
+    tools = file.tools
+    bits.ue(tools.log2_min_cb - 3, tools.log2_diff_cb, tools.log2_min_tb - 2, tools.log2_diff_tb)
+    bits.ue(tools.max_depth_intra).u(int(tools.sao))
+    hevc.write_pcm(bits, tools.pcm)
+    bits.u(int(tools.strong_intra_smoothing))
+    hevc.write_extension(bits, tools.range_flags)
+    header = bits.to_bytes()
+    return b"".join(
+        [
+            MAGIC,
+            bytes([file.pixel_format << 5 | file.depth - 8, file.color_space << 4]),
+            _write_ue7(file.width),
+            _write_ue7(file.height),
+            _write_ue7(0),  # the picture's data reaches to the end of the file
+            _write_ue7(len(header)),
+            header,
+            file.picture,
+        ]
+    )
+
+
+def demux(data: bytes) -> BPGFile:
+    """Parse a BPG file.
+
+    Raises:
+        BitstreamError: not BPG, cut, damaged, of an impossible size, or with a feature that is not read here:
+            alpha, animation, limited range, other colour spaces, implicit RDPCM.
+    """
+    if data[:4] != MAGIC:
+        raise BitstreamError(f"this is not a BPG file: it starts with {data[:4].hex() or 'nothing'}.")
+    if len(data) < 10:
+        raise BitstreamError("the BPG file is cut inside its header.")
+    pixel_format, alpha, depth = data[4] >> 5, data[4] >> 4 & 1, (data[4] & 15) + 8
+    color_space, flags = data[5] >> 4, data[5] & 15
+    pixel_format = {YUV420_VIDEO: YUV420, YUV422_VIDEO: YUV422}.get(pixel_format, pixel_format)
+    has_extension = flags >> 3
+    if alpha or flags & 0b111 or color_space not in (YCBCR_BT601, RGB):
+        raise BitstreamError(
+            "the BPG file uses alpha, limited range, animation or another colour space than BT.601 YCbCr and "
+            "RGB: convert it to a plain BPG first."
+        )
+    if pixel_format not in _CHROMA_FORMAT or depth > 12 or (color_space == RGB and pixel_format != YUV444):
+        raise BitstreamError("the BPG header is damaged: no such pixel format.")
+    width, position = _read_ue7(data, 6)
+    height, position = _read_ue7(data, position)
+    length, position = _read_ue7(data, position)
+    if has_extension:
+        size, position = _read_ue7(data, position)
+        position += size
+    check_declared_size(width, height)
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS_PER_BYTE * len(data):
+        raise BitstreamError(
+            f"the BPG file claims {width}×{height} pixels in {len(data)} bytes, which cannot be."
+        )
+    if length and position + length > len(data):
+        raise BitstreamError(f"the BPG file is cut: {len(data) - position} of {length} bytes of the picture.")
+    body = data[position : position + length] if length else data[position:]
+    size, position = _read_ue7(body, 0)
+    bits = BitReader(body[position : position + size])
+    blocks = bits.ue(), bits.ue(), bits.ue(), bits.ue()
+    tools = IntraTools(
+        log2_min_cb=blocks[0] + 3,
+        log2_diff_cb=blocks[1],
+        log2_min_tb=blocks[2] + 2,
+        log2_diff_tb=blocks[3],
+        max_depth_intra=bits.ue(),
+        sao=bool(bits.u(1)),
+        pcm=hevc.read_pcm(bits),
+        strong_intra_smoothing=bool(bits.u(1)),
+        range_flags=hevc.read_extension(bits),
+    )
+    if tools.log2_min_cb + tools.log2_diff_cb > 6 or tools.log2_min_tb + tools.log2_diff_tb > 5:
+        raise BitstreamError("the BPG header is damaged: no such block sizes.")
+    if tools.range_flags and tools.range_flags[2]:
+        raise BitstreamError(
+            "the BPG file uses implicit RDPCM (bpgenc -lossless), which FFmpeg decodes wrongly. Use bpgdec."
+        )
+    return BPGFile(pixel_format, color_space, depth, width, height, tools, body[position + size :])
+
+
+class BPG(Codec):
+    """BPG with x265's best still-picture settings.
+
+    Args:
+        quality: QP, 0 (finest) … 51, a whole number.
+        color: ``"ycbcr444"``, ``"ycbcr420"`` (BT.601, full range) or ``"rgb444"``.
+        bit_depth: 8 or 10 bits a sample inside the codec.
+
+    Raises:
+        ValueError: an argument is none of these.
+    """
+
+    qualities: ClassVar = (44, 40, 36, 32, 28, 24, 20)
+
+    def __init__(self, quality: float = 32, color: str = "ycbcr444", bit_depth: int = 8):
+        if quality != int(quality) or not 0 <= quality <= 51:
+            raise ValueError(f"the QP must be a whole number, 0 … 51. Received: {quality}")
+        if color not in _FFMPEG_FORMAT or bit_depth not in (8, 10):
+            raise ValueError(f"no such BPG format: {color!r}, {bit_depth} bits")
+        self.quality = int(quality)
+        self.color = color
+        self.bit_depth = bit_depth
+        self.name = f"bpg-{color}" + ("-10bit" if bit_depth == 10 else "")
+
+    def encode(self, image: np.ndarray) -> bytes:
+        """Code a picture; see ``Codec.encode``."""
+        check_rgb(image, MAX_SIDE, "BPG")
+        height, width = image.shape[:2]
+        # x265 takes no side under 16. With blocks of 16, a side up to 8 is coded as 16 by the format's own
+        # rule, so that the file stays a plain BPG file.
+        min_cb = 16 if min(width, height) <= 8 else 8
+        padding = ((0, -height % min_cb), (0, -width % min_cb), (0, 0))
+        planes = _to_planes(np.pad(image, padding, "edge"), self.color, self.bit_depth)
+        stream = self.encode_raw(planes, min_cb)
+        nals = hevc.split_nals(stream)
+        tools = next(hevc.parse_sps(nal) for nal in nals if hevc.nal_type(nal) == hevc.SPS)
+        kept = [nal for nal in nals if hevc.nal_type(nal) == hevc.PPS or hevc.nal_type(nal) < 32]
+        return mux(
+            BPGFile(
+                pixel_format=YUV420 if self.color == "ycbcr420" else YUV444,
+                color_space=RGB if self.color == "rgb444" else YCBCR_BT601,
+                depth=self.bit_depth,
+                width=width,
+                height=height,
+                tools=tools,
+                picture=b"\x00\x00\x01".join(kept),
+            )
+        )
+
+    def encode_raw(self, planes: list[np.ndarray], min_cb: int) -> bytes:
+        """The raw HEVC stream of sample planes, of which the file keeps PPS and slices."""
+        suffix = "" if self.bit_depth == 8 else f"{self.bit_depth}le"
+        return hevc.encode(planes, _FFMPEG_FORMAT[self.color] + suffix, self.quality, min_cb)
+
+    def declared_size(self, data: bytes) -> tuple[int, int]:
+        """See ``Codec.declared_size``."""
+        file = demux(data)
+        return file.width, file.height
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode any BPG file that :func:`demux` takes; see ``Codec.decode``."""
+        file = demux(data)
+        width, height = file.coded_size
+        chroma = _CHROMA_FORMAT[file.pixel_format]
+        sets = hevc.make_parameter_sets(file.tools, chroma, width, height, file.depth)
+        planes, found = hevc.decode(sets + b"\x00\x00\x01" + file.picture, width, height)
+        expected = ("gray", "yuv420p", "yuv422p", "yuv444p")[chroma]
+        if not found.startswith(expected):
+            raise BitstreamError(f"the BPG picture decodes to {found}, its header says {expected}.")
+        return _from_planes(planes, file)
+
+
+# BT.601 full range (JPEG), in 16-bit fixed point: integers, so that every machine decodes the same pixels.
+_BITS = 16
+_HALF = 1 << (_BITS - 1)
+
+
+def _fixed(value: float) -> int:
+    return round(value * (1 << _BITS))
+
+
+_TO_Y = [_fixed(0.299), _fixed(0.587), 0]
+_TO_Y[2] = (1 << _BITS) - _TO_Y[0] - _TO_Y[1]
+_TO_CB = [-_fixed(0.168735892), -_fixed(0.331264108), _fixed(0.5)]
+_TO_CR = [_fixed(0.5), -_fixed(0.418687589), -_fixed(0.081312411)]
+
+
+def _to_planes(image: np.ndarray, color: str, depth: int) -> list[np.ndarray]:
+    """``uint8 [H, W, 3]`` → the sample planes that are coded; chroma halved for 4:2:0."""
+    rgb = image.astype(np.int64)
+    peak = (1 << depth) - 1
+    if color == "rgb444":
+        planes = [(rgb[..., i] * peak * 2 + 255) // 510 for i in (1, 2, 0)]
+    else:
+        centre = 1 << (depth - 1)
+        planes = []
+        for weights, offset in ((_TO_Y, 0), (_TO_CB, centre), (_TO_CR, centre)):
+            value = sum(rgb[..., i] * weight for i, weight in enumerate(weights)) * peak
+            planes.append(np.clip(_divide(value, 255 << _BITS) + offset, 0, peak))
+        if color == "ycbcr420":
+            planes[1:] = [
+                (p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2] + 2) >> 2 for p in planes[1:]
+            ]
+    return [plane.astype(np.uint8 if depth == 8 else np.uint16) for plane in planes]
+
+
+def _divide(value: np.ndarray, divisor: int) -> np.ndarray:
+    """Integer division, rounded to the nearest."""
+    return (2 * value + divisor) // (2 * divisor)
+
+
+def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
+    """Decoded sample planes → ``uint8 [H, W, 3]``, cropped to the true size."""
+    peak = (1 << file.depth) - 1
+    height, width = file.height, file.width
+    samples = [plane.astype(np.int64) for plane in planes]
+    for axis, formats in ((0, (YUV420,)), (1, (YUV420, YUV422))):
+        if file.pixel_format in formats:
+            samples[1:] = [_double(plane, axis) for plane in samples[1:]]
+    samples = [plane[:height, :width] for plane in samples]
+    if file.pixel_format == GRAY:
+        channels = [_divide(samples[0] * 255, peak)] * 3
+    elif file.color_space == RGB:
+        green, blue, red = (_divide(plane * 255, peak) for plane in samples)
+        channels = [red, green, blue]
+    else:
+        centre = 1 << (file.depth - 1)
+        y, cb, cr = samples[0] << _BITS, samples[1] - centre, samples[2] - centre
+        scaled = [
+            y + _fixed(1.402) * cr,
+            y - _fixed(0.344136286) * cb - _fixed(0.714136286) * cr,
+            y + _fixed(1.772) * cb,
+        ]
+        channels = [_divide(value * 255, peak << _BITS) for value in scaled]
+    return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+
+
+def _double(plane: np.ndarray, axis: int) -> np.ndarray:
+    """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres)."""
+    plane = np.moveaxis(plane, axis, 0)
+    before = np.concatenate([plane[:1], plane[:-1]])
+    after = np.concatenate([plane[1:], plane[-1:]])
+    pair = np.stack([3 * plane + before, 3 * plane + after], axis=1)
+    return np.moveaxis((pair.reshape(-1, *plane.shape[1:]) + 2) >> 2, 0, axis)

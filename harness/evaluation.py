@@ -1,0 +1,264 @@
+"""Codecs measured through real files: rows per picture, means, BD-rate.
+
+A row is what one codec at one quality made of one picture: ``bpp`` is 8 · bytes of the file over the
+number of pixels, PSNR is that of the RGB picture, MS-SSIM is ``tf.image.ssim_multiscale`` on RGB.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.image_folder import image_paths
+from codec_zoo.metrics import psnr
+
+Row = dict[str, Any]
+
+
+def find_pictures(data: str) -> list[Path]:
+    """The pictures of ``"kodak"`` (shipped with the package) or of a folder.
+
+    Raises:
+        UsageError: neither.
+    """
+    if data == "kodak":
+        from codec_zoo.datasets import kodak
+
+        return sorted(Path(kodak.__file__).parent.glob("kodim*.png"))
+    return image_paths(data)
+
+
+def evaluate(
+    specs: Sequence[str], pictures: Sequence[Path], output: Path | None = None, workers: int = 1
+) -> list[Row]:
+    """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
+
+    Args:
+        specs: codecs as in ``codec_zoo.harness.pipelines``; without a quality, all of the codec's curve.
+        pictures: files.
+        output: JSON lines; rows that are there already are not measured again.
+        workers: processes.
+
+    Raises:
+        CodecZooError: a codec cannot be made, or a picture not be coded.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from codec_zoo.harness.pipelines import open_codec, qualities_of
+
+    wanted = [(_with_quality(spec, q), q) for spec in specs for q in qualities_of(spec)]
+    for spec in {spec: None for spec, _ in wanted}:
+        open_codec(spec)  # a mistake shows before the work starts; models are exported once
+    known = {_key(row): row for row in _read_rows(output)}
+    hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
+    weights = {spec: _weights_of(spec) for spec, _ in wanted}
+    tasks, rows = [], []
+    for spec, _ in wanted:
+        for path in pictures:
+            row = known.get((spec, hashes[path], weights[spec]))
+            if row:
+                rows.append(row)
+            else:
+                tasks.append((spec, path))
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if workers > 1 else {}
+    machine = describe()
+    with _environment(environment), Progress(*columns) as progress:
+        bar = progress.add_task("measuring", total=len(tasks))
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, max(1, len(tasks))), spawn) as pool:
+            futures = {pool.submit(measure, spec, path): (spec, path) for spec, path in tasks}
+            try:
+                for future in as_completed(futures):
+                    spec, path = futures[future]
+                    row = {**future.result(), "image_sha256": hashes[path], **machine}
+                    rows.append(row)
+                    if output:
+                        _append_row(output, row)
+                    progress.advance(bar)
+                    if not progress.console.is_terminal and len(rows) % 24 == 0:
+                        progress.console.print(f"{len(rows)}/{len(tasks)} measured")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    order = {
+        (spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)
+    }
+    return sorted(rows, key=lambda row: order[row["spec"], row["image_sha256"]])
+
+
+def measure(spec: str, path: Path) -> Row:
+    """Code, decode and compare one picture; a first, untimed pass on a small picture warms the codec up."""
+    from codec_zoo.harness.images import as_rgb, read_image
+    from codec_zoo.harness.pipelines import open_codec, split_spec
+
+    codec = open_codec(spec)
+    picture = as_rgb(read_image(path))
+    if spec not in _warm:
+        codec.decode(codec.encode(picture))
+        _warm.add(spec)
+    started = time.perf_counter()
+    data = codec.encode(picture)
+    coded = time.perf_counter()
+    decoded = codec.decode(data)
+    ended = time.perf_counter()
+    if decoded.shape != picture.shape:
+        raise CodecZooError(f"{spec} gave back {decoded.shape} for {picture.shape} ({path}).")
+    name, options, quality = split_spec(spec)
+    return {
+        "spec": spec,
+        "codec": ",".join([name, *(f"{key}={value}" for key, value in options.items())]),
+        "quality": quality,
+        "weights_sha256": _weights_of(spec),
+        "image": path.name,
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
+        "psnr": psnr(picture, decoded),
+        "ms_ssim": ms_ssim(picture, decoded),
+        "encode_s": coded - started,
+        "decode_s": ended - coded,
+    }
+
+
+_warm: set[str] = set()
+
+
+def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
+    """MS-SSIM of two RGB pictures ``uint8 [H, W, 3]``; None where a side is under 176 pixels."""
+    import tensorflow as tf
+
+    if min(a.shape[:2]) < 176:
+        return None
+    return float(tf.image.ssim_multiscale(a[None], b[None], 255)[0])
+
+
+def summarize(rows: Iterable[Row]) -> list[Row]:
+    """Means over pictures for each codec and quality, in the order of the rows."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["spec"]].append(row)
+    points = []
+    for spec, group in groups.items():
+        point = {key: group[0][key] for key in ("codec", "quality", "weights_sha256")}
+        point |= {"spec": spec, "pictures": len(group)}
+        for key in ("bpp", "psnr", "ms_ssim", "encode_s", "decode_s"):
+            values = [row[key] for row in group if row[key] is not None]
+            point[key] = float(np.mean(values)) if values else None
+        points.append(point)
+    return points
+
+
+def format_point(point: Row) -> str:
+    """A line of the results table."""
+    quality = "" if point["quality"] is None else f"{point['quality']:g}"
+    similarity = "     –" if point["ms_ssim"] is None else f"{point['ms_ssim']:.4f}"
+    return (
+        f"{point['codec']:58} {quality:>5}  {point['bpp']:.4f} bpp  {point['psnr']:6.2f} dB  {similarity}  "
+        f"{point['encode_s']:.2f} s  {point['decode_s']:.2f} s"
+    )
+
+
+def bd_rate(anchor: Sequence[Row], test: Sequence[Row], metric: str = "psnr", method: str = "akima") -> float:
+    """Bjøntegaard delta rate of ``test`` against ``anchor``, per cent; negative is better.
+
+    Args:
+        anchor: points of one codec, from :func:`summarize`.
+        test: points of another.
+        metric: ``"psnr"`` or ``"ms_ssim"`` (taken in dB, −10·log10(1 − x)).
+        method: ``"akima"`` or ``"cubic"``.
+
+    Raises:
+        UsageError: a curve has fewer than four points.
+    """
+    import bjontegaard
+
+    curves = []
+    for points in (anchor, test):
+        if len(points) < 4:
+            raise UsageError(f"BD-rate needs four points or more. Received: {len(points)}")
+        points = sorted(points, key=lambda point: point["bpp"])
+        values = np.array([point[metric] for point in points])
+        curves.append(
+            ([point["bpp"] for point in points], values if metric == "psnr" else -10 * np.log10(1 - values))
+        )
+    (rate_a, value_a), (rate_b, value_b) = curves
+    return float(
+        bjontegaard.bd_rate(rate_a, value_a, rate_b, value_b, method=method, require_matching_points=False)
+    )
+
+
+def describe() -> Row:
+    """Machine, versions and commit, for the rows."""
+    import platform
+
+    from codec_zoo.training import describe_machine
+
+    machine = describe_machine()
+    return {"device": machine["device"], "commit": machine["commit"], "python": platform.python_version()}
+
+
+def _with_quality(spec: str, quality: float | None) -> str:
+    """``spec`` with its quality written out."""
+    from codec_zoo.harness.pipelines import split_spec
+
+    return spec if quality is None or split_spec(spec)[2] is not None else f"{spec}:{quality:g}"
+
+
+def _weights_of(spec: str) -> str | None:
+    """The weights' hash of a learned codec, None for a standard one."""
+    from codec_zoo.harness.pipelines import open_codec
+
+    model = getattr(open_codec(spec), "model", None)
+    return model.card["weights_sha256"] if model else None
+
+
+def _key(row: Row) -> tuple[str, str, str | None]:
+    return row["spec"], row["image_sha256"], row["weights_sha256"]
+
+
+def _read_rows(path: Path | None) -> list[Row]:
+    """Rows of a file that an earlier run left; a last line that was cut is passed over."""
+    rows = []
+    if path and path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+    return rows
+
+
+def _append_row(path: Path, row: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+class _environment:
+    """Environment variables for the processes that the block starts."""
+
+    def __init__(self, values: dict[str, str]):
+        self.values = values
+
+    def __enter__(self):
+        self.before = {key: os.environ.get(key) for key in self.values}
+        os.environ.update(self.values)
+
+    def __exit__(self, *_):
+        for key, value in self.before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value

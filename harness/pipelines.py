@@ -1,0 +1,72 @@
+"""From a codec's name to a codec: standard ones, and those around exported models.
+
+A codec is written ``NAME[,KEY=VALUE…][:QUALITY]``, e.g. ``jpeg:75``, ``bpg-ycbcr444:32``,
+``fu2019-hybrid-s16-prelu:32``, ``fu2019-hybrid-s16-prelu,mapping=shift,residual_codec=bpg-rgb444:28``.
+NAME may also be the folder of an export.
+"""
+
+from codec_zoo.errors import ModelError, UsageError
+from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
+from codec_zoo.harness.codecs.base import Codec
+from codec_zoo.harness.exported import ExportedModel, open_model
+from codec_zoo.harness.hybrid import HybridCodec
+
+_PIPELINES = {"hybrid": HybridCodec}
+
+
+def codec_for(model: ExportedModel, **options) -> HybridCodec:
+    """The codec around a model: the pipeline that its card names.
+
+    Raises:
+        ModelError: a pipeline that this version lacks.
+        UsageError: options that the pipeline does not take.
+    """
+    kind = model.card["pipeline"]["kind"]
+    if kind not in _PIPELINES:
+        raise ModelError(f"{model.folder} needs the codec pipeline {kind!r}. Update codec-zoo.")
+    try:
+        return _PIPELINES[kind](model, **options)
+    except TypeError as error:
+        raise UsageError(f"{model.preset} does not take these options: {', '.join(options)}.") from error
+
+
+def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
+    """``NAME[,KEY=VALUE…][:QUALITY]`` → name, options, quality.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    head, colon, tail = spec.rpartition(":")
+    name, *pairs = (head if colon else spec).split(",")
+    try:
+        quality = float(tail) if colon else None
+        options = dict(pair.split("=", 1) for pair in pairs)
+    except ValueError:
+        raise UsageError(
+            f"a codec is written NAME[,KEY=VALUE…][:QUALITY], e.g. jpeg:75. Received: {spec!r}"
+        ) from None
+    return name, options, quality
+
+
+def open_codec(spec: str) -> Codec:
+    """The codec that ``spec`` names; see the module.
+
+    Raises:
+        UsageError: no such codec, preset, option or quality.
+        ModelError: the preset is not trained.
+    """
+    name, options, quality = split_spec(spec)
+    if name in list_codecs():
+        if options:
+            raise UsageError(f"{name} takes no options. Received: {', '.join(options)}")
+        return get_codec(spec)
+    return codec_for(open_model(name), quality=quality, **options)
+
+
+def qualities_of(spec: str) -> tuple[float | None, ...]:
+    """The qualities to evaluate: the one in ``spec``, or those of the codec's rate–distortion curve."""
+    name, options, quality = split_spec(spec)
+    if quality is not None or options.get("residual_codec") == "none":
+        return (quality,)
+    known = codec_qualities(name) if name in list_codecs() else HybridCodec.qualities
+    return known or (None,)

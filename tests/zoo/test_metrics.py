@@ -1,0 +1,34 @@
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from codec_zoo.metrics import ms_ssim, psnr
+
+
+def noisy_pair(size, seed=0):
+    random = np.random.default_rng(seed)
+    a = np.clip(np.cumsum(random.normal(0, 9, (2, *size, 3)), axis=2) + 128, 0, 255)
+    return a.astype(np.uint8), np.clip(a + random.normal(0, 12, a.shape), 0, 255).astype(np.uint8)
+
+
+def test_psnr_by_hand():
+    a = np.zeros((2, 2, 3), np.uint8)
+    assert psnr(a, a) == math.inf
+    assert psnr(a, a + 1) == pytest.approx(20 * math.log10(255))
+
+
+@pytest.mark.parametrize("size", [(176, 176), (181, 203), (256, 192)])
+def test_ms_ssim_is_that_of_tensorflow(size):
+    tf = pytest.importorskip("tensorflow")
+    a, b = noisy_pair(size)
+    ours = ops.convert_to_numpy(ms_ssim(a, b))
+    theirs = tf.image.ssim_multiscale(a, b, 255).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert ours.shape == (2,)
+
+
+def test_ms_ssim_refuses_small_pictures():
+    with pytest.raises(ValueError, match="176"):
+        ms_ssim(np.zeros((1, 175, 200, 3)), np.zeros((1, 175, 200, 3)))

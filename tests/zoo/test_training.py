@@ -1,0 +1,170 @@
+"""Training: learns, survives kill -9, resumes to the same result, refuses what does not fit."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from codec_zoo import training, weights
+from codec_zoo.errors import CodecZooError, ModelError, UsageError
+from codec_zoo.image_folder import PatchSampler
+from codec_zoo.presets import Recipe, get_preset
+
+TINY = dataclasses.replace(
+    get_preset("fu2019-hybrid-s8-relu"), config={"widths": (8, 8, 8), "activation": "relu", "dropout": 0.1}
+)
+RECIPE = Recipe(patch_size=32, batch_size=2, steps=12, learning_rate=1e-3, schedule="cosine", warmup_steps=2)
+
+
+def pictures(count=3):
+    random = np.random.default_rng(3)
+    return [
+        np.kron(random.integers(0, 256, (6, 6, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(count)
+    ]
+
+
+def batches(start):
+    sampler = PatchSampler(pictures(), RECIPE.patch_size, RECIPE.batch_size)
+    step = start
+    while True:
+        yield sampler.batch(step)
+        step += 1
+
+
+def run(folder, recipe=RECIPE, **options):
+    return training.train(
+        TINY, recipe, batches, pictures(1), folder, data="made", evaluate_every=6, **options
+    )
+
+
+def variables(folder):
+    with np.load(folder / training.CHECKPOINT) as stored:
+        return {name: stored[name] for name in stored.files if name != "progress"}
+
+
+def test_it_learns(tmp_path):
+    recipe = dataclasses.replace(RECIPE, steps=240, learning_rate=3e-3, clip_norm=0.1)
+    progress = run(tmp_path, recipe)
+    assert progress.curve[-1]["psnr"] > progress.curve[0]["psnr"] + 1
+    record = json.loads((tmp_path / training.RECORD).read_text())
+    assert record["preset"] == TINY.name and record["step"] == 240 and record["seconds"] > 0
+    assert {"device", "backend", "data", "recipe", "commit"} <= record.keys()
+
+
+class StopAfter:
+    """Interrupts the loop as Ctrl-C would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, start):
+        for number, batch in enumerate(batches(start), start):
+            if number == self.step:
+                raise KeyboardInterrupt
+            yield batch
+
+
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path):
+    run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        training.train(
+            TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "parts", data="made", evaluate_every=6
+        )
+    progress = run(tmp_path / "parts", resume=True)
+    assert progress.step == RECIPE.steps and [point["step"] for point in progress.curve] == [6, 12]
+    whole, parts = variables(tmp_path / "whole"), variables(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import test_training as t
+from pathlib import Path
+t.run(Path(sys.argv[1]), t.dataclasses.replace(t.RECIPE, steps=100_000), checkpoint_every_s=0.2)
+"""
+
+
+def test_kill_9_loses_nothing_but_the_last_moments(tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), str(__import__("pathlib").Path(__file__).parent)]
+    )
+    checkpoint = folder / training.CHECKPOINT
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with np.load(checkpoint) as stored:
+        step = json.loads(stored["progress"].tobytes())["step"]
+    assert step > 0
+    progress = run(folder, dataclasses.replace(RECIPE, steps=step + 3), resume=True)
+    assert progress.step == step + 3
+
+
+def test_a_run_is_not_overwritten_by_mistake(tmp_path):
+    run(tmp_path)
+    with pytest.raises(UsageError, match="already holds a run"):
+        run(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run(tmp_path)
+    (tmp_path / training.CHECKPOINT).write_bytes(b"PK damaged")
+    with pytest.raises(CodecZooError, match="cannot resume"):
+        run(tmp_path, resume=True)
+
+
+def test_patch_size_must_fit(tmp_path):
+    with pytest.raises(UsageError, match="multiple of 8"):
+        run(tmp_path, dataclasses.replace(RECIPE, patch_size=30))
+
+
+def test_divergence_stops_the_run(tmp_path):
+    with pytest.raises(CodecZooError, match="diverged"):
+        run(tmp_path, dataclasses.replace(RECIPE, learning_rate=1e30, schedule="constant", warmup_steps=0))
+
+
+def test_half_precision_weights_come_back(tmp_path):
+    keras.utils.set_random_seed(2)
+    model = TINY.create()
+    path = tmp_path / "a.weights.h5"
+    weights.save(model, path)
+    again = TINY.create()
+    weights.load(again, path)
+    for a, b in zip(model.weights, again.weights, strict=True):
+        a, b = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+        np.testing.assert_array_equal(a.astype(np.float16), b.astype(np.float16))
+    assert path.stat().st_size < 2 * model.count_params() + 200_000
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    weights.save(TINY.create(), path)
+    with pytest.raises(ModelError, match="cannot load"):
+        weights.load(get_preset("fu2019-hybrid-s32-relu").create(), path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match="cannot load"):
+        weights.load(TINY.create(), path)
+
+
+def test_publish_needs_a_run(tmp_path):
+    with pytest.raises(ModelError, match=r"run\.json"):
+        weights.publish(tmp_path)
+
+
+def test_index_matches_the_files():
+    for name, record in weights.index().items():
+        assert weights.hash_file(weights.FOLDER / record["file"]) == record["sha256"]
+        assert weights.pretrained(name).count_params() > 0
+    assert sum(path.stat().st_size for path in weights.FOLDER.glob("*.h5")) <= 60e6
