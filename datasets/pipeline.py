@@ -103,9 +103,7 @@ def training_batches(
     else:
         dataset = source if isinstance(source, tf.data.Dataset) else load(source, split, data_dir)
         images = dataset.as_numpy_iterator()
-    sampler = PatchSampler(
-        _map_into_memory(images), patch_size, batch_size, seed, scales=scales, rotate=rotate
-    )
+    sampler = PatchSampler(_map_into_memory(images), patch_size, batch_size, seed, scales=scales, rotate=rotate)
 
     def batch(step: tf.Tensor) -> tf.Tensor:
         patches = tf.numpy_function(sampler.batch, [step], tf.uint8, stateful=False)
@@ -140,20 +138,14 @@ def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Data
     if not builder.is_prepared():
         _prepare(builder)
     image = dict(builder.info.features.items()).get("image")
-    if (
-        not isinstance(image, tfds.features.Image)
-        or image.np_dtype != np.uint8
-        or image.shape[-1] not in (1, 3)
-    ):
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise UsageError(f"{name} has no RGB or gray 8-bit 'image'. It has: {builder.info.features}")
     if split == "val" and split not in builder.info.splits:
         split = "validation"
     try:
         builder.info.splits[split]  # slices too
     except (KeyError, ValueError) as error:
-        raise UsageError(
-            f"{name} has no split {split!r}. It has: {', '.join(builder.info.splits)}."
-        ) from error
+        raise UsageError(f"{name} has no split {split!r}. It has: {', '.join(builder.info.splits)}.") from error
     dataset = builder.as_dataset(split, read_config=tfds.ReadConfig(try_autocache=False))
     to_rgb = tf.image.grayscale_to_rgb if image.shape[-1] == 1 else tf.identity
     return dataset.map(lambda example: to_rgb(example["image"]))
@@ -206,9 +198,7 @@ def _map_into_memory(images: Iterable[np.ndarray]) -> list[np.ndarray]:
         with tempfile.TemporaryFile() as file:
             for image in images:
                 if image.dtype != np.uint8 or image.shape[2:] != (3,):
-                    raise UsageError(
-                        f"images must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}."
-                    )
+                    raise UsageError(f"images must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}.")
                 file.write(np.ascontiguousarray(image).data)
                 shapes.append(image.shape)
             file.flush()

@@ -70,9 +70,7 @@ def preset_id(name: str) -> bytes:
     return struct.pack(">I", zlib.crc32(name.encode()))
 
 
-def write(
-    preset: str, weights_sha256: str, width: int, height: int, channels: int, layers: Sequence[Layer]
-) -> bytes:
+def write(preset: str, weights_sha256: str, width: int, height: int, channels: int, layers: Sequence[Layer]) -> bytes:
     """Put a file together.
 
     Args:

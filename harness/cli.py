@@ -36,9 +36,7 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         status = error.exit_code
     except ModuleNotFoundError as error:
-        click.echo(
-            f"error: this command needs the package {error.name}: `pip install 'codec-zoo[tf]'`.", err=True
-        )
+        click.echo(f"error: this command needs the package {error.name}: `pip install 'codec-zoo[tf]'`.", err=True)
         status = 1
     except MemoryError:
         click.echo("error: out of memory. Use a smaller picture or a machine with more memory.", err=True)
@@ -71,9 +69,7 @@ def _notice(text: str) -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-model_option = click.option(
-    "--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export."
-)
+model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
 
 
 @cli.command("list")
@@ -119,12 +115,8 @@ def list_command(as_json: bool) -> None:
 @click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True
-)
-def train(
-    preset, data, logs, run, resume, start_from, held_out, evaluate_every, seed, precision, **overrides
-):
+@click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
+def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every, seed, precision, **overrides):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
     Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
@@ -219,9 +211,7 @@ def publish(run: Path) -> None:
 @click.argument("preset")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--version", type=click.IntRange(1), default=1, show_default=True)
-@click.option(
-    "--run", type=click.Path(path_type=Path, exists=True), help="Export a training run's best weights."
-)
+@click.option("--run", type=click.Path(path_type=Path, exists=True), help="Export a training run's best weights.")
 @click.option("--verify/--no-verify", default=True, help="Check it in a fresh process without our code.")
 def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool) -> None:
     """Write PRESET as a SavedModel: DIRECTORY/PRESET/VERSION, as TF Serving wants it."""
@@ -251,9 +241,7 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @click.option("--residual-codec", default="bpg-ycbcr444", show_default=True)
 @click.option("--base-codec", default="jxl-lossless", show_default=True)
 @json_option
-def compress(
-    pictures, output, model, quality, base_only, mapping, residual_codec, base_codec, as_json
-) -> None:
+def compress(pictures, output, model, quality, base_only, mapping, residual_codec, base_codec, as_json) -> None:
     """Compress PICTURES to .czoo files, and say what their decoder will show."""
     from codec_zoo.files import write_atomic
     from codec_zoo.harness import images
@@ -356,10 +344,7 @@ def inspect(file: Path, as_json: bool) -> None:
         f"{file}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
         f"{len(data):,} bytes, {values['bpp']:.4f} bpp",
         f"preset   {values['preset'] or 'unknown'} ({values['preset_id']}), weights {values['weights_id']}",
-        *(
-            f"layer {i}  {v['kind']:9} {v['bytes']:>9,} bytes  {v['bpp']:.4f} bpp"
-            for i, v in enumerate(layers, 1)
-        ),
+        *(f"layer {i}  {v['kind']:9} {v['bytes']:>9,} bytes  {v['bpp']:.4f} bpp" for i, v in enumerate(layers, 1)),
     ]
     if stream.missing:
         lines.append(f"missing  {stream.missing} of {stream.layers_coded} layers: the file was cut")
@@ -367,13 +352,9 @@ def inspect(file: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option(
-    "--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable."
-)
+@click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
 @click.option("--data", default="kodak", show_default=True, metavar="kodak|DIR")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="JSON lines, one a picture; resumed if there."
-)
+@click.option("--output", type=click.Path(path_type=Path), help="JSON lines, one a picture; resumed if there.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)

@@ -54,15 +54,11 @@ def run(folder: Path) -> None:
 
     points = evaluation.summarize(rows)
     figures.rate_distortion([point for point in points if point["quality"] is not None], folder / "rd.png")
-    figures.residual_histogram(
-        {"24 Kodak pictures": residual_counts(model, pictures)}, folder / "residuals.png"
-    )
+    figures.residual_histogram({"24 Kodak pictures": residual_counts(model, pictures)}, folder / "residuals.png")
     text = results_table(points, rows[0])
     write_atomic(folder / "results.md", text.encode())
     click.echo(text)
-    click.echo(
-        f"{time.monotonic() - started:.0f} s. Everything is in {folder}/: results.md, rd.png, files/ …"
-    )
+    click.echo(f"{time.monotonic() - started:.0f} s. Everything is in {folder}/: results.md, rd.png, files/ …")
 
 
 def show_layers(model: Path, picture: Path, folder: Path) -> None:
@@ -128,8 +124,7 @@ def results_table(points: list[Row], machine: Row) -> str:
         if len(curve) >= 4:
             cells = [
                 " / ".join(
-                    f"{evaluation.bd_rate(curves[anchor], curve, metric):+.1f} %"
-                    for metric in ("psnr", "ms_ssim")
+                    f"{evaluation.bd_rate(curves[anchor], curve, metric):+.1f} %" for metric in ("psnr", "ms_ssim")
                 )
                 for anchor in anchors
             ]

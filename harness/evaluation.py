@@ -91,9 +91,7 @@ def evaluate(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    order = {
-        (spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)
-    }
+    order = {(spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)}
     return sorted(rows, key=lambda row: order[row["spec"], row["image_sha256"]])
 
 
@@ -194,9 +192,7 @@ def bd_rate(anchor: Sequence[Row], test: Sequence[Row], metric: str = "psnr", me
             ([point["bpp"] for point in points], values if metric == "psnr" else -10 * np.log10(1 - values))
         )
     (rate_a, value_a), (rate_b, value_b) = curves
-    return float(
-        bjontegaard.bd_rate(rate_a, value_a, rate_b, value_b, method=method, require_matching_points=False)
-    )
+    return float(bjontegaard.bd_rate(rate_a, value_a, rate_b, value_b, method=method, require_matching_points=False))
 
 
 def describe() -> Row:

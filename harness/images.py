@@ -123,9 +123,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     path = Path(path)
     kind = _OUTPUT_FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise ImageError(
-            f"cannot write {path.name}: decoded pictures are written as {', '.join(_OUTPUT_FORMATS)}."
-        )
+        raise ImageError(f"cannot write {path.name}: decoded pictures are written as {', '.join(_OUTPUT_FORMATS)}.")
     with atomic_path(path) as temporary:
         Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(temporary, kind)
 

@@ -108,9 +108,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
-                raise ImageError(
-                    f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits."
-                )
+                raise ImageError(f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits.")
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"cannot read {path} as an image: {error}. Repair or remove the file.") from error

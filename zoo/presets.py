@@ -107,7 +107,6 @@ def get_preset(name: str) -> Preset:
     if name not in presets:
         close = difflib.get_close_matches(name, presets, n=3, cutoff=0.4) or list(presets)[:3]
         raise UsageError(
-            f"there is no preset called {name!r}. Close to it: {', '.join(close)}. "
-            "`codec-zoo list` shows all."
+            f"there is no preset called {name!r}. Close to it: {', '.join(close)}. `codec-zoo list` shows all."
         )
     return presets[name]

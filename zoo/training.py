@@ -179,8 +179,7 @@ def train(
     model = preset.create()
     if recipe.patch_size % model.stride:
         raise UsageError(
-            f"the patch size must be a multiple of {model.stride} for {preset.name}. "
-            f"Received: {recipe.patch_size}"
+            f"the patch size must be a multiple of {model.stride} for {preset.name}. Received: {recipe.patch_size}"
         )
     if initial_weights:
         weights.load(model, initial_weights)
@@ -209,9 +208,7 @@ def train(
     def save() -> None:
         progress.seconds = time.monotonic() - started
         save_checkpoint(checkpoint, model, progress)
-        write_atomic(
-            folder / RECORD, json.dumps({**record, **dataclasses.asdict(progress)}, indent=1).encode()
-        )
+        write_atomic(folder / RECORD, json.dumps({**record, **dataclasses.asdict(progress)}, indent=1).encode())
 
     def hold_out() -> None:
         scores, probes = evaluate(model, held_out)

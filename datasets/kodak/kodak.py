@@ -75,6 +75,5 @@ class Kodak(tfds.core.GeneratorBasedBuilder):
             raise CodecZooError(f"cannot read {path}: {error.strerror}. Install codec-zoo again.") from error
         if found != expected:
             raise CodecZooError(
-                f"{path} is not the Kodak picture: SHA-256 {found}, expected {expected}. "
-                "Install codec-zoo again."
+                f"{path} is not the Kodak picture: SHA-256 {found}, expected {expected}. Install codec-zoo again."
             )

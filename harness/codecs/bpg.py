@@ -130,9 +130,7 @@ def demux(data: bytes) -> BPGFile:
         position += size
     check_declared_size(width, height)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS_PER_BYTE * len(data):
-        raise BitstreamError(
-            f"the BPG file claims {width}×{height} pixels in {len(data)} bytes, which cannot be."
-        )
+        raise BitstreamError(f"the BPG file claims {width}×{height} pixels in {len(data)} bytes, which cannot be.")
     if length and position + length > len(data):
         raise BitstreamError(f"the BPG file is cut: {len(data) - position} of {length} bytes of the picture.")
     body = data[position : position + length] if length else data[position:]
@@ -259,9 +257,7 @@ def _to_planes(image: np.ndarray, color: str, depth: int) -> list[np.ndarray]:
             value = sum(rgb[..., i] * weight for i, weight in enumerate(weights)) * peak
             planes.append(np.clip(_divide(value, 255 << _BITS) + offset, 0, peak))
         if color == "ycbcr420":
-            planes[1:] = [
-                (p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2] + 2) >> 2 for p in planes[1:]
-            ]
+            planes[1:] = [(p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2] + 2) >> 2 for p in planes[1:]]
     return [plane.astype(np.uint8 if depth == 8 else np.uint16) for plane in planes]
 
 

@@ -332,9 +332,7 @@ def decode(stream: bytes, width: int, height: int) -> tuple[list[np.ndarray], st
     except (av.FFmpegError, ValueError, OSError) as error:
         raise BitstreamError(f"the HEVC picture is damaged: {error}") from error
     if len(frames) != 1 or frames[0].is_corrupt or (frames[0].width, frames[0].height) != (width, height):
-        raise BitstreamError(
-            f"the HEVC picture is damaged: {len(frames)} whole pictures of the size declared."
-        )
+        raise BitstreamError(f"the HEVC picture is damaged: {len(frames)} whole pictures of the size declared.")
     frame = frames[0]
     kind = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else "<u2")
     planes = []

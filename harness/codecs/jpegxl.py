@@ -26,16 +26,12 @@ class JPEGXL(Codec):
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, MAX_SIDE, "JPEG XL")
-        return imagecodecs.jpegxl_encode(
-            image, distance=self.quality, effort=7, usecontainer=False, numthreads=1
-        )
+        return imagecodecs.jpegxl_encode(image, distance=self.quality, effort=7, usecontainer=False, numthreads=1)
 
     def declared_size(self, data: bytes) -> tuple[int, int]:
         """See ``Codec.declared_size``. Codestream header: ISO/IEC 18181-1, D.2 (SizeHeader)."""
         if data[:2] != b"\xff\x0a":
-            raise BitstreamError(
-                f"this is not a JPEG XL codestream: it starts with {data[:4].hex() or 'nothing'}."
-            )
+            raise BitstreamError(f"this is not a JPEG XL codestream: it starts with {data[:4].hex() or 'nothing'}.")
         # Fields are packed from the lowest bit up.
         bits = int.from_bytes(data[2:16].ljust(14, b"\0"), "little")
 

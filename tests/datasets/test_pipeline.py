@@ -58,9 +58,7 @@ def test_cifar10_from_a_local_archive(tmp_path, offline, monkeypatch):
     with pytest.raises(CodecZooError, match=r"cannot prepare cifar10.*cifar-10-binary\.tar\.gz"):
         load("cifar10", "train", tmp_path)  # not the official archive
 
-    digest = tfds.core.download.checksums.compute_url_info(
-        tmp_path / "downloads/manual/cifar-10-binary.tar.gz"
-    )
+    digest = tfds.core.download.checksums.compute_url_info(tmp_path / "downloads/manual/cifar-10-binary.tar.gz")
     monkeypatch.setitem(tfds.builder_cls("cifar10").url_infos, CIFAR_URL, digest)
     for split, expected in stored.items():
         loaded = {image.tobytes() for image in load("cifar10", split, tmp_path).as_numpy_iterator()}

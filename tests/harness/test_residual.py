@@ -55,9 +55,7 @@ def test_stream(name):
     assert len(data) == (5 if name == "minmax" else 1)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x07", b"\x01\x00\x00", b"\x01\x7f\xff\x00\x00", b"\x01\x00\x05\x00\x05"]
-)
+@pytest.mark.parametrize("data", [b"", b"\x07", b"\x01\x00\x00", b"\x01\x7f\xff\x00\x00", b"\x01\x00\x05\x00\x05"])
 def test_invalid_stream(data):
     with pytest.raises(BitstreamError):
         Mapping.from_bytes(data)

@@ -24,9 +24,7 @@ RECIPE = Recipe(patch_size=32, batch_size=2, steps=12, learning_rate=1e-3, sched
 
 def pictures(count=3):
     random = np.random.default_rng(3)
-    return [
-        np.kron(random.integers(0, 256, (6, 6, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(count)
-    ]
+    return [np.kron(random.integers(0, 256, (6, 6, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(count)]
 
 
 def batches(start):
@@ -38,9 +36,7 @@ def batches(start):
 
 
 def run(folder, recipe=RECIPE, **options):
-    return training.train(
-        TINY, recipe, batches, pictures(1), folder, data="made", evaluate_every=6, **options
-    )
+    return training.train(TINY, recipe, batches, pictures(1), folder, data="made", evaluate_every=6, **options)
 
 
 def variables(folder):
@@ -73,9 +69,7 @@ class StopAfter:
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path):
     run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        training.train(
-            TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "parts", data="made", evaluate_every=6
-        )
+        training.train(TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "parts", data="made", evaluate_every=6)
     progress = run(tmp_path / "parts", resume=True)
     assert progress.step == RECIPE.steps and [point["step"] for point in progress.curve] == [6, 12]
     whole, parts = variables(tmp_path / "whole"), variables(tmp_path / "parts")
