@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -34,6 +35,8 @@ def open_source(data: str, recipe: Recipe, seed: int) -> Source:
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
     """
+    if not data.startswith("tfds:"):
+        image_paths(data, "train"), image_paths(data, "val")  # a mistake shows at once
     if keras.backend.backend() == "tensorflow":
         return _tf_source(data, recipe, seed)
     if data.startswith("tfds:"):
@@ -58,7 +61,12 @@ def _folder_source(folder: str, recipe: Recipe, seed: int) -> Source:
     def held_out(most: int) -> list[np.ndarray]:
         return [read_image(path) for path in image_paths(folder, "val")[:most]]
 
-    return Source(f"{folder}: {len(sampler)} pictures", batches, held_out)
+    return Source(_describe(folder), batches, held_out)
+
+
+def _describe(folder: str) -> str:
+    """A folder of pictures for the record, by name and number: its path means nothing elsewhere."""
+    return f"{Path(folder).resolve().name} ({len(image_paths(folder, 'train'))} training pictures)"
 
 
 def _tf_source(data: str, recipe: Recipe, seed: int) -> Source:
@@ -79,4 +87,4 @@ def _tf_source(data: str, recipe: Recipe, seed: int) -> Source:
     def held_out(most: int) -> list[np.ndarray]:
         return list(pipeline.load(data, "val").take(most).as_numpy_iterator())
 
-    return Source(data, batches, held_out)
+    return Source(data if data.startswith("tfds:") else _describe(data), batches, held_out)

@@ -20,6 +20,7 @@ _CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bpg-ycbcr444": ("bpg", "BPG", {"color": "ycbcr444"}),
     "bpg-ycbcr444-10bit": ("bpg", "BPG", {"color": "ycbcr444", "bit_depth": 10}),
     "flif": ("flif", "FLIF", {}),
+    "hevc-ycbcr444": ("bpg", "RawHEVC", {}),
     "jpeg": ("standard", "JPEG", {}),
     "jpeg2000": ("standard", "JPEG2000", {}),
     "jxl": ("jpegxl", "JPEGXL", {}),

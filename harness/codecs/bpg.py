@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from codec_zoo.errors import BitstreamError
+from codec_zoo.errors import BitstreamError, ImageError
 from codec_zoo.harness.codecs import hevc
 from codec_zoo.harness.codecs.base import Codec, check_declared_size, check_rgb
 from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
@@ -229,6 +229,39 @@ class BPG(Codec):
         return _from_planes(planes, file)
 
 
+class RawHEVC(BPG):
+    """The HEVC stream that :class:`BPG` puts into its files, as x265 wrote it: what the container costs.
+
+    Sides must be multiples of 8 from 16 up: a raw stream has no other size. YCbCr 4:4:4, 8 bits.
+    """
+
+    def __init__(self, quality: float = 32):
+        super().__init__(quality)
+        self.name = "hevc-ycbcr444"
+
+    def encode(self, image: np.ndarray) -> bytes:
+        """See ``Codec.encode``."""
+        check_rgb(image, MAX_SIDE, "HEVC")
+        height, width = image.shape[:2]
+        if height % 8 or width % 8 or min(height, width) < 16:
+            raise ImageError(f"raw HEVC takes sides of 16, 24, 32, … pixels. Received: {width}×{height}")
+        return self.encode_raw(_to_planes(image, self.color, self.bit_depth), 8)
+
+    def declared_size(self, data: bytes) -> tuple[int, int]:
+        """See ``Codec.declared_size``."""
+        sets = [nal for nal in hevc.split_nals(data) if hevc.nal_type(nal) == hevc.SPS]
+        if not sets:
+            raise BitstreamError("this is not an HEVC stream: it has no sequence parameter set.")
+        return hevc.read_size(sets[0])
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """See ``Codec.decode``."""
+        width, height = self.declared_size(data)
+        check_declared_size(width, height)
+        planes, _ = hevc.decode(data, width, height)
+        return _ycbcr_to_rgb([plane.astype(np.int64) for plane in planes], self.bit_depth)
+
+
 # BT.601 full range (JPEG), in 16-bit fixed point: integers, so that every machine decodes the same pixels.
 _BITS = 16
 _HALF = 1 << (_BITS - 1)
@@ -281,15 +314,21 @@ def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
         green, blue, red = (_divide(plane * 255, peak) for plane in samples)
         channels = [red, green, blue]
     else:
-        centre = 1 << (file.depth - 1)
-        y, cb, cr = samples[0] << _BITS, samples[1] - centre, samples[2] - centre
-        scaled = [
-            y + _fixed(1.402) * cr,
-            y - _fixed(0.344136286) * cb - _fixed(0.714136286) * cr,
-            y + _fixed(1.772) * cb,
-        ]
-        channels = [_divide(value * 255, peak << _BITS) for value in scaled]
+        return _ycbcr_to_rgb(samples, file.depth)
     return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+
+
+def _ycbcr_to_rgb(samples: list[np.ndarray], depth: int) -> np.ndarray:
+    """Y, Cb, Cr ``int64 [H, W]`` of ``depth`` bits → ``uint8 [H, W, 3]``."""
+    centre, peak = 1 << (depth - 1), (1 << depth) - 1
+    y, cb, cr = samples[0] << _BITS, samples[1] - centre, samples[2] - centre
+    scaled = [
+        y + _fixed(1.402) * cr,
+        y - _fixed(0.344136286) * cb - _fixed(0.714136286) * cr,
+        y + _fixed(1.772) * cb,
+    ]
+    rgb = np.stack([_divide(value * 255, peak << _BITS) for value in scaled], axis=-1)
+    return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
 def _double(plane: np.ndarray, axis: int) -> np.ndarray:

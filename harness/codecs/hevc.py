@@ -155,6 +155,16 @@ def write_extension(bits: BitWriter, flags: tuple[int, ...] | None) -> None:
             bits.u(flag)
 
 
+def read_size(nal: bytes) -> tuple[int, int]:
+    """Coded width and height of a sequence parameter set of one sub-layer."""
+    bits = BitReader(_unescape(nal))
+    bits.u(8 + 96)
+    bits.ue()
+    if bits.ue() == 3:
+        bits.u(1)
+    return bits.ue(), bits.ue()
+
+
 def parse_sps(nal: bytes) -> IntraTools:
     """Read a sequence parameter set as x265 writes them for one still picture.
 
