@@ -101,20 +101,14 @@ class HybridCodec(Codec):
         name = BASE_CODECS.get(number[0]) if number else None
         if name is None:
             raise BitstreamError("the base layer names no codec that is known here. Update codec-zoo.")
-        compact = get_codec(name).decode(base)
         stride = self.model.card["pipeline"]["stride"]
-        expected = (-(-stream.height // stride), -(-stream.width // stride), 3)
-        if compact.shape != expected:
-            raise BitstreamError(
-                f"the base layer is {compact.shape[1]}×{compact.shape[0]}, a picture of "
-                f"{stream.width}×{stream.height} has {expected[1]}×{expected[0]}: the file is damaged."
-            )
+        compact_size = -(-stream.width // stride), -(-stream.height // stride)
+        compact = _decode_checked(get_codec(name), base, compact_size, "base")
         image = self.coarse(compact, stream.height, stream.width)
         if count > 1 and len(stream.layers) > 1:
             mapping, file = Mapping.from_bytes(stream.layers[1].payload)
-            mapped = get_codec("bpg-ycbcr444").decode(file)
-            if mapped.shape != image.shape:
-                raise BitstreamError("the residual layer has another size than the picture: damaged file.")
+            codec = get_codec("bpg-ycbcr444")
+            mapped = _decode_checked(codec, file, (stream.width, stream.height), "residual")
             image = np.clip(image + mapping.invert(mapped), 0, 255).astype(np.uint8)
         return image if stream.channels == 3 else to_gray(image)
 
@@ -122,6 +116,17 @@ class HybridCodec(Codec):
         """The coarse reconstruction ``uint8 [H, W, 3]`` of a compact image ``uint8 [h, w, 3]``."""
         size = np.array([[height, width]], np.int32)
         return self.model.run("decode", compact=compact[None], size=size)["images"][0]
+
+
+def _decode_checked(codec: Codec, data: bytes, size: tuple[int, int], layer: str) -> np.ndarray:
+    """Decode a layer's file, after a look at whether its size is the one it must have."""
+    declared = codec.declared_size(data)
+    if declared != size:
+        raise BitstreamError(
+            f"the {layer} layer has {declared[0]}×{declared[1]} pixels, and the file's header asks for "
+            f"{size[0]}×{size[1]}: the file is damaged."
+        )
+    return codec.decode(data)
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:

@@ -112,6 +112,7 @@ def publish(run: Path) -> str:
         "file": target.name,
         "sha256": hash_file(target),
         **{key: value for key, value in record.items() if key != "preset"},
+        "step": held_out["step"],
         "held_out": held_out,
     }
     write_atomic(INDEX, json.dumps(records, indent=1, sort_keys=True).encode() + b"\n")

@@ -90,7 +90,7 @@ def test_bad_pictures_are_refused(name):
 def test_sides_that_a_format_lacks():
     with pytest.raises(ImageError, match="16383"):
         get_codec("webp:50").encode(np.zeros((1, 16384, 3), np.uint8))
-    with pytest.raises(ImageError, match="multiples|16, 24"):
+    with pytest.raises(ImageError, match="16, 24"):
         get_codec("hevc-ycbcr444:30").encode(PHOTO[:20, :20])
 
 

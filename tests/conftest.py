@@ -1,0 +1,51 @@
+"""Fixtures that several folders share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+PRESET = "fu2019-hybrid-s16-prelu"
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory):
+    """A folder with the trained preset, exported and verified once for the whole session."""
+    from codec_zoo.export.saved_model import export_pretrained
+
+    folder = tmp_path_factory.mktemp("exports")
+    export_pretrained(PRESET, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(exports):
+    """The exported model, loaded."""
+    from codec_zoo.harness.exported import open_model
+
+    return open_model(str(exports / PRESET))
+
+
+@pytest.fixture(scope="session")
+def kodak_paths():
+    """The 24 Kodak pictures."""
+    from codec_zoo.harness.evaluation import find_pictures
+
+    return find_pictures("kodak")
+
+
+@pytest.fixture(scope="session")
+def photo(kodak_paths):
+    """A real photograph, ``uint8 [512, 768, 3]``."""
+    from codec_zoo.harness.images import read_image
+
+    return read_image(kodak_paths[22])
+
+
+@pytest.fixture
+def noise():
+    """Noise of any size, ``uint8 [H, W, 3]``."""
+    random = np.random.default_rng(0)
+    return lambda height, width: random.integers(0, 256, (height, width, 3), np.uint8)

@@ -1,0 +1,83 @@
+"""Exports: stock ops, same values in a fresh process, whole or not at all."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from codec_zoo.errors import CodecZooError, ModelError
+from codec_zoo.export import saved_model
+from codec_zoo.harness.exported import ExportedModel
+from codec_zoo.presets import get_preset, list_presets
+
+PRESET = "fu2019-hybrid-s16-prelu"
+
+
+def test_signatures_and_card(exports, model):
+    loaded = tf.saved_model.load(str(exports / PRESET / "1"))
+    assert set(loaded.signatures) == {"encode", "decode", "serving_default"}
+    encode = loaded.signatures["encode"].structured_outputs
+    assert encode["compact"].dtype == tf.uint8 and encode["size"].dtype == tf.int32
+    card = json.loads((exports / PRESET / "1" / "assets" / "model_card.json").read_text())
+    assert card["preset"] == PRESET and card["pipeline"]["kind"] == "hybrid" and card["licence"] == "Apache-2.0"
+    assert card["training"]["step"] > 0 and len(card["weights_sha256"]) == 64
+
+
+def test_batches_and_sizes(model, photo):
+    batch = np.stack([photo[:70, :50], photo[100:170, 100:150]])
+    coded = model.run("encode", images=batch)
+    assert coded["compact"].shape == (2, 5, 4, 3) and np.array_equal(coded["size"], [[70, 50]] * 2)
+    images = model.run("decode", **coded)["images"]
+    assert images.shape == batch.shape
+    single = model.run("encode", images=batch[1:])
+    assert np.abs(single["compact"].astype(int) - coded["compact"][1:]).max() <= 1
+
+
+def test_stock_ops_only(exports):
+    """TensorFlow alone knows every op; nothing of ours or of tensorflow-compression is in the graph."""
+    graph = tf.compat.v1.saved_model.loader_impl.parse_saved_model(str(exports / PRESET / "1"))
+    names = {
+        node.op
+        for meta in graph.meta_graphs
+        for nodes in [meta.graph_def.node, *(f.node_def for f in meta.graph_def.library.function)]
+        for node in nodes
+    }
+    program = (
+        "import sys, tensorflow as tf; "
+        "print(all(hasattr(tf.raw_ops, name) or name == 'Const' for name in sys.argv[1:]))"
+    )
+    answer = subprocess.run([sys.executable, "-I", "-c", program, *names], capture_output=True, text=True)
+    assert answer.stdout.strip() == "True", names
+
+
+def test_verification_notices_other_weights(exports):
+    model = get_preset(PRESET).create()
+    with pytest.raises(ModelError, match="other values"):
+        saved_model.verify_export(model, exports / PRESET / "1")
+
+
+def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ModelError("made to fail")
+
+    monkeypatch.setattr(saved_model, "verify_export", fail)
+    with pytest.raises(ModelError, match="made to fail"):
+        saved_model.export_model(PRESET, get_preset(PRESET).create(), tmp_path)
+    assert not list((tmp_path / PRESET).iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CodecZooError, match="cannot write"):
+        saved_model.export_model(PRESET, get_preset(PRESET).create(), tmp_path / "file")
+
+
+def test_not_a_model(tmp_path):
+    with pytest.raises(ModelError, match="not an exported model"):
+        ExportedModel(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [preset.name for preset in list_presets()])
+def test_every_preset_exports_and_verifies(tmp_path, name):
+    saved_model.export_model(name, get_preset(name).create(), tmp_path)

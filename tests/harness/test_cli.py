@@ -1,0 +1,195 @@
+"""The command line as a user meets it: results, messages, exit codes; never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec_zoo.harness.images import read_image
+from codec_zoo.metrics import psnr
+
+PRESET = "fu2019-hybrid-s16-prelu"
+PROGRAM = Path(sys.executable).with_name("codec-zoo")
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory):
+    """Run ``codec-zoo`` in a process of its own; returns exit code, stdout, stderr."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(*arguments, **environment):
+        process = subprocess.run(
+            [PROGRAM, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "CODEC_ZOO_CACHE": str(cache), **environment},
+            timeout=300,
+        )
+        assert "Traceback" not in process.stderr + process.stdout, process.stderr
+        return process.returncode, process.stdout, process.stderr
+
+    return run
+
+
+def test_help_is_instant(cli):
+    cli("--help")
+    started = time.monotonic()
+    code, out, _ = cli("--help")
+    assert time.monotonic() - started < 1.5  # 0.1 s on an idle machine
+    assert code == 0
+    for command in ["list", "train", "export", "compress", "decompress", "inspect", "evaluate", "publish"]:
+        assert command in out
+
+
+def test_list(cli):
+    code, out, _ = cli("list", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and PRESET in [row["preset"] for row in rows]
+    assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+
+
+@pytest.mark.parametrize("kind", ["rgb", "gray", "exif", "cmyk", "16-bit"])
+def test_the_decoded_picture_is_what_the_encoder_said(cli, exports, tmp_path, kind):
+    random = np.random.default_rng(0)
+    smooth = np.cumsum(np.cumsum(random.normal(0, 1, (60, 90, 3)), 0), 1)
+    array = (128 + 100 * smooth / np.abs(smooth).max()).astype(np.uint8)
+    path, options = tmp_path / "in.png", {}
+    image = Image.fromarray(array)
+    if kind == "gray":
+        image = image.convert("L")
+    elif kind == "exif":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    elif kind == "cmyk":
+        path, image = tmp_path / "in.tif", image.convert("CMYK")
+    elif kind == "16-bit":
+        image = Image.fromarray(array[..., 0].astype(np.uint16) * 257)
+    image.save(path, **options)
+
+    file, back, model = tmp_path / "a.czoo", tmp_path / "b.png", exports / PRESET
+    code, out, err = cli("compress", path, "-o", file, "--model", model, "-q", 20, "--json")
+    said = json.loads(out)
+    assert code == 0 and said["bytes"] == file.stat().st_size, err
+    assert ("note:" in err) == (kind in ("cmyk", "16-bit"))
+    code, out, err = cli("decompress", file, "-o", back, "--model", model, "--json")
+    assert code == 0 and json.loads(out)["pixels_sha256"] == said["pixels_sha256"], err
+    original, decoded = read_image(path), read_image(back)
+    assert original.shape == decoded.shape
+    assert psnr(original, decoded) == pytest.approx(said["psnr"]) and said["psnr"] > 30
+
+
+def test_compress_inspect_cut_decompress_with_the_zoos_own_model(cli, kodak_paths, tmp_path):
+    files = tmp_path / "files"
+    code, out, err = cli("compress", *kodak_paths[:2], "-o", f"{files}/")
+    assert code == 0 and out.count("bpp") == 2, err
+    file = files / "kodim01.czoo"
+    code, out, _ = cli("inspect", file, "--json")
+    seen = json.loads(out)
+    assert code == 0 and seen["preset"] == PRESET and (seen["width"], seen["height"]) == (768, 512)
+    assert [layer["kind"] for layer in seen["layers"]] == ["base", "residual"]
+
+    cut = tmp_path / "cut.czoo"
+    cut.write_bytes(file.read_bytes()[: 24 + 8 + seen["layers"][0]["bytes"] + 100])
+    assert "missing  1 of 2" in cli("inspect", cut)[1]
+    code, out, err = cli("decompress", cut)
+    assert code == 0 and "1 of 2 layers are missing" in err
+    code, _, _ = cli("decompress", file, "--layers", 1, "-o", tmp_path / "base.png")
+    assert code == 0 and np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "cut.png"))
+
+
+def test_mistakes(cli, exports, tmp_path, photo):
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    good = tmp_path / "good.png"
+    Image.fromarray(photo[:32, :32]).save(good)
+    foreign = tmp_path / "foreign.czoo"
+    foreign.write_bytes(good.read_bytes())
+    model = ["--model", str(exports / PRESET)]
+    for arguments, words, code in [
+        (["compress", tmp_path / "nothing.png", *model], "no file", 2),
+        (["compress", text, *model], "not a picture", 2),
+        (["compress", good, "-q", "99", *model], "QP", 2),
+        (["compress", good, "-o", good, *model], "overwritten", 2),
+        (["compress", good, "-o", "/proc/nowhere/a.czoo", *model], "cannot write", 1),
+        (["compress", good, "--model", "fu2019-hybrid-s16-prelo"], PRESET, 2),
+        (["compress", good, "--model", tmp_path], "not an exported model", 1),
+        (["compress", good, "--residual-codec", "png", *model], "residual", 2),
+        (["decompress", foreign], "not a .czoo file", 2),
+        (["decompress", tmp_path / "nothing.czoo"], "cannot read", 2),
+        (["inspect", foreign], "not a .czoo file", 2),
+        (["evaluate", "--codec", "jpg"], "Did you mean jpeg", 2),
+        (["evaluate", "--codec", "jpeg:x"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "--codec", "jpeg:50", "--data", tmp_path / "none"], "no such folder", 2),
+        (["export", "nothing", tmp_path], "no preset", 2),
+        (["train", PRESET, "--data", tmp_path / "none"], "no such folder", 2),
+        (["train", PRESET, "--resume", "--logs", tmp_path / "logs"], "no run to resume", 2),
+        (["nonsense"], "No such command", 2),
+    ]:
+        status, _, err = cli(*arguments)
+        assert (status, words in err) == (code, True), (arguments, status, err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign.czoo", "good.png", "text.png"]
+
+
+def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
+    rows, figure = tmp_path / "rows.jsonl", tmp_path / "rd.png"
+    codecs = ["--codec", "jpeg:50", "--codec", f"{exports / PRESET}:36"]
+    arguments = ["evaluate", *codecs, "--limit", "2", "--output", rows, "--figure", figure, "--json"]
+    code, out, err = cli(*arguments)
+    points = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(points) == 2, err
+    assert Image.open(figure).size[0] > 500
+    measured = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert len(measured) == 4
+    for row in measured:
+        assert row["bpp"] == 8 * row["bytes"] / (768 * 512) and 20 < row["psnr"] < 45 and 0.8 < row["ms_ssim"] < 1
+        assert {"device", "commit", "weights_sha256", "image_sha256", "encode_s", "decode_s"} <= row.keys()
+    # the last line was cut by a crash: only that row is measured again, with the same result
+    rows.write_text("".join(line + "\n" for line in rows.read_text().splitlines()[:3]) + '{"spec": "jp')
+    code, again, _ = cli(*arguments)
+    wanted = ("spec", "bpp", "psnr", "ms_ssim")
+    assert code == 0
+    assert [[json.loads(line)[k] for k in wanted] for line in again.splitlines()] == [
+        [point[k] for k in wanted] for point in points
+    ]
+
+
+def test_train_stop_and_resume(cli, tmp_path, kodak_paths):
+    pictures = tmp_path / "pictures"
+    for i, path in enumerate(kodak_paths[:4]):
+        target = pictures / ("val" if i == 3 else "train") / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).crop((0, 0, 192, 192)).save(target)
+    options = ["--data", pictures, "--batch-size", 2, "--patch-size", 64, "--logs", tmp_path / "logs", "--run", "a"]
+    code, out, err = cli("train", PRESET, *options, "--steps", 2, "--evaluate-every", 2)
+    assert code == 0 and "held-out psnr" in out, err
+    code, out, err = cli("train", PRESET, *options, "--steps", 4, "--evaluate-every", 2, "--resume")
+    assert code == 0 and "done: step 4" in out, err
+    run = tmp_path / "logs" / PRESET / "a"
+    assert list(run.glob("events.out.tfevents*"))
+    assert [point["step"] for point in json.loads((run / "run.json").read_text())["curve"]] == [2, 4]
+    assert cli("train", PRESET, *options, "--steps", 4)[0] == 2  # the run exists
+    code, out, err = cli("export", PRESET, tmp_path / "out", "--run", run, "--no-verify")
+    assert code == 0 and (tmp_path / "out" / PRESET / "1" / "saved_model.pb").exists(), err
+
+
+def test_pictures_on_a_full_disk(cli, exports, photo, tmp_path):
+    """/dev/full stands for it: writing fails with ENOSPC, and nothing half-written stays."""
+    good = tmp_path / "good.png"
+    Image.fromarray(photo[:32, :32]).save(good)
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", small]).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        (small / "filler").write_bytes(b"x" * 4096)
+        code, _, err = cli("compress", good, "-o", small / "a.czoo", "--model", exports / PRESET)
+        assert code == 1 and "No space left" in err
+        assert [path.name for path in small.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", small], check=True)
