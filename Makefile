@@ -21,6 +21,7 @@ test-all: $(VENV)/ready lint
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf build/types && $(BIN)/python setup.py --quiet build_py --build-lib build/types
 	$(BIN)/mypy
 
 $(VENV)/ready: requirements.txt setup.py

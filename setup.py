@@ -57,7 +57,6 @@ setup(
     },
     entry_points={"console_scripts": ["codec-zoo = codec_zoo.harness.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Topic :: Multimedia :: Graphics",

@@ -51,6 +51,7 @@ def evaluate(
     Raises:
         CodecZooError: a codec cannot be made, or a picture not be coded.
     """
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from codec_zoo.harness.pipelines import open_codec, qualities_of
@@ -73,7 +74,8 @@ def evaluate(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if workers > 1 else {}
     machine = describe()
-    with _environment(environment), Progress(*columns) as progress:
+    done = 0
+    with _environment(environment), Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("measuring", total=len(tasks))
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, max(1, len(tasks))), spawn) as pool:
@@ -86,8 +88,9 @@ def evaluate(
                     if output:
                         _append_row(output, row)
                     progress.advance(bar)
-                    if not progress.console.is_terminal and len(rows) % 24 == 0:
-                        progress.console.print(f"{len(rows)}/{len(tasks)} measured")
+                    done += 1
+                    if not progress.console.is_terminal and done % 24 == 0:
+                        progress.console.print(f"{done}/{len(tasks)} measured")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -96,7 +99,7 @@ def evaluate(
 
 
 def measure(spec: str, path: Path) -> Row:
-    """Code, decode and compare one picture; a first, untimed pass on a small picture warms the codec up."""
+    """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
     from codec_zoo.harness.images import as_rgb, read_image
     from codec_zoo.harness.pipelines import open_codec, split_spec
 

@@ -54,10 +54,11 @@ def read_image(path: str | Path, notice: Callable[[str], None] = lambda text: No
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 check_size(*image.size, ImageError)
-                if getattr(image, "n_frames", 1) > 1:
-                    raise ImageError(
-                        f"{path} holds {image.n_frames} frames. Codec Zoo codes still pictures: extract one."
-                    )
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1:
+                    raise ImageError(f"{path} holds {frames} frames. Codec Zoo codes still pictures: extract one.")
+                if image.mode == "RGB" and any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
+                    notice(f"{path}: 16 bits a sample reduced to 8")  # Pillow keeps the upper 8
                 image.load()
                 return _to_array(ImageOps.exif_transpose(image), path, notice)
     except ImageError:
@@ -68,6 +69,8 @@ def read_image(path: str | Path, notice: Callable[[str], None] = lambda text: No
         raise ImageError(f"{path} is a folder: name a picture file.") from error
     except PermissionError as error:
         raise ImageError(f"{path} cannot be read: permission denied.") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} claims more than {MAX_PIXELS:,} pixels: it is damaged, or too large.") from error
     except Exception as error:  # Pillow's decoders raise many kinds
         raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}") from error
 

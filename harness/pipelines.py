@@ -5,11 +5,15 @@ A codec is written ``NAME[,KEY=VALUE…][:QUALITY]``, e.g. ``jpeg:75``, ``bpg-yc
 NAME may also be the folder of an export.
 """
 
+import difflib
+from pathlib import Path
+
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, open_model
 from codec_zoo.harness.hybrid import HybridCodec
+from codec_zoo.presets import list_presets
 
 _PIPELINES = {"hybrid": HybridCodec}
 
@@ -60,6 +64,14 @@ def open_codec(spec: str) -> Codec:
         if options:
             raise UsageError(f"{name} takes no options. Received: {', '.join(options)}")
         return get_codec(spec)
+    known = [*list_codecs(), *(preset.name for preset in list_presets())]
+    if name not in known and not Path(name).is_dir():
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        raise UsageError(
+            f"there is no codec, preset or folder called {name!r}."
+            + (f" Did you mean {close[0]}?" if close else "")
+            + f" Codecs: {', '.join(list_codecs())}; `codec-zoo list` shows the presets."
+        )
     return codec_for(open_model(name), quality=quality, **options)
 
 

@@ -4,7 +4,6 @@
 """
 
 import difflib
-import functools
 import importlib
 from typing import Any
 
@@ -42,19 +41,20 @@ def get_codec(spec: str) -> Codec:
         CodecZooError: the codec needs a program that is not installed.
     """
     name, colon, quality = spec.partition(":")
-    make = codec_factory(name)
+    cls, arguments = _class_of(name)
     try:
-        return make(quality=float(quality)) if colon else make()
+        return cls(quality=float(quality), **arguments) if colon else cls(**arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{spec!r}: {name} takes no such quality ({error}). Write e.g. jpeg:75.") from error
 
 
-def codec_factory(name: str) -> "functools.partial[Codec]":
-    """The class of a codec, with its fixed arguments.
+def codec_qualities(name: str) -> tuple[float, ...]:
+    """The qualities of a codec's rate–distortion curve, low rate first; none for a lossless codec."""
+    return _class_of(name)[0].qualities
 
-    Raises:
-        UsageError: no such codec.
-    """
+
+def _class_of(name: str) -> tuple[Any, dict[str, Any]]:
+    """The class of a codec and its fixed arguments."""
     if name not in _CODECS:
         close = difflib.get_close_matches(name, _CODECS, cutoff=0.5)
         raise UsageError(
@@ -63,10 +63,4 @@ def codec_factory(name: str) -> "functools.partial[Codec]":
             + f" Codecs: {', '.join(list_codecs())}."
         )
     module, attribute, arguments = _CODECS[name]
-    cls = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-    return functools.partial(cls, **arguments)
-
-
-def codec_qualities(name: str) -> tuple[float, ...]:
-    """The qualities of a codec's rate–distortion curve, low rate first; none for a lossless codec."""
-    return codec_factory(name).func.qualities
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute), arguments

@@ -169,6 +169,7 @@ class BPG(Codec):
         ValueError: an argument is none of these.
     """
 
+    quality: int
     qualities: ClassVar = (44, 40, 36, 32, 28, 24, 20)
 
     def __init__(self, quality: float = 32, color: str = "ycbcr444", bit_depth: int = 8):
@@ -294,7 +295,7 @@ def _to_planes(image: np.ndarray, color: str, depth: int) -> list[np.ndarray]:
     return [plane.astype(np.uint8 if depth == 8 else np.uint16) for plane in planes]
 
 
-def _divide(value: np.ndarray, divisor: int) -> np.ndarray:
+def _divide(value, divisor: int) -> np.ndarray:
     """Integer division, rounded to the nearest."""
     return (2 * value + divisor) // (2 * divisor)
 

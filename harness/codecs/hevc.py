@@ -1,6 +1,7 @@
 """HEVC intra pictures: parameter sets bit by bit (ITU-T H.265, §7.3), x265 and FFmpeg's decoder by PyAV."""
 
 import dataclasses
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -302,7 +303,7 @@ def encode(planes: list[np.ndarray], pixel_format: str, qp: int, min_cu: int) ->
     }
     context = av.CodecContext.create("libx265", "w")
     context.width, context.height, context.pix_fmt = width, height, pixel_format
-    context.framerate = 1
+    context.framerate = Fraction(1)
     context.options = {
         "preset": "slower",
         "tune": "psnr",
@@ -310,11 +311,9 @@ def encode(planes: list[np.ndarray], pixel_format: str, qp: int, min_cu: int) ->
     }
     frame = av.VideoFrame(width, height, pixel_format)
     for plane, samples in zip(frame.planes, planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
         raw = np.ascontiguousarray(samples).view(np.uint8)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         padded[:, : raw.shape[1]] = raw
-        assert rows.shape == padded.shape
         plane.update(padded.tobytes())
     packets = context.encode(frame) + context.encode(None)
     return b"".join(bytes(packet) for packet in packets)
@@ -347,6 +346,6 @@ def decode(stream: bytes, width: int, height: int) -> tuple[list[np.ndarray], st
     kind = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else "<u2")
     planes = []
     for plane in frame.planes:
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]
         planes.append(rows.view(kind)[:, : plane.width].copy())
     return planes, frame.format.name

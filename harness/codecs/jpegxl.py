@@ -4,6 +4,8 @@ Lossless JPEG XL is the successor, by the same author, of FLIF, which no package
 images it is the smaller of the two.
 """
 
+from typing import ClassVar
+
 import imagecodecs
 import numpy as np
 
@@ -18,7 +20,7 @@ class JPEGXL(Codec):
     """JPEG XL, lossy. Quality: Butteraugli distance, 0.1 (finest) … 25."""
 
     name = "jxl"
-    qualities = (12, 7, 4.5, 2.8, 1.6, 0.9)
+    qualities: ClassVar[tuple[float, ...]] = (12, 7, 4.5, 2.8, 1.6, 0.9)
 
     def __init__(self, quality: float):
         self.quality = quality
@@ -26,7 +28,9 @@ class JPEGXL(Codec):
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, MAX_SIDE, "JPEG XL")
-        return imagecodecs.jpegxl_encode(image, distance=self.quality, effort=7, usecontainer=False, numthreads=1)
+        return bytes(
+            imagecodecs.jpegxl_encode(image, distance=self.quality, effort=7, usecontainer=False, numthreads=1)
+        )
 
     def declared_size(self, data: bytes) -> tuple[int, int]:
         """See ``Codec.declared_size``. Codestream header: ISO/IEC 18181-1, D.2 (SizeHeader)."""
@@ -79,4 +83,4 @@ class LosslessJPEGXL(JPEGXL):
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, MAX_SIDE, "JPEG XL")
-        return imagecodecs.jpegxl_encode(image, lossless=True, effort=9, usecontainer=False, numthreads=1)
+        return bytes(imagecodecs.jpegxl_encode(image, lossless=True, effort=9, usecontainer=False, numthreads=1))

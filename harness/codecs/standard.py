@@ -16,6 +16,7 @@ class PillowCodec(Codec):
 
     format: ClassVar[str]
     max_side: ClassVar[int] = 65535
+    quality: float
 
     def __init__(self, quality: float):
         self.quality = quality

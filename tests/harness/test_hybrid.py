@@ -87,6 +87,8 @@ def test_2000_mutated_files(model, photo):
     for number in range(2000):
         mutant = bytearray(data)
         for _ in range(int(random.integers(1, 4))):
+            if not mutant:
+                break
             kind = random.integers(4)
             at = int(random.integers(min(len(mutant), 60) if number % 2 else len(mutant)))
             if kind == 0:

@@ -1,5 +1,6 @@
 """What happens to each kind of picture file: the table in codec_zoo.harness.images."""
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +39,12 @@ def test_16_bits_are_reduced_and_said(saved):
     deep = (RGB[..., 0].astype(np.uint16) * 257).astype(np.uint16)
     reduced, notices = saved(Image.fromarray(deep))
     assert np.array_equal(reduced[..., 0], RGB[..., 0]) and "16 bits" in notices[0]
+
+
+def test_16_bit_rgb_is_reduced_and_said(tmp_path):
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(RGB.astype(np.uint16) * 257))
+    notices = []
+    assert np.array_equal(read_image(tmp_path / "deep.png", notices.append), RGB) and "16 bits" in notices[0]
 
 
 def test_cmyk_is_converted_and_said(saved):
@@ -88,10 +95,10 @@ def test_cut_pictures_and_missing_files(tmp_path):
         read_image(tmp_path)
 
 
-def test_claims_of_huge_pictures_are_refused(tmp_path):
-    header = b"P6\n99999 99999\n255\n"
-    (tmp_path / "huge.ppm").write_bytes(header)
-    with pytest.raises(ImageError, match="out of range"):
+@pytest.mark.parametrize(("side", "words"), [(20000, "out of range"), (99999, "too large")])
+def test_claims_of_huge_pictures_are_refused(tmp_path, side, words):
+    (tmp_path / "huge.ppm").write_bytes(f"P6\n{side} {side}\n255\n".encode())
+    with pytest.raises(ImageError, match=words):
         read_image(tmp_path / "huge.ppm")
 
 
