@@ -1,7 +1,7 @@
 """Codecs measured through real files: rows per picture, means, BD-rate.
 
 A row is what one codec at one quality made of one picture: ``bpp`` is 8 · bytes of the file over the
-number of pixels, PSNR is that of the RGB picture, MS-SSIM is ``tf.image.ssim_multiscale`` on RGB.
+number of pixels, PSNR is that of the RGB picture, MS-SSIM that on RGB.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.image_folder import image_paths
-from codec_zoo.metrics import psnr
+from codec_zoo.metrics import ms_ssim, psnr
 
 Row = dict[str, Any]
 
@@ -105,9 +105,10 @@ def measure(spec: str, path: Path) -> Row:
 
     codec = open_codec(spec)
     picture = as_rgb(read_image(path))
-    if spec not in _warm:
+    name, options, quality = split_spec(spec)
+    if name not in _warm:
         codec.decode(codec.encode(picture))
-        _warm.add(spec)
+        _warm.add(name)
     started = time.perf_counter()
     data = codec.encode(picture)
     coded = time.perf_counter()
@@ -115,7 +116,6 @@ def measure(spec: str, path: Path) -> Row:
     ended = time.perf_counter()
     if decoded.shape != picture.shape:
         raise CodecZooError(f"{spec} gave back {decoded.shape} for {picture.shape} ({path}).")
-    name, options, quality = split_spec(spec)
     return {
         "spec": spec,
         "codec": ",".join([name, *(f"{key}={value}" for key, value in options.items())]),
@@ -127,22 +127,13 @@ def measure(spec: str, path: Path) -> Row:
         "bytes": len(data),
         "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
         "psnr": psnr(picture, decoded),
-        "ms_ssim": ms_ssim(picture, decoded),
+        "ms_ssim": float(ms_ssim(picture[None], decoded[None])[0]) if min(picture.shape[:2]) >= 176 else None,
         "encode_s": coded - started,
         "decode_s": ended - coded,
     }
 
 
 _warm: set[str] = set()
-
-
-def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
-    """MS-SSIM of two RGB pictures ``uint8 [H, W, 3]``; None where a side is under 176 pixels."""
-    import tensorflow as tf
-
-    if min(a.shape[:2]) < 176:
-        return None
-    return float(tf.image.ssim_multiscale(a[None], b[None], 255)[0])
 
 
 def summarize(rows: Iterable[Row]) -> list[Row]:
