@@ -186,7 +186,11 @@ def bd_rate(anchor: Sequence[Row], test: Sequence[Row], metric: str = "psnr", me
             ([point["bpp"] for point in points], values if metric == "psnr" else -10 * np.log10(1 - values))
         )
     (rate_a, value_a), (rate_b, value_b) = curves
-    return float(bjontegaard.bd_rate(rate_a, value_a, rate_b, value_b, method=method, require_matching_points=False))
+    return float(
+        bjontegaard.bd_rate(
+            rate_a, value_a, rate_b, value_b, method=method, require_matching_points=False, min_overlap=0
+        )
+    )
 
 
 def describe() -> Row:

@@ -1,6 +1,7 @@
 """Layers shared by several model families."""
 
 import keras
+import numpy as np
 from keras import ops
 
 # Slope below zero that PReLU starts with (He 2015, §2.1).
@@ -121,3 +122,89 @@ def make_activation(kind: str, **kwargs) -> keras.layers.Layer:
     if kind == "relu":
         return keras.layers.ReLU(**kwargs)
     raise ValueError(f"activation must be 'prelu' or 'relu'. Received: {kind!r}")
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class GDN(keras.layers.Layer):
+    """Generalised divisive normalisation, or its inverse.
+
+        y_i = x_i / (β_i + Σ_j γ_ij |x_j|^α)^ε        inverse: y_i = x_i · (β_i + Σ_j γ_ij |x_j|^α)^ε
+
+    Ballé, Laparra, Simoncelli 2016 ("Density modeling of images using a generalized normalization
+    transformation"), Eq. 5. β and γ stay non-negative as squares, ``β = β_min + b²`` and ``γ = g²``: a square
+    has a slope on both sides of 0, so that no parameter sticks to the bound, and steps shrink towards it.
+
+    Args:
+        inverse: multiply instead of dividing.
+        alpha: exponent of the maps, 1 or 2.
+        epsilon: exponent of the pool, 1 or ½.
+        beta_min: lower bound of β.
+        gamma_start: γ_ii at the start; γ_ij = 0 and β = 1.
+
+    Call: float ``[N, h, w, C]`` → the same shape.
+    """
+
+    def __init__(
+        self,
+        inverse: bool = False,
+        alpha: float = 2.0,
+        epsilon: float = 0.5,
+        beta_min: float = 1e-6,
+        gamma_start: float = 0.1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if alpha not in (1.0, 2.0) or epsilon not in (0.5, 1.0):
+            raise ValueError(f"alpha must be 1 or 2, epsilon 1 or 0.5. Received: {alpha}, {epsilon}")
+        self.inverse = inverse
+        self.alpha = alpha
+        self.epsilon = epsilon
+        self.beta_min = beta_min
+        self.gamma_start = gamma_start
+
+    def build(self, input_shape):
+        """Make β and γ for the number of maps."""
+        maps = input_shape[-1]
+        # Just above 0, where the slope of a square is 0.
+        off_diagonal = 2.0**-18
+        gamma = off_diagonal + (np.sqrt(self.gamma_start) - off_diagonal) * np.eye(maps)
+        self.beta_root = self.add_weight(
+            name="beta_root", shape=(maps,), initializer=keras.initializers.Constant(np.sqrt(1 - self.beta_min))
+        )
+        self.gamma_root = self.add_weight(
+            name="gamma_root", shape=(maps, maps), initializer=lambda shape, dtype: ops.cast(gamma, dtype)
+        )
+
+    @property
+    def beta(self):
+        """float ``[C]``, at least ``beta_min``."""
+        return self.beta_min + ops.square(self.beta_root)
+
+    @property
+    def gamma(self):
+        """float ``[C, C]``, from map j (first) to map i, 0 or more."""
+        return ops.square(self.gamma_root)
+
+    def call(self, inputs):
+        """Normalise; see the class."""
+        power = ops.abs(inputs) if self.alpha == 1.0 else ops.square(inputs)
+        pool = ops.cast(self.beta, inputs.dtype) + ops.matmul(power, ops.cast(self.gamma, inputs.dtype))
+        if self.epsilon == 0.5:
+            return inputs * (ops.sqrt(pool) if self.inverse else ops.rsqrt(pool))
+        return inputs * pool if self.inverse else inputs / pool
+
+    def compute_output_shape(self, input_shape):
+        """Shape in, shape out."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        config = super().get_config()
+        config.update(
+            inverse=self.inverse,
+            alpha=self.alpha,
+            epsilon=self.epsilon,
+            beta_min=self.beta_min,
+            gamma_start=self.gamma_start,
+        )
+        return config

@@ -1,0 +1,71 @@
+"""Priors and GDN against TensorFlow Compression's golden vectors and closed forms."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras import ops
+
+from codec_zoo.entropy_models import FactorizedPrior, bits, gaussian_likelihood, index_to_scale, scale_table
+from codec_zoo.layers import GDN
+
+VECTORS = Path(__file__).parents[1] / "data" / "tfc"
+
+
+@pytest.fixture(scope="module")
+def gdn_vectors():
+    return dict(np.load(VECTORS / "gdn.npz"))
+
+
+@pytest.mark.parametrize("name", ["gdn1", "igdn1", "gdn2", "igdn2"])
+def test_gdn_is_that_of_tensorflow_compression(gdn_vectors, name):
+    alpha = float(name[-1])
+    layer = GDN(inverse=name[0] == "i", alpha=alpha, epsilon=1 / alpha)
+    layer.build((None, None, None, 6))
+    layer.gamma_root.assign(np.sqrt(gdn_vectors[f"{name}_gamma"]))
+    layer.beta_root.assign(np.sqrt(gdn_vectors[f"{name}_beta"] - layer.beta_min))
+    got = ops.convert_to_numpy(layer(gdn_vectors["x"]))
+    np.testing.assert_allclose(got, gdn_vectors[name], rtol=1e-5, atol=1e-5)
+
+
+def test_gdn_starts_as_one_division_a_map():
+    x = np.random.default_rng(0).normal(size=(1, 3, 3, 4)).astype("float32")
+    got = ops.convert_to_numpy(GDN()(x))
+    np.testing.assert_allclose(got, x / np.sqrt(1 + 0.1 * x**2), rtol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(GDN(inverse=True)(x)), x * np.sqrt(1 + 0.1 * x**2), rtol=1e-5)
+
+
+def test_factorized_prior_is_that_of_tensorflow_compression():
+    stored = np.load(VECTORS / "deep_factorized.npz")
+    prior = FactorizedPrior(widths=(3, 3))
+    prior.build((None, 8))
+    names = [name for name in stored.files if name.startswith("var")]
+    for kind, variables in (("bias", prior.biases), ("factor", prior.factors), ("matrix", prior.matrices)):
+        for variable, name in zip(variables, sorted(n for n in names if f"_{kind}_" in n), strict=True):
+            variable.assign(stored[name])
+    got = ops.convert_to_numpy(prior(stored["y"]))
+    np.testing.assert_allclose(got, stored["likelihood"], rtol=1e-5, atol=1e-5)
+
+
+def test_factorized_prior_is_a_distribution():
+    prior = FactorizedPrior()
+    values = np.arange(-2000, 2001, dtype="float32")[:, None] * np.ones(5, "float32")
+    mass = ops.convert_to_numpy(prior(values))
+    assert (mass >= 0).all()
+    np.testing.assert_allclose(mass.sum(0), 1, atol=1e-4)
+
+
+def test_gaussian_likelihood_is_that_of_tensorflow_compression():
+    stored = np.load(VECTORS / "gaussian_64_scales.npz")
+    np.testing.assert_allclose(scale_table(), stored["scales"], rtol=1e-12)
+    scale = index_to_scale(stored["indexes"])
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(scale), stored["scales"][stored["indexes"].astype(int)], rtol=1e-5
+    )
+    got = ops.convert_to_numpy(gaussian_likelihood(np.round(stored["y"]), scale))
+    np.testing.assert_allclose(got, stored["likelihood_of_rounded"], rtol=1e-4, atol=1e-5)
+
+
+def test_bits():
+    got = ops.convert_to_numpy(bits(np.array([1, 0.5, 0.125, 0], "float32")))
+    np.testing.assert_allclose(got, [0, 1, 3, -np.log2(1e-9)], rtol=1e-6)

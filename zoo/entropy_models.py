@@ -1,0 +1,153 @@
+"""Entropy models of latents: what training minimises, and what integer tables are made of.
+
+Training adds uniform noise (Ballé 2017, §III-B) and asks for likelihoods of the noisy values; a decoder sees
+rounded values. Everything here is float32, whatever precision the transforms train in.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+LIKELIHOOD_BOUND = 1e-9
+
+# The scale table of Gaussian latents: 64 standard deviations, even in the logarithm.
+SCALE_MIN, SCALE_MAX, SCALES = 0.11, 256.0, 64
+
+
+def scale_table() -> np.ndarray:
+    """The 64 standard deviations, 0.11 … 256: ``float64 [64]``."""
+    return np.exp(np.linspace(np.log(SCALE_MIN), np.log(SCALE_MAX), SCALES))
+
+
+def bits(likelihood):
+    """Information of values with these likelihoods: −log2, float32, the same shape."""
+    return -ops.log2(ops.maximum(likelihood, LIKELIHOOD_BOUND))
+
+
+def round_straight_through(values):
+    """Round to the nearest integer; gradients pass as if nothing had happened."""
+    return values + ops.stop_gradient(ops.round(values) - values)
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class UniformNoise(keras.layers.Layer):
+    """Add noise, uniform in −½ … ½, always: the stand-in for rounding that has a density.
+
+    Call: float ``[…]`` → float32, the same shape.
+    """
+
+    def __init__(self, seed: int = 0, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, values):
+        """Add noise; see the class."""
+        return values + keras.random.uniform(ops.shape(values), -0.5, 0.5, seed=self.generator)
+
+    def compute_output_shape(self, input_shape):
+        """Shape in, shape out."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor, without the dtype, which is fixed."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        config.update(seed=self.seed)
+        return config
+
+
+def _gaussian_upper_tail(x):
+    """Φ(−x) for the standard Gaussian."""
+    return 0.5 * ops.erfc(x * 2**-0.5) if hasattr(ops, "erfc") else 0.5 * (1 - ops.erf(x * 2**-0.5))
+
+
+def gaussian_likelihood(values, scale):
+    """Mass of a zero-mean Gaussian in ``value ± ½``: Ballé 2018, Eq. 3.
+
+    Args:
+        values: float32, noisy or rounded latents.
+        scale: float32 standard deviations, the same shape.
+    """
+    # Both bounds on the left of the mean, where differences of Φ keep their digits.
+    magnitude = ops.abs(values)
+    return _gaussian_upper_tail((magnitude - 0.5) / scale) - _gaussian_upper_tail((magnitude + 0.5) / scale)
+
+
+def index_to_scale(index):
+    """Standard deviation at a (fractional) index 0 … 63 of :func:`scale_table`; beyond, the ends."""
+    index = ops.clip(index, 0.0, SCALES - 1.0)
+    step = np.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
+    return ops.exp(np.float32(np.log(SCALE_MIN)) + np.float32(step) * index)
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class FactorizedPrior(keras.layers.Layer):
+    """Deep factorized prior: a learned density for each channel (Ballé 2018, appendix 6.1).
+
+    The cumulative is ``c = σ(f_K ∘ … ∘ f_1)``, with ``f_k(x) = g_k(H_k x + b_k)``, ``H = softplus(Ĥ)`` and
+    ``g(x) = x + tanh(a) · tanh(x)`` (the last ``g`` is absent), so that it is monotonic.
+
+    Args:
+        widths: rows of the inner matrices.
+        start: about the half-width of the density at the start.
+
+    Call: float32 ``[…, C]``, noisy or integer latents → likelihood, float32, the same shape.
+    """
+
+    def __init__(self, widths: Sequence[int] = (3, 3, 3), start: float = 10.0, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.widths = tuple(widths)
+        self.start = start
+
+    def build(self, input_shape):
+        """Make the matrices for the number of channels."""
+        channels = input_shape[-1]
+        rows = (1, *self.widths, 1)
+        scale = self.start ** (1 / (len(self.widths) + 1))
+        self.matrices, self.biases, self.factors = [], [], []
+        for k, (inner, outer) in enumerate(itertools.pairwise(rows)):
+            start = float(np.log(np.expm1(1 / scale / outer)))
+            constant = keras.initializers.Constant(start)
+            spread = keras.initializers.RandomUniform(-0.5, 0.5, seed=k)
+            self.matrices.append(
+                self.add_weight(name=f"matrix{k}", shape=(channels, outer, inner), initializer=constant)
+            )
+            self.biases.append(self.add_weight(name=f"bias{k}", shape=(channels, outer, 1), initializer=spread))
+            if k < len(self.widths):
+                self.factors.append(
+                    self.add_weight(name=f"factor{k}", shape=(channels, outer, 1), initializer="zeros")
+                )
+
+    def logits(self, values):
+        """Logit of the cumulative, before noise: ``[C, 1, N]`` → ``[C, 1, N]``."""
+        x = values
+        for k, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            x = ops.matmul(ops.softplus(matrix), x) + bias
+            if k < len(self.factors):
+                x = x + ops.tanh(self.factors[k]) * ops.tanh(x)
+        return x
+
+    def call(self, values):
+        """Mass in ``value ± ½``; see the class."""
+        shape = ops.shape(values)
+        columns = ops.reshape(ops.transpose(ops.reshape(values, (-1, values.shape[-1]))), (values.shape[-1], 1, -1))
+        lower, upper = self.logits(columns - 0.5), self.logits(columns + 0.5)
+        # Both on the side of 0 where the sigmoid is small and keeps its digits.
+        sign = -ops.sign(lower + upper)
+        mass = ops.abs(ops.sigmoid(sign * upper) - ops.sigmoid(sign * lower))
+        return ops.reshape(ops.transpose(ops.reshape(mass, (values.shape[-1], -1))), shape)
+
+    def compute_output_shape(self, input_shape):
+        """Shape in, shape out."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor, without the dtype, which is fixed."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        config.update(widths=self.widths, start=self.start)
+        return config
