@@ -23,13 +23,21 @@ def scale_table() -> np.ndarray:
 
 
 def bits(likelihood):
-    """Information of values with these likelihoods: −log2, float32, the same shape."""
-    return -ops.log2(ops.maximum(likelihood, LIKELIHOOD_BOUND))
+    """Information of values with these likelihoods: −log2, float32, the same shape.
+
+    Likelihoods below 1e-9 count as that, but keep their gradient.
+    """
+    return -ops.log2(straight_through(likelihood, ops.maximum(likelihood, LIKELIHOOD_BOUND)))
+
+
+def straight_through(values, changed):
+    """``changed`` in value, ``values`` in gradient."""
+    return values + ops.stop_gradient(changed - values)
 
 
 def round_straight_through(values):
     """Round to the nearest integer; gradients pass as if nothing had happened."""
-    return values + ops.stop_gradient(ops.round(values) - values)
+    return straight_through(values, ops.round(values))
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
@@ -62,7 +70,7 @@ class UniformNoise(keras.layers.Layer):
 
 def _gaussian_upper_tail(x):
     """Φ(−x) for the standard Gaussian."""
-    return 0.5 * ops.erfc(x * 2**-0.5) if hasattr(ops, "erfc") else 0.5 * (1 - ops.erf(x * 2**-0.5))
+    return 0.5 * ops.erfc(x * 2**-0.5)
 
 
 def gaussian_likelihood(values, scale):
@@ -78,8 +86,8 @@ def gaussian_likelihood(values, scale):
 
 
 def index_to_scale(index):
-    """Standard deviation at a (fractional) index 0 … 63 of :func:`scale_table`; beyond, the ends."""
-    index = ops.clip(index, 0.0, SCALES - 1.0)
+    """Standard deviation at a (fractional) index 0 … 63 of :func:`scale_table`; beyond, its ends, with a gradient."""
+    index = straight_through(index, ops.clip(index, 0.0, SCALES - 1.0))
     step = np.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
     return ops.exp(np.float32(np.log(SCALE_MIN)) + np.float32(step) * index)
 

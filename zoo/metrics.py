@@ -20,12 +20,14 @@ class Probe:
 
     Attributes:
         reconstruction: ``uint8 [H, W, 3]``.
-        bpp: bits a pixel of what was really coded.
+        bpp: bits a pixel: of a real file, or the cross-entropy of rounded latents (the model's ``probe`` says which).
+        loss: the training loss of what a decoder will show; the best weights have the lowest.
         latents: name → integer values, for histograms.
     """
 
     reconstruction: np.ndarray
     bpp: float
+    loss: float
     latents: Mapping[str, np.ndarray]
 
 

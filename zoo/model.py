@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.metrics import Probe
 
 
@@ -33,6 +34,10 @@ class ZooModel(Protocol):
     @property
     def signatures(self) -> Mapping[str, Signature]:
         """The exported functions; ``encode`` and ``decode`` at least."""
+
+    @property
+    def priors(self) -> Mapping[str, FactorizedPrior]:
+        """Name of a latent → its learned prior; empty for a model without entropy models."""
 
     def scalars(self, loss: float) -> dict[str, float]:
         """What a training loss says in the field's units."""

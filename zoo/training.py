@@ -56,8 +56,8 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The point of the held-out curve with the highest PSNR."""
-        return max(self.curve, key=lambda point: point["psnr"], default=None)
+        """The point of the held-out curve with the lowest loss."""
+        return min(self.curve, key=lambda point: point["loss"], default=None)
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
@@ -116,13 +116,13 @@ def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str
         images: ``uint8 [H, W, 3]`` each.
 
     Returns:
-        ``{"bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
+        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
     """
     probes, scores = [], []
     for image in images:
         probe = model.probe(image)
         probes.append(probe)
-        score = {"bpp": probe.bpp, "psnr": psnr(image, probe.reconstruction)}
+        score = {"loss": probe.loss, "bpp": probe.bpp, "psnr": psnr(image, probe.reconstruction)}
         if min(image.shape[:2]) >= 176:
             similarity = ms_ssim(image[None], probe.reconstruction[None])
             score["ms_ssim"] = float(keras.ops.convert_to_numpy(similarity)[0])
@@ -214,7 +214,7 @@ def train(
         scores, probes = evaluate(model, held_out)
         known = progress.best
         progress.curve.append({"step": progress.step, **scores})
-        if known is None or scores["psnr"] >= known["psnr"]:
+        if known is None or scores["loss"] <= known["loss"]:
             weights.save(model, folder / BEST)
         if logger:
             logger.scalars(progress.step, {f"held_out/{name}": value for name, value in scores.items()})

@@ -30,6 +30,7 @@ Where the paper is silent:
 import io
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -150,6 +151,9 @@ class HybridAutoencoder(keras.Model):
         """What a training loss says on the pixel scale: ``psnr``, dB."""
         return {"psnr": -10 * math.log10(loss / 4)}
 
+    # The compact image is coded by an image codec.
+    priors: ClassVar = {}
+
     @property
     def signatures(self) -> dict[str, Signature]:
         """What the exported model answers to: the two halves of the base layer."""
@@ -200,9 +204,11 @@ class HybridAutoencoder(keras.Model):
         compact = ops.convert_to_numpy(coded["compact"])[0]
         file = io.BytesIO()
         Image.fromarray(compact).save(file, "WEBP", lossless=True)
+        reconstruction = ops.convert_to_numpy(self.decode(**coded)["images"])[0]
         return Probe(
-            reconstruction=ops.convert_to_numpy(self.decode(**coded)["images"])[0],
+            reconstruction=reconstruction,
             bpp=8 * file.tell() / (image.shape[0] * image.shape[1]),
+            loss=float(np.mean(np.square((reconstruction / 255.0 - image / 255.0) * 2))),
             latents={"compact": compact},
         )
 

@@ -1,0 +1,81 @@
+"""Range coding of integers over tables, by tensorflow-compression's coder (``tensorflow-compression-ops``).
+
+Streams are those of tensorflow-compression, byte for byte: tables in its row format, escapes in Elias gamma code.
+The coder notices no damage: checksums are the container's business.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from codec_zoo.errors import BitstreamError
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Cumulative distributions, one a row.
+
+    Attributes:
+        cdf: int32 ``[n]``: for each row −precision, then its cumulative from 0 to 2^precision. The last interval
+            is the escape: values beyond the row.
+        offset: int32 ``[rows]``: the value that a row's first interval stands for.
+    """
+
+    cdf: np.ndarray
+    offset: np.ndarray
+
+
+def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
+    """Code integers.
+
+    Args:
+        values: int32, any shape.
+        rows: int32, the same shape: each value's row of ``tables``.
+    """
+    ops = _ops()
+    handle = ops.create_range_encoder([], tables.cdf)
+    handle = ops.entropy_encode_index(handle, rows.ravel(), (values - tables.offset[rows]).astype(np.int32).ravel())
+    return ops.entropy_encode_finalize(handle).numpy()
+
+
+def decode(data: bytes, rows: np.ndarray, tables: Tables) -> np.ndarray:
+    """Decode what :func:`encode` made with the same rows and tables: int32, the shape of ``rows``.
+
+    Raises:
+        BitstreamError: the coder found the data impossible; most damage it does not find.
+    """
+    import tensorflow as tf
+
+    ops = _ops()
+    try:
+        handle = ops.create_range_decoder(tf.constant(data), tables.cdf)
+        handle, values = ops.entropy_decode_index(handle, rows.ravel(), [rows.size], tf.int32)
+        ops.entropy_decode_finalize(handle)
+    except tf.errors.OpError as error:
+        raise BitstreamError(f"the entropy-coded data is damaged: {error.message}") from error
+    return values.numpy().reshape(rows.shape) + tables.offset[rows]
+
+
+def _ops():
+    import tensorflow_compression_ops
+
+    return tensorflow_compression_ops
+
+
+def load_tables(path: Path) -> dict[str, Tables]:
+    """The tables of an export, by the latent they are for."""
+    with np.load(path) as stored:
+        names = sorted(name.removesuffix(".cdf") for name in stored.files if name.endswith(".cdf"))
+        return {name: Tables(stored[f"{name}.cdf"], stored[f"{name}.offset"]) for name in names}
+
+
+def hash_tables(tables: Mapping[str, Tables]) -> bytes:
+    """SHA-256 of all tables, which files are bound to."""
+    digest = hashlib.sha256()
+    for name in sorted(tables):
+        for array in (tables[name].cdf, tables[name].offset):
+            digest.update(f"{name}{array.shape}".encode() + array.astype("<i4").tobytes())
+    return digest.digest()

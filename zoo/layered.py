@@ -1,0 +1,393 @@
+"""Learned transform codecs with a hyperprior, alone (Ballé 2018) or stacked into layers (Jia 2019).
+
+One layer codes what the layers below left over, r = x − x̂ of below (below the lowest: mid-gray):
+
+    r ─▶ analysis ─▶ y ──────────────── round ─▶ ŷ ─▶ synthesis ─▶ r̂ ,  x̂ = x̂ of below + r̂
+    [N,H,W,3]       [N,H/16,W/16,C]             │
+                     │ |y|                 Gaussian, σ
+                     ▼                          │
+               hyper_analysis ─▶ z ─ round ─▶ hyper_synthesis        z: factorized prior
+                            [N,H/64,W/64,M]
+
+Training is in float32. The hyper-synthesis, on which a decoder's choice of tables hangs, also runs in exact
+integer arithmetic (:meth:`HyperSynthesis.exact`): every machine, thread count and compiler gives the same tables.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from codec_zoo.entropy_models import (
+    SCALES,
+    FactorizedPrior,
+    UniformNoise,
+    bits,
+    gaussian_likelihood,
+    index_to_scale,
+    round_straight_through,
+)
+from codec_zoo.layers import GDN, pad_to_multiple, sizes
+from codec_zoo.metrics import Probe
+from codec_zoo.model import Signature
+
+
+def analysis_transform(maps: int, latents: int, kernels: Sequence[int], strides: Sequence[int]) -> keras.Sequential:
+    """Convolutions with GDN between: float ``[N, H, W, 3]`` → ``[N, H/s, W/s, latents]``."""
+    layers: list[keras.layers.Layer] = [keras.Input((None, None, 3))]
+    last = len(kernels) - 1
+    for i, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
+        width = latents if i == last else maps
+        layers.append(keras.layers.Conv2D(width, kernel, strides=stride, padding="same", name=f"conv{i}"))
+        if i < last:
+            layers.append(GDN(name=f"gdn{i}"))
+    return keras.Sequential(layers, name="analysis")
+
+
+def synthesis_transform(maps: int, latents: int, kernels: Sequence[int], strides: Sequence[int]) -> keras.Sequential:
+    """Mirror of the analysis, with inverse GDN: float ``[N, h, w, latents]`` → ``[N, h·s, w·s, 3]``."""
+    layers: list[keras.layers.Layer] = [keras.Input((None, None, latents))]
+    for i in reversed(range(len(kernels))):
+        width = maps if i else 3
+        layers.append(
+            keras.layers.Conv2DTranspose(width, kernels[i], strides=strides[i], padding="same", name=f"conv{i}")
+        )
+        if i:
+            layers.append(GDN(inverse=True, name=f"igdn{i}"))
+    return keras.Sequential(layers, name="synthesis")
+
+
+def hyper_analysis(latents: int, maps: int) -> keras.Sequential:
+    """|y| → z: float ``[N, h, w, latents]`` → ``[N, h/4, w/4, maps]`` (Ballé 2018, Fig. 4)."""
+    return keras.Sequential(
+        [
+            keras.Input((None, None, latents)),
+            keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name="conv0"),
+            keras.layers.Conv2D(maps, 5, strides=2, padding="same", activation="relu", name="conv1"),
+            keras.layers.Conv2D(maps, 5, strides=2, padding="same", name="conv2"),
+        ],
+        name="hyper_analysis",
+    )
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class HyperSynthesis(keras.layers.Layer):
+    """ẑ → for each latent, an index into the scale table (Ballé 2018, Fig. 4; the last layer gives log σ).
+
+    Args:
+        latents: channels of y.
+        maps: channels of z.
+
+    Call: float32 integers ``[N, h, w, maps]`` → float32 ``[N, 4h, 4w, latents]``, indexes, not rounded.
+    """
+
+    # Fixed point of the exact version: fractional bits of weights and of the values between layers.
+    WEIGHT_BITS, VALUE_BITS = 12, 6
+    # What values are clipped to, so that no sum passes 2^53 and every float64 sum is exact.
+    MAX_HYPER_LATENT, MAX_VALUE = 2.0**15, 2.0**22
+    # Index per unit of the last layer: with it, weights of ordinary size span the table.
+    GAIN_BITS = 3
+
+    def __init__(self, latents: int, maps: int, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        start = keras.initializers.Constant(20 / 2**self.GAIN_BITS)
+        self.stages = [
+            keras.layers.Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv0"),
+            keras.layers.Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv1"),
+            keras.layers.Conv2D(latents, 3, padding="same", bias_initializer=start, dtype="float32", name="conv2"),
+        ]
+        self.latents = latents
+        self.maps = maps
+
+    def build(self, input_shape):
+        """Build the parts, so that weights load before the first call."""
+        for stage in self.stages:
+            stage.build((None, None, None, self.maps))
+
+    def call(self, inputs):
+        """In float32; see the class."""
+        first, second, last = self.stages
+        return 2**self.GAIN_BITS * last(ops.relu(second(ops.relu(first(inputs)))))
+
+    def exact(self, hyper_latents):
+        """In exact arithmetic: int32 ``[N, h, w, maps]`` → int32 ``[N, 4h, 4w, latents]``, 0 … 63.
+
+        Integer weights and values are held in float64. Every product and every partial sum is an integer
+        below 2^53 (:meth:`check_exact`), hence exact in whatever order a machine adds.
+        """
+        limit = self.MAX_HYPER_LATENT
+        x = ops.clip(ops.cast(hyper_latents, "float64"), -limit, limit)
+        fraction = 0  # fractional bits of x
+        for i, stage in enumerate(self.stages):
+            kernel, bias = self._integers(stage, fraction)
+            if i < 2:
+                x = ops.conv_transpose(x, kernel, strides=2, padding="same") + bias
+                x = ops.floor(ops.relu(x) * 2.0 ** (self.VALUE_BITS - fraction - self.WEIGHT_BITS))
+                x, fraction = ops.minimum(x, self.MAX_VALUE), self.VALUE_BITS
+            else:
+                x = ops.conv(x, kernel, padding="same") + bias
+        index = ops.floor(x * 2.0 ** (self.GAIN_BITS - fraction - self.WEIGHT_BITS) + 0.5)
+        return ops.cast(ops.clip(index, 0.0, SCALES - 1.0), "int32")
+
+    def _integers(self, stage, fraction: int):
+        """Kernel and bias of a stage as integers in float64, for inputs with ``fraction`` fractional bits."""
+        kernel = ops.round(ops.cast(stage.kernel, "float64") * 2.0**self.WEIGHT_BITS)
+        return kernel, ops.round(ops.cast(stage.bias, "float64") * 2.0 ** (self.WEIGHT_BITS + fraction))
+
+    def check_exact(self) -> None:
+        """Raise ``ValueError`` if a sum of :meth:`exact` could pass 2^53 with these weights."""
+        largest, fraction = self.MAX_HYPER_LATENT, 0
+        for i, stage in enumerate(self.stages):
+            kernel, bias = (np.abs(ops.convert_to_numpy(value)) for value in self._integers(stage, fraction))
+            inputs = (0, 1, 3) if i < 2 else (0, 1, 2)  # a transposed kernel is [h, w, out, in]
+            worst = (kernel.sum(inputs) * largest + bias).max()
+            if not worst < 2.0**53:
+                raise ValueError(f"{self.name}: a sum may reach {worst:.3g}, beyond exact float64 integers.")
+            largest, fraction = self.MAX_VALUE, self.VALUE_BITS
+
+    def compute_output_shape(self, input_shape):
+        """Four times the height and width, ``latents`` channels."""
+        count, height, width, _ = input_shape
+        return (count, height and 4 * height, width and 4 * width, self.latents)
+
+    def get_config(self):
+        """Arguments of the constructor, without the dtype, which is fixed."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        config.update(latents=self.latents, maps=self.maps)
+        return config
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class TransformCodec(keras.layers.Layer):
+    """One layer: transforms, hyper-transforms and prior.
+
+    Args:
+        maps: channels inside the transforms.
+        latents: channels of y.
+        hyper_maps: channels of z.
+        kernels: kernel sides of the analysis, first layer first.
+        strides: its strides.
+
+    Call: float32 ``[N, H, W, 3]``, sides multiples of ``stride`` → reconstruction, the same shape; bits of y and
+    z with noise, float32 ``[N]``.
+    """
+
+    def __init__(
+        self,
+        maps: int,
+        latents: int,
+        hyper_maps: int,
+        kernels: Sequence[int] = (9, 5, 5),
+        strides: Sequence[int] = (4, 2, 2),
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.analysis = analysis_transform(maps, latents, kernels, strides)
+        self.synthesis = synthesis_transform(maps, latents, kernels, strides)
+        self.hyper_analysis = hyper_analysis(latents, hyper_maps)
+        self.hyper_synthesis = HyperSynthesis(latents, hyper_maps, name="hyper_synthesis")
+        self.prior = FactorizedPrior(name="prior")
+        self.noise = UniformNoise(name="noise")
+        self.maps = maps
+        self.latents = latents
+        self.hyper_maps = hyper_maps
+        self.kernels = tuple(kernels)
+        self.strides = tuple(strides)
+
+    @property
+    def stride(self) -> int:
+        """Side of the picture over side of z."""
+        return 4 * int(np.prod(self.strides))
+
+    def build(self, input_shape=None):
+        """Build what its parts have not built yet."""
+        self.hyper_synthesis.build((None, None, None, self.hyper_maps))
+        self.prior.build((None, None, None, self.hyper_maps))
+
+    def call(self, inputs, training=None):
+        """With noise in the rate and straight-through rounding in the reconstruction; see the class."""
+        y = ops.cast(self.analysis(inputs), "float32")
+        z = ops.cast(self.hyper_analysis(ops.abs(y)), "float32")
+        index = self.hyper_synthesis(round_straight_through(z))
+        spent = _total(bits(self.prior(self.noise(z)))) + _total(
+            bits(gaussian_likelihood(self.noise(y), index_to_scale(index)))
+        )
+        return ops.cast(self.synthesis(round_straight_through(y)), "float32"), spent
+
+    def encode(self, inputs):
+        """Float32 ``[N, H, W, 3]`` → y, z: int32 ``[N, h, w, C]``."""
+        y = self.analysis(inputs)
+        z = self.hyper_analysis(ops.abs(y))
+        return ops.cast(ops.round(y), "int32"), ops.cast(ops.round(z), "int32")
+
+    def decode(self, y):
+        """int32 y → float32 ``[N, H, W, 3]``."""
+        return self.synthesis(ops.cast(y, "float32"))
+
+    def cross_entropy(self, y, z):
+        """Bits of rounded latents under the tables that a decoder will use: float32 ``[N]``."""
+        scale = index_to_scale(ops.cast(self.hyper_synthesis.exact(z), "float32"))
+        return _total(bits(self.prior(ops.cast(z, "float32")))) + _total(
+            bits(gaussian_likelihood(ops.cast(y, "float32"), scale))
+        )
+
+    def compute_output_shape(self, input_shape):
+        """Reconstruction and bits."""
+        return input_shape, (input_shape[0],)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        config = super().get_config()
+        config.update(
+            maps=self.maps,
+            latents=self.latents,
+            hyper_maps=self.hyper_maps,
+            kernels=self.kernels,
+            strides=self.strides,
+        )
+        return config
+
+
+def _total(values):
+    """Sum over all but the batch axis."""
+    return ops.sum(values, axis=(1, 2, 3))
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class LayeredAutoencoder(keras.Model):
+    """A stack of :class:`TransformCodec` of which the top one trains, by D + λ·R (Jia 2019, Eq. 2 and 6).
+
+    Args:
+        layers: arguments of each layer's :class:`TransformCodec`, base first.
+        rate_weight: λ: squared error (0 … 255 scale) that one bit a pixel is worth.
+
+    Call: ``uint8`` or float ``[N, H, W, 3]``, 0 … 255, sides multiples of ``stride`` → float32 reconstruction on
+    the same scale, and the top layer's bits a pixel, float32 ``[N]``.
+    """
+
+    GRAY = 127.5
+
+    def __init__(self, layers: Sequence[Mapping[str, Any]], rate_weight: float, **kwargs):
+        super().__init__(**kwargs)
+        self.codecs = [TransformCodec(**config, name=f"layer{i}") for i, config in enumerate(layers)]
+        self.layer_configs = [dict(config) for config in layers]
+        self.rate_weight = rate_weight
+        for codec in self.codecs:
+            codec.build()
+        for codec in self.codecs[:-1]:
+            codec.trainable = False
+        self.build((None, None, None, 3))
+
+    @property
+    def stride(self) -> int:
+        """Sides of pictures are padded to multiples of this."""
+        return max(codec.stride for codec in self.codecs)
+
+    def build(self, input_shape=None):
+        """Everything is built with the parts."""
+        self.built = True
+
+    def call(self, images, training=None):
+        """Code and reconstruct; see the class."""
+        images = ops.cast(images, "float32")
+        below = ops.full_like(images, self.GRAY)
+        for codec in self.codecs[:-1]:
+            y, _ = codec.encode((images - below) / 255.0)
+            below = ops.stop_gradient(below + 255.0 * ops.cast(codec.decode(y), "float32"))
+        residual, spent = self.codecs[-1]((images - below) / 255.0, training=training)
+        pixels = ops.cast(ops.shape(images)[1] * ops.shape(images)[2], "float32")
+        return below + 255.0 * residual, spent / pixels
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Mean squared error on the 0 … 255 scale, plus λ times bits a pixel."""
+        reconstruction, bpp = y_pred
+        return ops.mean(ops.square(reconstruction - ops.cast(x, "float32"))) + self.rate_weight * ops.mean(bpp)
+
+    @property
+    def priors(self) -> dict[str, FactorizedPrior]:
+        """``z1``, ``z2`` …: the prior of each layer."""
+        return {f"z{k}": codec.prior for k, codec in enumerate(self.codecs, 1)}
+
+    def scalars(self, loss: float) -> dict[str, float]:
+        """Nothing beyond the loss, which mixes rate and distortion."""
+        return {}
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """``encode``; ``entropy_parameters_k`` of layer k = 1, 2, …; ``decode_k`` from layers 1 … k; ``decode``."""
+        latents = {f"y{k}": ("int32", (None, None, None, c.latents)) for k, c in enumerate(self.codecs, 1)}
+        functions = {"encode": Signature(self.encode, {"images": ("uint8", (None, None, None, 3))})}
+        for k, codec in enumerate(self.codecs, 1):
+            functions[f"entropy_parameters_{k}"] = Signature(
+                lambda z, codec=codec: {"indexes": codec.hyper_synthesis.exact(z)},
+                {"z": ("int32", (None, None, None, codec.hyper_maps))},
+            )
+            wanted = {name: latents[name] for name in list(latents)[:k]}
+            functions[f"decode_{k}"] = Signature(self.decode, {**wanted, "size": ("int32", (None, 2))})
+        return {**functions, "decode": functions[f"decode_{len(self.codecs)}"]}
+
+    def encode(self, images):
+        """Picture to latents of all layers.
+
+        Args:
+            images: ``uint8 [N, H, W, 3]``, any sides from 1 up.
+
+        Returns:
+            ``y1``, ``z1``, ``y2`` …: int32 ``[N, h, w, C]``; ``size``: ``int32 [N, 2]``, H and W of each.
+        """
+        padded = ops.cast(pad_to_multiple(images, self.stride), "float32")
+        below = ops.full_like(padded, self.GRAY)
+        coded = {}
+        for k, codec in enumerate(self.codecs, 1):
+            y, z = codec.encode((padded - below) / 255.0)
+            coded |= {f"y{k}": y, f"z{k}": z}
+            below = below + 255.0 * codec.decode(y)
+        return {**coded, "size": sizes(images)}
+
+    def decode(self, size, **latents):
+        """Latents of the lowest layers to a picture.
+
+        Args:
+            size: ``int32 [N, 2]``, H and W, the same for the whole batch.
+            latents: ``y1`` … ``yk``.
+
+        Returns:
+            ``images``: ``uint8 [N, H, W, 3]``.
+        """
+        pixels = self.GRAY + 255.0 * sum(
+            codec.decode(y) for codec, y in zip(self.codecs, latents.values(), strict=False)
+        )
+        images = ops.cast(ops.clip(ops.round(pixels), 0, 255), "uint8")
+        return {"images": images[:, : size[0, 0], : size[0, 1]]}
+
+    def probe(self, image: np.ndarray) -> Probe:
+        """Code one picture; ``bpp`` is the cross-entropy of all layers' rounded latents, of which files are within
+        0.5 %: the range coder needs TensorFlow, which a machine that trains may lack.
+
+        Args:
+            image: ``uint8 [H, W, 3]``.
+        """
+        coded = self.encode(ops.convert_to_tensor(image[None]))
+        spent = [
+            float(ops.convert_to_numpy(codec.cross_entropy(coded[f"y{k}"], coded[f"z{k}"]))[0])
+            / (image.shape[0] * image.shape[1])
+            for k, codec in enumerate(self.codecs, 1)
+        ]
+        latents = {f"y{k}": coded[f"y{k}"] for k in range(1, len(self.codecs) + 1)}
+        reconstruction = ops.convert_to_numpy(self.decode(coded["size"], **latents)["images"])[0]
+        error = float(np.mean(np.square(reconstruction.astype(np.float64) - image)))
+        return Probe(
+            reconstruction=reconstruction,
+            bpp=sum(spent),
+            loss=error + self.rate_weight * spent[-1],
+            latents={name: ops.convert_to_numpy(value) for name, value in coded.items() if name != "size"},
+        )
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        config = super().get_config()
+        config.update(layers=self.layer_configs, rate_weight=self.rate_weight)
+        return config
