@@ -25,7 +25,7 @@ setup(
     package_dir=FOLDERS,
     packages=list(FOLDERS),
     package_data={
-        "codec_zoo": ["weights/*.h5", "weights/*.json", "py.typed"],
+        "codec_zoo": ["weights/*.h5", "weights/*.json", "weights/*.npz", "py.typed"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
     },
     # What models and training need; any Keras backend will do.

@@ -18,6 +18,7 @@ import tensorflow as tf
 from codec_zoo import weights
 from codec_zoo.errors import ModelError
 from codec_zoo.export import card as cards
+from codec_zoo.export.tables import TABLES, build_tables, save_tables
 from codec_zoo.files import atomic_folder
 from codec_zoo.model import Signature
 from codec_zoo.presets import get_preset
@@ -25,7 +26,9 @@ from codec_zoo.presets import get_preset
 
 def export_pretrained(name: str, directory: str | Path, version: int = 1, verify: bool = True) -> Path:
     """Export preset ``name`` with the zoo's trained weights; see :func:`export_model`."""
-    return export_model(name, weights.pretrained(name), directory, version, weights.entry(name), verify)
+    shipped = weights.tables_path(name)
+    stored = dict(np.load(shipped)) if shipped.exists() else None
+    return export_model(name, weights.pretrained(name), directory, version, weights.entry(name), verify, stored)
 
 
 def export_model(
@@ -35,6 +38,7 @@ def export_model(
     version: int = 1,
     training: dict[str, Any] | None = None,
     verify: bool = True,
+    tables: dict[str, np.ndarray] | None = None,
 ) -> Path:
     """Write ``model`` as ``<directory>/<name>/<version>/``, whole or not at all.
 
@@ -44,6 +48,7 @@ def export_model(
         directory: base folder.
         version: TF Serving's version number, 1 or more.
         training: provenance for the card.
+        tables: the integer tables that were shipped with the weights; built anew otherwise.
         verify: load the result in a fresh process without project code and compare integers and pixels.
 
     Returns:
@@ -64,6 +69,10 @@ def export_model(
         module = tf.Module()
         module.weights = [weight.value for weight in model.weights]
         module.card = tf.saved_model.Asset(str(card_file))
+        arrays = tables or build_tables(model)
+        if arrays:
+            save_tables(arrays, Path(scratch) / TABLES)
+            module.tables = tf.saved_model.Asset(str(Path(scratch) / TABLES))
         signatures = {}
         for key, signature in model.signatures.items():
             function = _trace(signature)
@@ -115,9 +124,10 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
     picture = np.stack(waves, axis=-1).astype(np.uint8)
     images = np.stack([picture, picture[::-1, ::-1]])
-    coded = {k: np.asarray(v) for k, v in model.encode(tf.constant(images)).items()}
-    received = {name: coded[name] for name in model.signatures["decode"].inputs}
-    decoded = model.decode(**{name: tf.constant(value) for name, value in received.items()})
+    encode, decode = model.signatures["encode"], model.signatures["decode"]
+    coded = {k: np.asarray(v) for k, v in encode.function(images=tf.constant(images)).items()}
+    received = {name: coded[name] for name in decode.inputs}
+    decoded = decode.function(**{name: tf.constant(value) for name, value in received.items()})
     expected = {**coded, "images": np.asarray(decoded["images"])}
     with tempfile.TemporaryDirectory() as scratch:
         given, got = Path(scratch) / "given.npz", Path(scratch) / "got.npz"

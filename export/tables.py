@@ -12,6 +12,7 @@ import numpy as np
 from codec_zoo.entropy_models import FactorizedPrior, scale_table
 from codec_zoo.files import atomic_path
 
+TABLES = "tables.npz"
 PRECISION = 16
 # Mass beyond a table's two ends, which is coded by escapes.
 TAIL_MASS = 2.0**-12

@@ -27,6 +27,7 @@ class LayerKind(enum.IntEnum):
 
     BASE = 1
     RESIDUAL = 2
+    LATENT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +156,18 @@ def read(data: bytes) -> Bitstream:
     if len(layers) == coded and position != len(data):
         raise BitstreamError(f"{len(data) - position} bytes follow the last layer: not a valid file.")
     return Bitstream(preset, weights, width, height, channels, tuple(layers), coded)
+
+
+def truncate(data: bytes, layers: int) -> bytes:
+    """The part of a file up to the end of its layer number ``layers``.
+
+    Raises:
+        BitstreamError: damaged, or it has fewer layers.
+    """
+    present = read(data).layers
+    if not 1 <= layers <= len(present):
+        raise BitstreamError(f"the file has {len(present)} whole layers: it cannot be cut to {layers}.")
+    return data[: HEADER_BYTES + sum(LAYER_HEADER_BYTES + len(layer.payload) for layer in present[:layers])]
 
 
 def check_size(width: int, height: int, error: type[Exception]) -> None:

@@ -202,8 +202,12 @@ def _training_report(steps: int):
 def publish(run: Path) -> None:
     """Put the best weights of a training RUN (a folder) among the zoo's trained weights."""
     from codec_zoo import weights
+    from codec_zoo.export import tables
 
     name = weights.publish(run)
+    arrays = tables.build_tables(weights.pretrained(name))
+    if arrays:
+        tables.save_tables(arrays, weights.tables_path(name))
     click.echo(f"{name}: {weights.entry(name)['file']} and its provenance are in {weights.FOLDER}")
 
 
@@ -235,13 +239,13 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
 @model_option
-@click.option("-q", "--quality", type=float, default=32, show_default=True, help="QP of the residual layer.")
-@click.option("--base-only", is_flag=True, help="Only the base layer: the coarse picture.")
-@click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), default="clip", show_default=True)
-@click.option("--residual-codec", default="bpg-ycbcr444", show_default=True)
-@click.option("--base-codec", default="jxl-lossless", show_default=True)
+@click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers.")
+@click.option("-q", "--quality", type=float, help="Hybrid codec: QP of the residual layer, 0 … 51. [default: 32]")
+@click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]")
+@click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444.")
+@click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif.")
 @json_option
-def compress(pictures, output, model, quality, base_only, mapping, residual_codec, base_codec, as_json) -> None:
+def compress(pictures, output, model, as_json, **options) -> None:
     """Compress PICTURES to .czoo files, and say what their decoder will show."""
     from codec_zoo.files import write_atomic
     from codec_zoo.harness import images
@@ -250,13 +254,8 @@ def compress(pictures, output, model, quality, base_only, mapping, residual_code
     from codec_zoo.metrics import psnr
 
     targets = _targets(pictures, output, ".czoo")
-    codec = codec_for(
-        open_model(model or DEFAULT_PRESET),
-        quality=None if base_only else quality,
-        mapping=mapping,
-        residual_codec=residual_codec,
-        base_codec=base_codec,
-    )
+    given = {name: value for name, value in options.items() if value is not None}
+    codec = codec_for(open_model(model or DEFAULT_PRESET), **given)
     for path, target in zip(pictures, targets, strict=True):
         picture = images.read_image(path, _notice)
         data = codec.encode(picture)
@@ -309,6 +308,20 @@ def decompress(files, output, model, layers, as_json) -> None:
             "pixels_sha256": _hash_pixels(picture),
         }
         _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {values['layers']} layers")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--layers", type=click.IntRange(1), required=True, help="How many layers to keep.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def truncate(file: Path, layers: int, output: Path) -> None:
+    """Cut a .czoo FILE behind one of its layers: what stays decodes, at a lower rate and quality."""
+    from codec_zoo.files import write_atomic
+    from codec_zoo.harness import bitstream
+
+    data = bitstream.truncate(_read_file(file), layers)
+    write_atomic(output, data)
+    click.echo(f"{output}: {layers} layers, {len(data):,} bytes")
 
 
 @cli.command()

@@ -48,7 +48,7 @@ def run(folder: Path) -> None:
         "bpg-ycbcr444",
         "bpg-rgb444",
     )
-    codecs = [f"{model},residual_codec=none", *(f"{codec}:{qp}" for codec in around_hevc for qp in QPS), *BASELINES]
+    codecs = [f"{model},layers=1", *(f"{codec}:{qp}" for codec in around_hevc for qp in QPS), *BASELINES]
     workers = os.cpu_count() or 1
     rows = evaluation.evaluate(codecs, pictures, folder / "rows.jsonl", workers)
 
@@ -74,7 +74,7 @@ def show_layers(model: Path, picture: Path, folder: Path) -> None:
     original = images.read_image(picture)
     shown = [original]
     for quality in (None, 40, 32, 24):
-        codec = HybridCodec(open_model(str(model)), quality)
+        codec = HybridCodec(open_model(str(model)), quality or 32, layers=2 if quality else 1)
         data = codec.encode(original)
         decoded = codec.decode(data)
         name = f"{picture.stem}-{'base' if quality is None else f'q{quality}'}"
@@ -89,7 +89,7 @@ def residual_counts(model: Path, pictures: list[Path]) -> np.ndarray:
     from codec_zoo.harness.exported import open_model
     from codec_zoo.harness.hybrid import HybridCodec
 
-    codec = HybridCodec(open_model(str(model)), residual_codec="none")
+    codec = HybridCodec(open_model(str(model)), layers=1)
     counts = np.zeros(511, np.int64)
     for path in pictures:
         picture = images.as_rgb(images.read_image(path)).astype(np.int16)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from codec_zoo import weights
-from codec_zoo.errors import ModelError
+from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.export import card as cards
+from codec_zoo.export.tables import TABLES
 from codec_zoo.harness.bitstream import Bitstream, preset_id
+from codec_zoo.harness.range_coder import Tables, load_tables
 
 
 class ExportedModel:
@@ -53,6 +55,12 @@ class ExportedModel:
         outputs = self._signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
+    @functools.cached_property
+    def tables(self) -> dict[str, Tables]:
+        """Tables for the range coder, by latent; empty for a model without entropy models."""
+        path = self.folder / "assets" / TABLES
+        return load_tables(path) if path.exists() else {}
+
     def check_coded(self, stream: Bitstream) -> None:
         """Raise ``ModelError`` unless this model, with these weights, coded ``stream``."""
         if stream.preset_id != preset_id(self.preset):
@@ -62,6 +70,18 @@ class ExportedModel:
                 f"the file was coded by {self.preset} with other weights ({stream.weights_id.hex()}, these are "
                 f"{self.card['weights_sha256'][:8]}). Name the export that coded it: --model DIR."
             )
+
+
+def parse_layers(layers: int | str, model: ExportedModel) -> int:
+    """How many layers to write, checked.
+
+    Raises:
+        UsageError: not a number of layers that the model has.
+    """
+    most = model.card["pipeline"]["layers"]
+    if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
+        raise UsageError(f"{model.preset} has {most} layers. Received: {layers!r}")
+    return int(layers)
 
 
 def cache_folder() -> Path:

@@ -15,8 +15,8 @@ from codec_zoo.harness import bitstream
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.codecs.base import Codec
-from codec_zoo.harness.exported import ExportedModel
-from codec_zoo.harness.images import as_rgb
+from codec_zoo.harness.exported import ExportedModel, parse_layers
+from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.residual import MAPPINGS, Mapping
 
 # The number is in the file.
@@ -28,11 +28,11 @@ class HybridCodec(Codec):
 
     Args:
         model: of kind ``hybrid``.
-        quality: QP of the residual layer, 0 (finest) … 51; None for the base layer alone.
+        quality: QP of the residual layer, 0 (finest) … 51.
         mapping: ``"shift"``, ``"minmax"`` or ``"clip"`` (§2.3).
-        residual_codec: ``"bpg-ycbcr444"`` or ``"bpg-rgb444"``: the domain in which the residual is coded;
-            ``"none"`` for the base layer alone.
+        residual_codec: ``"bpg-ycbcr444"`` or ``"bpg-rgb444"``: the domain in which the residual is coded.
         base_codec: ``"jxl-lossless"``, or ``"flif"`` where its executable is on the PATH.
+        layers: 1 for the base layer alone, 2 for both.
 
     Raises:
         UsageError: an argument is none of these.
@@ -44,17 +44,16 @@ class HybridCodec(Codec):
     def __init__(
         self,
         model: ExportedModel,
-        quality: float | None = 32,
+        quality: float = 32,
         mapping: str = "clip",
         residual_codec: str = "bpg-ycbcr444",
         base_codec: str = "jxl-lossless",
+        layers: int | str = 2,
     ):
         if mapping not in MAPPINGS:
             raise UsageError(f"the mapping must be one of {', '.join(MAPPINGS)}. Received: {mapping!r}")
-        if residual_codec != "none" and not residual_codec.startswith("bpg-"):
-            raise UsageError(
-                f"the residual's codec must be bpg-ycbcr444, bpg-rgb444 or none. Received: {residual_codec!r}"
-            )
+        if not residual_codec.startswith("bpg-"):
+            raise UsageError(f"the residual's codec must be bpg-ycbcr444 or bpg-rgb444. Received: {residual_codec!r}")
         if base_codec not in BASE_CODECS.values():
             raise UsageError(
                 f"the base layer's codec must be one of {', '.join(BASE_CODECS.values())}. Received: {base_codec!r}"
@@ -62,8 +61,8 @@ class HybridCodec(Codec):
         self.model = model
         self.quality = quality
         self.mapping = mapping
-        coarse_only = quality is None or residual_codec == "none"
-        self.residual_codec = None if coarse_only else get_codec(f"{residual_codec}:{quality:g}")
+        self.layers = parse_layers(layers, model)
+        self.residual_codec = get_codec(f"{residual_codec}:{quality:g}")
         self.base_codec = base_codec
 
     def encode(self, image: np.ndarray) -> bytes:
@@ -74,7 +73,7 @@ class HybridCodec(Codec):
         number = next(key for key, name in BASE_CODECS.items() if name == self.base_codec)
         base = bytes([number]) + get_codec(self.base_codec).encode(coded["compact"][0])
         layers = [Layer(LayerKind.BASE, base)]
-        if self.residual_codec:
+        if self.layers > 1:
             residual = rgb.astype(np.int16) - self.coarse(coded["compact"][0], height, width)
             mapping = Mapping.choose(self.mapping, residual)
             payload = mapping.to_bytes() + self.residual_codec.encode(mapping.apply(residual))
@@ -127,8 +126,3 @@ def _decode_checked(codec: Codec, data: bytes, size: tuple[int, int], layer: str
             f"{size[0]}×{size[1]}: the file is damaged."
         )
     return codec.decode(data)
-
-
-def to_gray(image: np.ndarray) -> np.ndarray:
-    """``uint8 [H, W, 3]`` that was coded from gray → ``[H, W, 1]``, the rounded mean of the channels."""
-    return np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8)

@@ -116,6 +116,11 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """``uint8 [H, W, 3]`` that was coded from gray → ``[H, W, 1]``, the rounded mean of the channels."""
+    return np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8)
+
+
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write ``uint8 [H, W, 1 or 3]`` losslessly, whole or not at all; the name's ending gives the format.
 

@@ -13,12 +13,13 @@ from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, open_model
 from codec_zoo.harness.hybrid import HybridCodec
+from codec_zoo.harness.layered import LayeredCodec
 from codec_zoo.presets import list_presets
 
-_PIPELINES = {"hybrid": HybridCodec}
+_PIPELINES: dict[str, type[HybridCodec] | type[LayeredCodec]] = {"hybrid": HybridCodec, "layered": LayeredCodec}
 
 
-def codec_for(model: ExportedModel, **options) -> HybridCodec:
+def codec_for(model: ExportedModel, **options) -> HybridCodec | LayeredCodec:
     """The codec around a model: the pipeline that its card names.
 
     Raises:
@@ -72,13 +73,13 @@ def open_codec(spec: str) -> Codec:
             + (f" Did you mean {close[0]}?" if close else "")
             + f" Codecs: {', '.join(list_codecs())}; `codec-zoo list` shows the presets."
         )
-    return codec_for(open_model(name), quality=quality, **options)
+    return codec_for(open_model(name), **options, **({} if quality is None else {"quality": quality}))
 
 
 def qualities_of(spec: str) -> tuple[float | None, ...]:
     """The qualities to evaluate: the one in ``spec``, or those of the codec's rate–distortion curve."""
     name, options, quality = split_spec(spec)
-    if quality is not None or options.get("residual_codec") == "none":
+    if quality is not None or options.get("layers") == "1":
         return (quality,)
-    known = codec_qualities(name) if name in list_codecs() else HybridCodec.qualities
+    known = codec_qualities(name) if name in list_codecs() else type(open_codec(spec)).qualities
     return known or (None,)

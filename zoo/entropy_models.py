@@ -85,11 +85,19 @@ def gaussian_likelihood(values, scale):
     return _gaussian_upper_tail((magnitude - 0.5) / scale) - _gaussian_upper_tail((magnitude + 0.5) / scale)
 
 
-def index_to_scale(index):
-    """Standard deviation at a (fractional) index 0 … 63 of :func:`scale_table`; beyond, its ends, with a gradient."""
-    index = straight_through(index, ops.clip(index, 0.0, SCALES - 1.0))
-    step = np.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
-    return ops.exp(np.float32(np.log(SCALE_MIN)) + np.float32(step) * index)
+def to_scale(values):
+    """Any floats → standard deviations, 0.11 or more: a softplus, whose bound keeps its gradient."""
+    scale = ops.softplus(values)
+    return straight_through(scale, ops.maximum(scale, SCALE_MIN))
+
+
+def scale_thresholds() -> np.ndarray:
+    """The 63 values at which :func:`to_scale` passes from one row of the table to the next: ``float64 [63]``.
+
+    Rows meet at the geometric mean of their scales.
+    """
+    table = scale_table()
+    return np.log(np.expm1(np.sqrt(table[:-1] * table[1:])))
 
 
 @keras.saving.register_keras_serializable("codec_zoo")

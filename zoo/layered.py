@@ -21,13 +21,14 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.entropy_models import (
-    SCALES,
     FactorizedPrior,
     UniformNoise,
     bits,
     gaussian_likelihood,
-    index_to_scale,
     round_straight_through,
+    scale_table,
+    scale_thresholds,
+    to_scale,
 )
 from codec_zoo.layers import GDN, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe
@@ -74,29 +75,26 @@ def hyper_analysis(latents: int, maps: int) -> keras.Sequential:
 
 @keras.saving.register_keras_serializable("codec_zoo")
 class HyperSynthesis(keras.layers.Layer):
-    """ẑ → for each latent, an index into the scale table (Ballé 2018, Fig. 4; the last layer gives log σ).
+    """ẑ → for each latent, its standard deviation, as a row of the scale table (Ballé 2018, Fig. 4).
 
     Args:
         latents: channels of y.
         maps: channels of z.
 
-    Call: float32 integers ``[N, h, w, maps]`` → float32 ``[N, 4h, 4w, latents]``, indexes, not rounded.
+    Call: float32 integers ``[N, h, w, maps]`` → float32 standard deviations ``[N, 4h, 4w, latents]``.
     """
 
     # Fixed point of the exact version: fractional bits of weights and of the values between layers.
-    WEIGHT_BITS, VALUE_BITS = 12, 6
+    WEIGHT_BITS, VALUE_BITS = 14, 10
     # What values are clipped to, so that no sum passes 2^53 and every float64 sum is exact.
-    MAX_HYPER_LATENT, MAX_VALUE = 2.0**15, 2.0**22
-    # Index per unit of the last layer: with it, weights of ordinary size span the table.
-    GAIN_BITS = 3
+    MAX_HYPER_LATENT, MAX_VALUE = 2.0**15, 2.0**26
 
     def __init__(self, latents: int, maps: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
-        start = keras.initializers.Constant(20 / 2**self.GAIN_BITS)
         self.stages = [
             keras.layers.Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv0"),
             keras.layers.Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv1"),
-            keras.layers.Conv2D(latents, 3, padding="same", bias_initializer=start, dtype="float32", name="conv2"),
+            keras.layers.Conv2D(latents, 3, padding="same", dtype="float32", name="conv2"),
         ]
         self.latents = latents
         self.maps = maps
@@ -109,7 +107,7 @@ class HyperSynthesis(keras.layers.Layer):
     def call(self, inputs):
         """In float32; see the class."""
         first, second, last = self.stages
-        return 2**self.GAIN_BITS * last(ops.relu(second(ops.relu(first(inputs)))))
+        return to_scale(last(ops.relu(second(ops.relu(first(inputs))))))
 
     def exact(self, hyper_latents):
         """In exact arithmetic: int32 ``[N, h, w, maps]`` → int32 ``[N, 4h, 4w, latents]``, 0 … 63.
@@ -128,8 +126,9 @@ class HyperSynthesis(keras.layers.Layer):
                 x, fraction = ops.minimum(x, self.MAX_VALUE), self.VALUE_BITS
             else:
                 x = ops.conv(x, kernel, padding="same") + bias
-        index = ops.floor(x * 2.0 ** (self.GAIN_BITS - fraction - self.WEIGHT_BITS) + 0.5)
-        return ops.cast(ops.clip(index, 0.0, SCALES - 1.0), "int32")
+        thresholds = np.round(scale_thresholds() * 2.0 ** (fraction + self.WEIGHT_BITS))
+        rows = ops.searchsorted(thresholds, ops.reshape(x, (-1,)), side="right")
+        return ops.reshape(ops.cast(rows, "int32"), ops.shape(x))
 
     def _integers(self, stage, fraction: int):
         """Kernel and bias of a stage as integers in float64, for inputs with ``fraction`` fractional bits."""
@@ -211,10 +210,8 @@ class TransformCodec(keras.layers.Layer):
         """With noise in the rate and straight-through rounding in the reconstruction; see the class."""
         y = ops.cast(self.analysis(inputs), "float32")
         z = ops.cast(self.hyper_analysis(ops.abs(y)), "float32")
-        index = self.hyper_synthesis(round_straight_through(z))
-        spent = _total(bits(self.prior(self.noise(z)))) + _total(
-            bits(gaussian_likelihood(self.noise(y), index_to_scale(index)))
-        )
+        scale = self.hyper_synthesis(round_straight_through(z))
+        spent = _total(bits(self.prior(self.noise(z)))) + _total(bits(gaussian_likelihood(self.noise(y), scale)))
         return ops.cast(self.synthesis(round_straight_through(y)), "float32"), spent
 
     def encode(self, inputs):
@@ -229,7 +226,7 @@ class TransformCodec(keras.layers.Layer):
 
     def cross_entropy(self, y, z):
         """Bits of rounded latents under the tables that a decoder will use: float32 ``[N]``."""
-        scale = index_to_scale(ops.cast(self.hyper_synthesis.exact(z), "float32"))
+        scale = ops.take(scale_table().astype("float32"), self.hyper_synthesis.exact(z))
         return _total(bits(self.prior(ops.cast(z, "float32")))) + _total(
             bits(gaussian_likelihood(ops.cast(y, "float32"), scale))
         )
@@ -281,6 +278,11 @@ class LayeredAutoencoder(keras.Model):
             codec.trainable = False
         self.build((None, None, None, 3))
 
+    def adopt(self, lower: "LayeredAutoencoder") -> None:
+        """Take over the layers of a trained, lower stack."""
+        for mine, trained in zip(self.codecs, lower.codecs, strict=False):
+            mine.set_weights(trained.get_weights())
+
     @property
     def stride(self) -> int:
         """Sides of pictures are padded to multiples of this."""
@@ -321,6 +323,7 @@ class LayeredAutoencoder(keras.Model):
         latents = {f"y{k}": ("int32", (None, None, None, c.latents)) for k, c in enumerate(self.codecs, 1)}
         functions = {"encode": Signature(self.encode, {"images": ("uint8", (None, None, None, 3))})}
         for k, codec in enumerate(self.codecs, 1):
+            codec.hyper_synthesis.check_exact()
             functions[f"entropy_parameters_{k}"] = Signature(
                 lambda z, codec=codec: {"indexes": codec.hyper_synthesis.exact(z)},
                 {"z": ("int32", (None, None, None, codec.hyper_maps))},
@@ -340,7 +343,7 @@ class LayeredAutoencoder(keras.Model):
         """
         padded = ops.cast(pad_to_multiple(images, self.stride), "float32")
         below = ops.full_like(padded, self.GRAY)
-        coded = {}
+        coded: dict[str, Any] = {}
         for k, codec in enumerate(self.codecs, 1):
             y, z = codec.encode((padded - below) / 255.0)
             coded |= {f"y{k}": y, f"z{k}": z}

@@ -62,6 +62,7 @@ class Preset:
         pipeline: what the harness needs to know to build files around the exported model:
             ``kind`` names the codec pipeline, the rest are its parameters. Travels in the model card.
         reproduces: figure or table of the paper, and its row or curve.
+        starts_from: the preset whose trained weights its training starts from, or None.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Preset:
     recipe: Recipe
     pipeline: Mapping[str, Any]
     reproduces: str
+    starts_from: str | None = None
 
     def create(self):
         """Build the model with fresh weights."""

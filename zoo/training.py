@@ -183,6 +183,8 @@ def train(
         )
     if initial_weights:
         weights.load(model, initial_weights)
+    elif preset.starts_from:
+        model.adopt(weights.pretrained(preset.starts_from))
     model.compile(optimizer=make_optimizer(recipe), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)
 
@@ -198,7 +200,7 @@ def train(
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "seed": seed,
-        "initial_weights": str(initial_weights) if initial_weights else None,
+        "initial_weights": str(initial_weights) if initial_weights else preset.starts_from,
         **describe_machine(),
     }
     started = time.monotonic() - progress.seconds

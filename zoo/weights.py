@@ -89,6 +89,11 @@ def pretrained(name: str) -> keras.Model:
     return model
 
 
+def tables_path(name: str) -> Path:
+    """Where the integer tables of a trained preset with entropy models are; see ``codec_zoo.export.tables``."""
+    return FOLDER / f"{name}.tables.npz"
+
+
 def publish(run: Path) -> str:
     """Put a run's best weights and provenance in the zoo (a checkout's ``zoo/weights``).
 
@@ -106,7 +111,7 @@ def publish(run: Path) -> str:
     target = FOLDER / f"{name}.weights.h5"
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
-    held_out = max(record["curve"], key=lambda point: point["psnr"])
+    held_out = min(record["curve"], key=lambda point: point["loss"])
     records = index()
     records[name] = {
         "file": target.name,

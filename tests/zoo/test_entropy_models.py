@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from codec_zoo.entropy_models import FactorizedPrior, bits, gaussian_likelihood, index_to_scale, scale_table
+from codec_zoo.entropy_models import (
+    FactorizedPrior,
+    bits,
+    gaussian_likelihood,
+    scale_table,
+    scale_thresholds,
+    to_scale,
+)
 from codec_zoo.layers import GDN
 
 VECTORS = Path(__file__).parents[1] / "data" / "tfc"
@@ -58,12 +65,14 @@ def test_factorized_prior_is_a_distribution():
 def test_gaussian_likelihood_is_that_of_tensorflow_compression():
     stored = np.load(VECTORS / "gaussian_64_scales.npz")
     np.testing.assert_allclose(scale_table(), stored["scales"], rtol=1e-12)
-    scale = index_to_scale(stored["indexes"])
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(scale), stored["scales"][stored["indexes"].astype(int)], rtol=1e-5
-    )
+    scale = scale_table()[stored["indexes"].astype(int)].astype("float32")
     got = ops.convert_to_numpy(gaussian_likelihood(np.round(stored["y"]), scale))
     np.testing.assert_allclose(got, stored["likelihood_of_rounded"], rtol=1e-4, atol=1e-5)
+
+
+def test_thresholds_lie_between_the_rows():
+    scales = ops.convert_to_numpy(to_scale(scale_thresholds().astype("float32")))
+    assert (scales > scale_table()[:-1]).all() and (scales < scale_table()[1:]).all()
 
 
 def test_bits():

@@ -37,6 +37,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import (
     PRELU_SLOPE,
     QuantizePixels,
@@ -152,7 +153,7 @@ class HybridAutoencoder(keras.Model):
         return {"psnr": -10 * math.log10(loss / 4)}
 
     # The compact image is coded by an image codec.
-    priors: ClassVar = {}
+    priors: ClassVar[dict[str, FactorizedPrior]] = {}
 
     @property
     def signatures(self) -> dict[str, Signature]:
@@ -247,7 +248,7 @@ for _stages in (3, 4, 5):
                 model=HybridAutoencoder,
                 config={"widths": _WIDTHS[:_stages], "activation": _activation},
                 recipe=_RECIPE,
-                pipeline={"kind": "hybrid", "stride": 2**_stages},
+                pipeline={"kind": "hybrid", "layers": 2, "stride": 2**_stages},
                 reproduces="Fig. 6 and 7 (proposed); Fig. 8 (S16+PReLU)"
                 if (_stages, _activation) == (4, "prelu")
                 else f"Fig. 8 (S{2**_stages}+{'PReLU' if _activation == 'prelu' else 'ReLU'})",

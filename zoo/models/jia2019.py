@@ -49,7 +49,8 @@ for _count in range(1, len(LAYERS) + 1):
                 "rate_weight": _rate_weight,
             },
             recipe=_RECIPE,
-            pipeline={"kind": "layered", "layers": _count},
+            pipeline={"kind": "layered", "layers": _count, "stride": 64},
             reproduces=f"Table III, Fig. 3 (MSE, {_name})",
+            starts_from=f"jia2019-sae-mse-{LAYERS[_count - 2][0]}" if _count > 1 else None,
         )
     )

@@ -1,0 +1,182 @@
+"""Layered auto-encoders: exact decoding everywhere, real files, cuts at every layer, damage."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
+from codec_zoo.export.saved_model import export_model
+from codec_zoo.harness import bitstream
+from codec_zoo.harness.bitstream import Layer, LayerKind
+from codec_zoo.harness.exported import open_model
+from codec_zoo.harness.layered import LayeredCodec, _leb128, _read_leb128
+from codec_zoo.presets import get_preset
+
+PRESET = "jia2019-sae-mse-e1"
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """Untrained, with latents and indexes spread as a trained model's are."""
+    model = get_preset(PRESET).create()
+    random = np.random.default_rng(0)
+    for codec in model.codecs:
+        last = codec.analysis.layers[-1]
+        last.kernel.assign(40 * np.asarray(last.kernel))
+        codec.hyper_analysis.layers[-1].kernel.assign(9 * np.asarray(codec.hyper_analysis.layers[-1].kernel))
+        final = codec.hyper_synthesis.stages[-1]
+        final.bias.assign(random.normal(2, 3, final.bias.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(fresh, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("layered")
+    export_model(PRESET, fresh, directory)
+    return directory / PRESET
+
+
+@pytest.fixture(scope="module")
+def layered(folder):
+    return open_model(str(folder))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (64, 64), (65, 3), (130, 203), (512, 768)])
+def test_any_size(layered, noise, photo, size):
+    picture = photo if size == (512, 768) else noise(*size)
+    codec = LayeredCodec(layered)
+    data = codec.encode(picture)
+    decoded = codec.decode(data)
+    coded = layered.run("encode", images=picture[None])
+    by_hand = layered.run("decode", y1=coded["y1"], y2=coded["y2"], size=coded["size"])["images"][0]
+    assert decoded.shape == picture.shape and np.array_equal(decoded, by_hand)
+
+
+def test_gray(layered, photo):
+    codec = LayeredCodec(layered)
+    assert codec.decode(codec.encode(photo[:70, :80, :1])).shape == (70, 80, 1)
+
+
+def test_every_cut_decodes_the_layers_that_are_whole(layered, photo):
+    picture = photo[:100, :120]
+    codec = LayeredCodec(layered)
+    data = codec.encode(picture)
+    stream = bitstream.read(data)
+    first = 24 + 8 + len(stream.layers[0].payload)
+    one, two = codec.decode_layers(stream, 1), codec.decode_layers(stream, 2)
+    assert not np.array_equal(one, two)
+    for length in {first, first + 1, first + 8, (first + len(data)) // 2, len(data) - 1}:
+        cut = bitstream.read(data[:length])
+        assert cut.missing == 1 and np.array_equal(codec.decode(data[:length]), one)
+    for length in (0, 10, 24, 32, first - 1):
+        with pytest.raises(BitstreamError):
+            codec.decode(data[:length])
+    assert np.array_equal(
+        LayeredCodec(layered, layers=1).decode(LayeredCodec(layered, layers=1).encode(picture)), one
+    )
+
+
+def test_options(layered):
+    for options in ({"layers": 3}, {"layers": 0}, {"layers": "x"}, {"quality": 30}):
+        with pytest.raises(UsageError):
+            LayeredCodec(layered, **options)
+
+
+def test_500_mutated_files(layered, photo):
+    codec = LayeredCodec(layered)
+    data = codec.encode(photo[:64, :96])
+    one = codec.decode_layers(bitstream.read(data), 1)
+    random = np.random.default_rng(1)
+    for _ in range(500):
+        mutant = bytearray(data)
+        mutant[int(random.integers(len(mutant)))] ^= 1 << int(random.integers(8))
+        if random.integers(2):
+            del mutant[int(random.integers(1, len(mutant))) :]
+        try:
+            decoded = codec.decode(bytes(mutant))
+        except CodecZooError:
+            continue
+        assert np.array_equal(decoded, one)
+
+
+def test_lying_payloads_with_valid_checksums(layered, photo):
+    codec = LayeredCodec(layered)
+    card = layered.card
+    true = bitstream.read(codec.encode(photo[:64, :96])).layers[0].payload
+    for payload in (b"", true[:3], true[:5], true[:4] + b"\xff" * 9, true[:4] + b"\x05", true[:-9], true[4:] + true):
+        layers = [Layer(LayerKind.LATENT, payload)]
+        data = bitstream.write(card["preset"], card["weights_sha256"], 96, 64, 3, layers)
+        with pytest.raises(BitstreamError):
+            codec.decode(data)
+    wrong = [Layer(LayerKind.BASE, true)]
+    with pytest.raises(BitstreamError, match="not those of"):
+        codec.decode(bitstream.write(card["preset"], card["weights_sha256"], 96, 64, 3, wrong))
+
+
+def test_other_tables_are_found_out(folder, photo):
+    model = open_model.__wrapped__(str(folder))
+    data = LayeredCodec(model).encode(photo[:64, :64])
+    tables = dict(model.tables)
+    tables["z1"] = dataclasses.replace(tables["z1"], offset=tables["z1"].offset + 1)
+    model.__dict__["tables"] = tables
+    with pytest.raises(BitstreamError, match="other tables"):
+        LayeredCodec(model).decode(data)
+
+
+def test_leb128():
+    for value in (0, 1, 127, 128, 300, 2**28):
+        assert _read_leb128(b"ab" + _leb128(value), 2) == (value, 2 + len(_leb128(value)))
+
+
+_ENTROPY_PARAMETERS = """
+import sys
+import numpy as np
+import tensorflow as tf
+folder, given, got, mode = sys.argv[1:]
+z = np.load(given)
+model = tf.saved_model.load(folder)
+function = model.signatures["entropy_parameters_1"]
+if mode == "xla":
+    rows = tf.function(lambda z: function(z=z)["indexes"], jit_compile=True)(tf.constant(z)).numpy()
+elif mode == "single":
+    rows = np.concatenate([function(z=tf.constant(one[None]))["indexes"].numpy() for one in z])
+else:
+    rows = function(z=tf.constant(z))["indexes"].numpy()
+np.save(got, rows)
+"""
+
+
+def test_table_choice_is_exact_everywhere(fresh, folder, tmp_path):
+    """oneDNN off or held to SSE4.1, 1 thread and all, batches of 1 and 8, XLA: equal integers in each."""
+    z = np.random.default_rng(2).integers(-40, 41, (8, 9, 12, 48)).astype(np.int32)
+    np.save(tmp_path / "z.npy", z)
+    expected = np.asarray(fresh.codecs[0].hyper_synthesis.exact(z))
+    assert len(np.unique(expected)) > 40
+    settings = {
+        "plain": {},
+        "no-onednn": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        "sse": {"ONEDNN_MAX_CPU_ISA": "SSE41", "TF_ENABLE_ONEDNN_OPTS": "1"},
+        "one-thread": {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
+        "single": {},
+        "xla": {},
+    }
+    for mode, variables in settings.items():
+        got = tmp_path / f"{mode}.npy"
+        command = [sys.executable, "-I", "-c", _ENTROPY_PARAMETERS, folder / "1", tmp_path / "z.npy", got, mode]
+        subprocess.run(command, check=True, env={**os.environ, **variables})
+        assert np.array_equal(np.load(got), expected), mode
+
+
+def test_exact_and_float_hyper_synthesis_agree(fresh):
+    """What training saw and what files use differ by less than a row of the table."""
+    from codec_zoo.entropy_models import scale_table
+
+    z = np.random.default_rng(3).integers(-9, 10, (2, 6, 6, 48)).astype(np.int32)
+    layer = fresh.codecs[0].hyper_synthesis
+    scale = np.clip(np.asarray(layer(z.astype(np.float32))), None, scale_table()[-1])
+    chosen = scale_table()[np.asarray(layer.exact(z))]
+    assert np.abs(np.log(scale / chosen)).max() < 0.08
