@@ -18,6 +18,7 @@ from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
+from codec_zoo.metrics import psnr
 
 
 class LayeredCodec(Codec):
@@ -26,19 +27,35 @@ class LayeredCodec(Codec):
     Args:
         model: of kind ``layered``.
         quality: None: these models have no such dial, but layers.
-        layers: how many layers to write; all by default.
+        layers: how many layers to write at most; all by default.
+        target_bpp: write the most layers whose file stays within so many bits a pixel; the base layer always.
+        target_psnr: write the fewest layers that reach so many dB; all, if none does.
 
     Raises:
-        UsageError: a quality, or more layers than the model has.
+        UsageError: a quality, more layers than the model has, or two targets.
     """
 
     name = "layered"
 
-    def __init__(self, model: ExportedModel, quality: float | None = None, layers: int | str | None = None):
+    def __init__(
+        self,
+        model: ExportedModel,
+        quality: float | None = None,
+        layers: int | str | None = None,
+        target_bpp: float | str | None = None,
+        target_psnr: float | str | None = None,
+    ):
         most = model.card["pipeline"]["layers"]
         if quality is not None:
             raise UsageError(f"{model.preset} has no quality: choose layers, 1 … {most}, or another preset.")
         self.layers = parse_layers(most if layers is None else layers, model)
+        if target_bpp is not None and target_psnr is not None:
+            raise UsageError("give a target of bits per pixel or of PSNR, not both.")
+        try:
+            self.target_bpp = None if target_bpp is None else float(target_bpp)
+            self.target_psnr = None if target_psnr is None else float(target_psnr)
+        except ValueError as error:
+            raise UsageError(f"a target is a number ({error}).") from error
         self.model = model
 
     def encode(self, image: np.ndarray) -> bytes:
@@ -54,7 +71,26 @@ class LayeredCodec(Codec):
             layers.append(Layer(LayerKind.LATENT, payload))
         card = self.model.card
         height, width, channels = image.shape
-        return bitstream.write(card["preset"], card["weights_sha256"], width, height, channels, layers)
+        data = bitstream.write(card["preset"], card["weights_sha256"], width, height, channels, layers)
+        return self._to_target(image, data)
+
+    def _to_target(self, image: np.ndarray, data: bytes) -> bytes:
+        """The file without the layers that a target does not ask for."""
+        if self.target_bpp is None and self.target_psnr is None:
+            return data
+        stream = bitstream.read(data)
+        counts = range(1, len(stream.layers) + 1)
+        if self.target_psnr is not None:
+            reached = (k for k in counts if psnr(image, self.decode_layers(stream, k)) >= self.target_psnr)
+            count = next(reached, counts[-1])
+        else:
+            allowed = self.target_bpp * image.shape[0] * image.shape[1] / 8
+            count = max([1, *(k for k in counts if len(bitstream.truncate(data, k)) <= allowed)])
+        card = self.model.card
+        layers = stream.layers[:count]
+        return bitstream.write(
+            card["preset"], card["weights_sha256"], stream.width, stream.height, stream.channels, layers
+        )
 
     def decode(self, data: bytes) -> np.ndarray:
         """Decode a file of this model, whole or cut between or inside its layers; see ``Codec.decode``."""
@@ -80,7 +116,7 @@ class LayeredCodec(Codec):
     def _latents(self, stream: Bitstream, k: int, payload: bytes) -> np.ndarray:
         """y of layer ``k``: int32 ``[h, w, C]``."""
         stride = self.model.card["pipeline"]["stride"]
-        z_channels = self.model.card["signatures"][f"entropy_parameters_{k}"]["z"][1][-1]
+        z_channels = self.model.card["signatures"][f"entropy_parameters_{k}"][f"z{k}"][1][-1]
         z_shape = -(-stream.height // stride), -(-stream.width // stride), z_channels
         length, start = _read_leb128(payload, 4)
         z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
@@ -94,7 +130,7 @@ class LayeredCodec(Codec):
 
     def _rows(self, k: int, z: np.ndarray) -> np.ndarray:
         """The table row of each value of y: int32 ``[h, w, C]``."""
-        return self.model.run(f"entropy_parameters_{k}", z=z[None])["indexes"][0]
+        return self.model.run(f"entropy_parameters_{k}", **{f"z{k}": z[None]})["indexes"][0]
 
     def _check(self, y: np.ndarray, z: np.ndarray) -> bytes:
         crc = zlib.crc32(range_coder.hash_tables(self.model.tables))

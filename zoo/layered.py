@@ -325,8 +325,8 @@ class LayeredAutoencoder(keras.Model):
         for k, codec in enumerate(self.codecs, 1):
             codec.hyper_synthesis.check_exact()
             functions[f"entropy_parameters_{k}"] = Signature(
-                lambda z, codec=codec: {"indexes": codec.hyper_synthesis.exact(z)},
-                {"z": ("int32", (None, None, None, codec.hyper_maps))},
+                lambda codec=codec, **z: {"indexes": codec.hyper_synthesis.exact(*z.values())},
+                {f"z{k}": ("int32", (None, None, None, codec.hyper_maps))},
             )
             wanted = {name: latents[name] for name in list(latents)[:k]}
             functions[f"decode_{k}"] = Signature(self.decode, {**wanted, "size": ("int32", (None, 2))})

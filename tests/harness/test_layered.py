@@ -8,12 +8,14 @@ import sys
 import numpy as np
 import pytest
 
+from codec_zoo import weights
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.export.saved_model import export_model
 from codec_zoo.harness import bitstream
 from codec_zoo.harness.bitstream import Layer, LayerKind
 from codec_zoo.harness.exported import open_model
 from codec_zoo.harness.layered import LayeredCodec, _leb128, _read_leb128
+from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
 
 PRESET = "jia2019-sae-mse-e1"
@@ -80,6 +82,35 @@ def test_every_cut_decodes_the_layers_that_are_whole(layered, photo):
     )
 
 
+@pytest.mark.parametrize("name", [n for n in weights.index() if get_preset(n).pipeline["kind"] == "layered"])
+def test_bytes_are_the_cross_entropy(name, photo):
+    """Within 0.5 % and the container's overhead of what training minimises, on the same integers."""
+    codecs = weights.pretrained(name).codecs
+    exported = open_model(name)
+    coded = exported.run("encode", images=photo[None])
+    payloads = [layer.payload for layer in bitstream.read(LayeredCodec(exported).encode(photo)).layers]
+    for k, (codec, payload) in enumerate(zip(codecs, payloads, strict=True), 1):
+        ideal = float(codec.cross_entropy(coded[f"y{k}"], coded[f"z{k}"])[0]) / 8
+        assert ideal * 0.995 < len(payload) < ideal * 1.005 + 8, (k, ideal, len(payload))
+
+
+def test_targets_choose_layers(layered, photo):
+    picture = photo[:128, :128]
+    sizes = [len(LayeredCodec(layered, layers=k).encode(picture)) for k in (1, 2)]
+    decoded = [LayeredCodec(layered).decode(LayeredCodec(layered, layers=k).encode(picture)) for k in (1, 2)]
+    quality = sorted(psnr(picture, image) for image in decoded)
+
+    def layers(**target):
+        return len(bitstream.read(LayeredCodec(layered, **target).encode(picture)).layers)
+
+    bpp = [8 * size / 128**2 for size in sizes]
+    assert layers(target_bpp=bpp[1]) == 2 and layers(target_bpp=bpp[1] - 0.001) == 1 and layers(target_bpp=0) == 1
+    assert layers(target_psnr=quality[0] - 0.1) == 1 and layers(target_psnr=99) == 2
+    for wrong in ({"target_bpp": 1, "target_psnr": 30}, {"target_bpp": "x"}):
+        with pytest.raises(UsageError):
+            LayeredCodec(layered, **wrong)
+
+
 def test_options(layered):
     for options in ({"layers": 3}, {"layers": 0}, {"layers": "x"}, {"quality": 30}):
         with pytest.raises(UsageError):
@@ -141,11 +172,11 @@ z = np.load(given)
 model = tf.saved_model.load(folder)
 function = model.signatures["entropy_parameters_1"]
 if mode == "xla":
-    rows = tf.function(lambda z: function(z=z)["indexes"], jit_compile=True)(tf.constant(z)).numpy()
+    rows = tf.function(lambda z: function(z1=z)["indexes"], jit_compile=True)(tf.constant(z)).numpy()
 elif mode == "single":
-    rows = np.concatenate([function(z=tf.constant(one[None]))["indexes"].numpy() for one in z])
+    rows = np.concatenate([function(z1=tf.constant(one[None]))["indexes"].numpy() for one in z])
 else:
-    rows = function(z=tf.constant(z))["indexes"].numpy()
+    rows = function(z1=tf.constant(z))["indexes"].numpy()
 np.save(got, rows)
 """
 
