@@ -4,6 +4,10 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -42,6 +46,15 @@ def photo(kodak_paths):
     from codec_zoo.harness.images import read_image
 
     return read_image(kodak_paths[22])
+
+
+@pytest.fixture(scope="session")
+def jax_environment(tmp_path_factory):
+    """A virtual environment with this package and JAX, and no TensorFlow; for slow tests."""
+    folder = tmp_path_factory.mktemp("jax") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin" / "pip", "install", "--quiet", "jax", Path(__file__).parents[1]], check=True)
+    return folder
 
 
 @pytest.fixture

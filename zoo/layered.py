@@ -113,7 +113,8 @@ class HyperSynthesis(keras.layers.Layer):
         """In exact arithmetic: int32 ``[N, h, w, maps]`` → int32 ``[N, 4h, 4w, latents]``, 0 … 63.
 
         Integer weights and values are held in float64. Every product and every partial sum is an integer
-        below 2^53 (:meth:`check_exact`), hence exact in whatever order a machine adds.
+        below 2^53 (:meth:`check_exact`), hence exact in whatever order a machine adds. JAX has float64 only with
+        ``JAX_ENABLE_X64=1``; without it the result is good for estimates, not for files.
         """
         limit = self.MAX_HYPER_LATENT
         x = ops.clip(ops.cast(hyper_latents, "float64"), -limit, limit)
@@ -122,8 +123,10 @@ class HyperSynthesis(keras.layers.Layer):
             kernel, bias = self._integers(stage, fraction)
             if i < 2:
                 x = ops.conv_transpose(x, kernel, strides=2, padding="same") + bias
-                x = ops.floor(ops.relu(x) * 2.0 ** (self.VALUE_BITS - fraction - self.WEIGHT_BITS))
-                x, fraction = ops.minimum(x, self.MAX_VALUE), self.VALUE_BITS
+                x = x * 2.0 ** (self.VALUE_BITS - fraction - self.WEIGHT_BITS)
+                # ReLU and floor; not ops.floor, which gives float32 on some backends.
+                x = ops.cast(ops.cast(ops.clip(x, 0.0, self.MAX_VALUE), "int64"), "float64")
+                fraction = self.VALUE_BITS
             else:
                 x = ops.conv(x, kernel, padding="same") + bias
         thresholds = np.round(scale_thresholds() * 2.0 ** (fraction + self.WEIGHT_BITS))

@@ -211,3 +211,36 @@ def test_exact_and_float_hyper_synthesis_agree(fresh):
     scale = np.clip(np.asarray(layer(z.astype(np.float32))), None, scale_table()[-1])
     chosen = scale_table()[np.asarray(layer.exact(z))]
     assert np.abs(np.log(scale / chosen)).max() < 0.08
+
+
+_ON_JAX = """
+import sys
+from pathlib import Path
+import numpy as np
+from keras import ops
+from codec_zoo import weights
+from codec_zoo.presets import get_preset
+preset, stored, given, got = sys.argv[1:]
+model = get_preset(preset).create()
+weights.load(model, Path(stored))
+z = ops.convert_to_tensor(np.load(given))
+np.save(got, ops.convert_to_numpy(model.codecs[0].hyper_synthesis.exact(z)))
+"""
+
+
+@pytest.mark.slow
+def test_table_choice_is_exact_on_jax(jax_environment, tmp_path):
+    """TensorFlow and JAX choose the same rows, from the same half-precision weights."""
+    model = get_preset("jia2019-sae-mse-base").create()
+    random = np.random.default_rng(4)
+    bias = model.codecs[0].hyper_synthesis.stages[-1].bias
+    bias.assign(random.normal(2, 3, bias.shape))
+    stored, given, got = tmp_path / "a.weights.h5", tmp_path / "z.npy", tmp_path / "got.npy"
+    weights.save(model, stored)
+    weights.load(model, stored)
+    z = random.integers(-40, 41, (2, 9, 12, 48)).astype(np.int32)
+    np.save(given, z)
+    command = [jax_environment / "bin" / "python", "-c", _ON_JAX, "jia2019-sae-mse-base", stored, given, got]
+    environment = {"PATH": os.environ["PATH"], "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"}
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path)
+    assert np.array_equal(np.load(got), np.asarray(model.codecs[0].hyper_synthesis.exact(z)))
