@@ -127,7 +127,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
     picture = np.stack(waves, axis=-1).astype(np.uint8)
     given: dict[str, np.ndarray] = {"images": np.stack([picture, picture[::-1, ::-1]])}
-    expected = {}
+    expected: dict[str, np.ndarray] = {}
     for name, signature in model.signatures.items():  # ``encode`` first: it gives the others their inputs
         outputs = signature.function(**{key: tf.constant(given[key]) for key in signature.inputs})
         values = {key: np.asarray(value) for key, value in outputs.items()}

@@ -76,16 +76,16 @@ class LayeredCodec(Codec):
 
     def _to_target(self, image: np.ndarray, data: bytes) -> bytes:
         """The file without the layers that a target does not ask for."""
-        if self.target_bpp is None and self.target_psnr is None:
-            return data
         stream = bitstream.read(data)
         counts = range(1, len(stream.layers) + 1)
         if self.target_psnr is not None:
             reached = (k for k in counts if psnr(image, self.decode_layers(stream, k)) >= self.target_psnr)
             count = next(reached, counts[-1])
-        else:
+        elif self.target_bpp is not None:
             allowed = self.target_bpp * image.shape[0] * image.shape[1] / 8
             count = max([1, *(k for k in counts if len(bitstream.truncate(data, k)) <= allowed)])
+        else:
+            return data
         card = self.model.card
         layers = stream.layers[:count]
         return bitstream.write(
