@@ -11,19 +11,19 @@ Payloads: base = codec id (1 byte) + that codec's file; residual = mapping (1 or
 import numpy as np
 
 from codec_zoo.errors import BitstreamError, UsageError
-from codec_zoo.harness import bitstream
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
+from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.harness.residual import MAPPINGS, Mapping
 
 # The number is in the file.
 BASE_CODECS = {1: "jxl-lossless", 2: "flif"}
 
 
-class HybridCodec(Codec):
+class HybridCodec(ModelCodec):
     """Files with a learned base layer and a BPG residual layer, from an exported model.
 
     Args:
@@ -68,7 +68,7 @@ class HybridCodec(Codec):
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 3]`` (or ``[H, W, 1]``, decoded as gray again); see ``Codec.encode``."""
         rgb = as_rgb(image)
-        height, width, channels = image.shape
+        height, width = image.shape[:2]
         coded = self.model.run("encode", images=rgb[None])
         number = next(key for key, name in BASE_CODECS.items() if name == self.base_codec)
         base = bytes([number]) + get_codec(self.base_codec).encode(coded["compact"][0])
@@ -78,14 +78,7 @@ class HybridCodec(Codec):
             mapping = Mapping.choose(self.mapping, residual)
             payload = mapping.to_bytes() + self.residual_codec.encode(mapping.apply(residual))
             layers.append(Layer(LayerKind.RESIDUAL, payload))
-        card = self.model.card
-        return bitstream.write(card["preset"], card["weights_sha256"], width, height, channels, layers)
-
-    def decode(self, data: bytes) -> np.ndarray:
-        """Decode a file of this model, whole or cut after the base layer; see ``Codec.decode``."""
-        stream = bitstream.read(data)
-        self.model.check_coded(stream)
-        return self.decode_layers(stream, len(stream.layers))
+        return self.to_file(image, layers)
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
         """Decode the first ``count`` layers: 1 for the coarse image, 2 for all.

@@ -15,13 +15,13 @@ import numpy as np
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.harness import bitstream, range_coder
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
-from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
+from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.metrics import psnr
 
 
-class LayeredCodec(Codec):
+class LayeredCodec(ModelCodec):
     """Files of entropy-coded latents, from an exported model.
 
     Args:
@@ -69,9 +69,7 @@ class LayeredCodec(Codec):
             y_string = range_coder.encode(y, self._rows(k, z), self.model.tables["y"])
             payload = self._check(y, z) + _leb128(len(z_string)) + z_string + y_string
             layers.append(Layer(LayerKind.LATENT, payload))
-        card = self.model.card
-        height, width, channels = image.shape
-        data = bitstream.write(card["preset"], card["weights_sha256"], width, height, channels, layers)
+        data = self.to_file(image, layers)
         return self._to_target(image, data)
 
     def _to_target(self, image: np.ndarray, data: bytes) -> bytes:
@@ -86,17 +84,7 @@ class LayeredCodec(Codec):
             count = max([1, *(k for k in counts if len(bitstream.truncate(data, k)) <= allowed)])
         else:
             return data
-        card = self.model.card
-        layers = stream.layers[:count]
-        return bitstream.write(
-            card["preset"], card["weights_sha256"], stream.width, stream.height, stream.channels, layers
-        )
-
-    def decode(self, data: bytes) -> np.ndarray:
-        """Decode a file of this model, whole or cut between or inside its layers; see ``Codec.decode``."""
-        stream = bitstream.read(data)
-        self.model.check_coded(stream)
-        return self.decode_layers(stream, len(stream.layers))
+        return self.to_file(image, stream.layers[:count])
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
         """Decode the first ``count`` layers.
