@@ -7,7 +7,7 @@ import keras
 
 from codec_zoo.presets import Preset
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "model_card.json"
 
 

@@ -108,7 +108,7 @@ def open_model(name_or_folder: str) -> ExportedModel:
         versions = sorted((p for p in path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
         return ExportedModel(versions[-1] if versions else path)
     record = weights.entry(name_or_folder)
-    base = cache_folder() / "models" / record["sha256"][:12]
+    base = cache_folder() / "models" / f"{record['sha256'][:12]}-{cards.SCHEMA}"
     folder = base / name_or_folder / "1"
     if not (folder / "saved_model.pb").exists():
         from codec_zoo.export.saved_model import export_pretrained

@@ -1,19 +1,21 @@
-"""Files of a layered auto-encoder: a layer of the file for each layer of the model (Jia 2019; Ballé 2018 has one).
+"""Files of a layered auto-encoder: a layer for each of the model (Jia 2019; one in Ballé 2017 and 2018).
 
     picture ─▶ model.encode ─▶ y1 z1 y2 z2 …
                                   │  └─ model.entropy_parameters_k ─▶ rows of the table of y_k
                                   └───▶ range coder ─▶ layer k
 
-Payload of a layer: check (4 bytes), length of z's string (LEB128), z's string, y's string. The check is the CRC-32 of
-the tables' hash and the decoded integers: the range coder itself notices nothing.
+Payload of a layer: check (4 bytes), length of z's string (LEB128), z's string, y's string; without a hyperprior
+(Ballé 2017) check and y's string. The check is the CRC-32 of the tables' hash and the decoded integers: the range
+coder itself notices nothing.
 """
 
+import functools
 import zlib
 
 import numpy as np
 
 from codec_zoo.errors import BitstreamError, UsageError
-from codec_zoo.harness import bitstream, range_coder
+from codec_zoo.harness import bitstream, range_coder, tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
@@ -30,9 +32,10 @@ class LayeredCodec(ModelCodec):
         layers: how many layers to write at most; all by default.
         target_bpp: write the most layers whose file stays within so many bits a pixel; the base layer always.
         target_psnr: write the fewest layers that reach so many dB; all, if none does.
+        tile: side of the tiles that larger pictures go through, a multiple of the model's stride.
 
     Raises:
-        UsageError: a quality, more layers than the model has, or two targets.
+        UsageError: a quality, more layers than the model has, two targets, or a tile of another size.
     """
 
     name = "layered"
@@ -44,6 +47,7 @@ class LayeredCodec(ModelCodec):
         layers: int | str | None = None,
         target_bpp: float | str | None = None,
         target_psnr: float | str | None = None,
+        tile: int | str = tiling.TILE,
     ):
         most = model.card["pipeline"]["layers"]
         if quality is not None:
@@ -56,18 +60,23 @@ class LayeredCodec(ModelCodec):
             self.target_psnr = None if target_psnr is None else float(target_psnr)
         except ValueError as error:
             raise UsageError(f"a target is a number ({error}).") from error
+        stride = model.card["pipeline"]["stride"]
+        if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
+            raise UsageError(f"a tile of {model.preset} is a multiple of {stride}. Received: {tile!r}")
+        self.tile = int(tile)
         self.model = model
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 3]`` (or ``[H, W, 1]``, decoded as gray again); see ``Codec.encode``."""
-        rgb = as_rgb(image)
-        coded = self.model.run("encode", images=rgb[None])
+        coded = tiling.encode(self.model, as_rgb(image), self.tile)
         layers = []
         for k in range(1, self.layers + 1):
-            y, z = coded[f"y{k}"][0], coded[f"z{k}"][0]
-            z_string = range_coder.encode(z, _channels(z.shape), self.model.tables[f"z{k}"])
-            y_string = range_coder.encode(y, self._rows(k, z), self.model.tables["y"])
-            payload = self._check(y, z) + _leb128(len(z_string)) + z_string + y_string
+            y, z = coded[f"y{k}"], coded.get(f"z{k}")
+            payload = self._check(y, z)
+            if z is not None:
+                z_string = range_coder.encode(z, _channels(z.shape), self.model.tables[f"z{k}"])
+                payload += _leb128(len(z_string)) + z_string
+            payload += range_coder.encode(y, *self._distribution(k, y.shape, z))
             layers.append(Layer(LayerKind.LATENT, payload))
         data = self.to_file(image, layers)
         return self._to_target(image, data)
@@ -96,19 +105,24 @@ class LayeredCodec(ModelCodec):
         layers = stream.layers[:count]
         if len(stream.layers) > most or any(layer.kind != LayerKind.LATENT for layer in layers):
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
-        latents = {f"y{k}": self._latents(stream, k, layer.payload)[None] for k, layer in enumerate(layers, 1)}
-        size = np.array([[stream.height, stream.width]], np.int32)
-        image = self.model.run(f"decode_{len(layers)}", **latents, size=size)["images"][0]
+        latents = {f"y{k}": self._latents(stream, k, layer.payload) for k, layer in enumerate(layers, 1)}
+        image = tiling.decode(self.model, latents, stream.height, stream.width, self.tile)
         return image if stream.channels == 3 else to_gray(image)
 
     def _latents(self, stream: Bitstream, k: int, payload: bytes) -> np.ndarray:
         """y of layer ``k``: int32 ``[h, w, C]``."""
-        stride = self.model.card["pipeline"]["stride"]
-        z_channels = self.model.card["signatures"][f"entropy_parameters_{k}"][f"z{k}"][1][-1]
-        z_shape = -(-stream.height // stride), -(-stream.width // stride), z_channels
-        length, start = _read_leb128(payload, 4)
-        z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
-        y = range_coder.decode(payload[start + length :], self._rows(k, z), self.model.tables["y"])
+        signatures = self.model.card["signatures"]
+        z, start = None, 4
+        if f"entropy_parameters_{k}" in signatures:
+            z_channels = signatures[f"entropy_parameters_{k}"][f"z{k}"][1][-1]
+            z_shape = self._shape(stream, self.model.card["pipeline"]["stride"], z_channels)
+            length, start = _read_leb128(payload, start)
+            z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
+            start += length
+        y_shape = self._shape(
+            stream, self.model.card["pipeline"]["latent_stride"], signatures["decode"][f"y{k}"][1][-1]
+        )
+        y = range_coder.decode(payload[start:], *self._distribution(k, y_shape, z))
         if self._check(y, z) != payload[:4]:
             raise BitstreamError(
                 f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an "
@@ -116,15 +130,30 @@ class LayeredCodec(ModelCodec):
             )
         return y
 
-    def _rows(self, k: int, z: np.ndarray) -> np.ndarray:
-        """The table row of each value of y: int32 ``[h, w, C]``."""
-        return self.model.run(f"entropy_parameters_{k}", **{f"z{k}": z[None]})["indexes"][0]
+    def _shape(self, stream: Bitstream, step: int, channels: int) -> tuple[int, int, int]:
+        """Shape of a latent of which one value stands for ``step`` pixels."""
+        stride = self.model.card["pipeline"]["stride"]
+        height, width = (-(-side // stride) * stride // step for side in (stream.height, stream.width))
+        return height, width, channels
 
-    def _check(self, y: np.ndarray, z: np.ndarray) -> bytes:
-        crc = zlib.crc32(range_coder.hash_tables(self.model.tables))
+    def _distribution(
+        self, k: int, shape: tuple[int, ...], z: np.ndarray | None
+    ) -> tuple[np.ndarray, range_coder.Tables]:
+        """The table row of each value of y (int32 ``[h, w, C]``), and the tables."""
+        if z is None:
+            return _channels(shape), self.model.tables[f"y{k}"]
+        return self.model.run(f"entropy_parameters_{k}", **{f"z{k}": z[None]})["indexes"][0], self.model.tables["y"]
+
+    def _check(self, y: np.ndarray, z: np.ndarray | None) -> bytes:
+        crc = self._tables_crc
         for latent in (z, y):
-            crc = zlib.crc32(np.ascontiguousarray(latent, "<i4").tobytes(), crc)
+            if latent is not None:
+                crc = zlib.crc32(np.ascontiguousarray(latent, "<i4").tobytes(), crc)
         return crc.to_bytes(4, "big")
+
+    @functools.cached_property
+    def _tables_crc(self) -> int:
+        return zlib.crc32(range_coder.hash_tables(self.model.tables))
 
 
 def _channels(shape: tuple[int, ...]) -> np.ndarray:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codec_zoo.errors import BitstreamError
+from codec_zoo.errors import BitstreamError, ModelError
+
+# The coder's Elias gamma code has no end from 2^30 on.
+LARGEST = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,14 @@ def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
     """Code integers.
 
     Args:
-        values: int32, any shape.
+        values: int32, any shape, within ±2^29.
         rows: int32, the same shape: each value's row of ``tables``.
+
+    Raises:
+        ModelError: a value beyond that, on which the coder would never end.
     """
+    if values.size and np.abs(values.astype(np.int64)).max() > LARGEST:
+        raise ModelError("the model gives numbers that are not latents of a picture: its weights are damaged.")
     ops = _ops()
     handle = ops.create_range_encoder([], tables.cdf)
     handle = ops.entropy_encode_index(handle, rows.ravel(), (values - tables.offset[rows]).astype(np.int32).ravel())

@@ -39,6 +39,9 @@ class ZooModel(Protocol):
     def priors(self) -> Mapping[str, FactorizedPrior]:
         """Name of a latent → its learned prior; empty for a model without entropy models."""
 
+    def initialize(self, images: np.ndarray) -> None:
+        """Before fresh weights train: adapt them to training patches, ``uint8 [N, P, P, 3]``."""
+
     def scalars(self, loss: float) -> dict[str, float]:
         """What a training loss says in the field's units."""
 

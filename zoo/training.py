@@ -181,20 +181,20 @@ def train(
         raise UsageError(
             f"the patch size must be a multiple of {model.stride} for {preset.name}. Received: {recipe.patch_size}"
         )
-    if initial_weights:
-        weights.load(model, initial_weights)
-    elif preset.starts_from:
-        model.adopt(weights.pretrained(preset.starts_from))
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists() and not resume:
+        raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
+    if not checkpoint.exists():
+        if initial_weights:
+            weights.load(model, initial_weights)
+        else:
+            if preset.starts_from:
+                model.adopt(weights.pretrained(preset.starts_from))
+            model.initialize(_first_patches(batches))
     model.compile(optimizer=make_optimizer(recipe), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)
 
-    checkpoint = folder / CHECKPOINT
-    progress = Progress()
-    if checkpoint.exists():
-        if not resume:
-            raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
-        progress = load_checkpoint(checkpoint, model)
-
+    progress = load_checkpoint(checkpoint, model) if checkpoint.exists() else Progress()
     record = {
         "preset": preset.name,
         "recipe": dataclasses.asdict(recipe),
@@ -262,6 +262,16 @@ def train(
     if logger and progress.best:
         logger.hparams({"preset": preset.name, **dataclasses.asdict(recipe)}, progress.best)
     return progress
+
+
+def _first_patches(batches: Callable[[int], Iterator[np.ndarray]], count: int = 256) -> np.ndarray:
+    """The first patches of training, about ``count``: ``uint8 [N, P, P, 3]``."""
+    first: list[np.ndarray] = []
+    for batch in batches(0):
+        first.extend(batch)
+        if len(first) >= count:
+            break
+    return np.stack(first)
 
 
 def describe_machine() -> dict[str, str | int | None]:

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from codec_zoo.entropy_models import scale_table
+from codec_zoo.errors import ModelError
 from codec_zoo.export.tables import build_tables
 from codec_zoo.harness import range_coder
 from codec_zoo.harness.range_coder import Tables
@@ -50,6 +54,20 @@ def test_round_trips_with_escapes(tables):
     assert np.array_equal(
         range_coder.decode(range_coder.encode(values, rows, tables["y"]), rows, tables["y"]), values
     )
+
+
+@given(arrays(np.int32, array_shapes(max_dims=4), elements=st.integers(-(2**29), 2**29)), st.data())
+def test_any_integers_round_trip(tables, values, data):
+    rows = data.draw(arrays(np.int32, values.shape, elements=st.integers(0, 63)))
+    assert np.array_equal(
+        range_coder.decode(range_coder.encode(values, rows, tables["y"]), rows, tables["y"]), values
+    )
+
+
+@pytest.mark.parametrize("value", [2**29 + 1, 2**31 - 1, -(2**31)])
+def test_what_would_never_end_is_refused(tables, value):
+    with pytest.raises(ModelError):
+        range_coder.encode(np.array([value], np.int32), np.zeros(1, np.int32), tables["y"])
 
 
 @pytest.mark.parametrize("row", [0, 10, 30, 63])

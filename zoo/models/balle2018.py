@@ -1,15 +1,19 @@
 """Scale hyperprior: Ballé et al. 2018, "Variational image compression with a scale hyperprior" (ICLR).
 
-Reproduced: Fig. 4 (transforms of four 5×5 convolutions with GDN, hyper-transforms, factorized prior of appendix 6.1)
-and the mean squared error objective. See ``codec_zoo.layered``: the model is a stack of one layer.
+Reproduced: the architecture with the scale hyperprior (transforms of four 5×5 convolutions with GDN,
+hyper-transforms, factorized prior of appendix 6.1) and both objectives, squared error and MS-SSIM. See
+``codec_zoo.layered``: the model is a stack of one layer.
 
-Ballé's objective is R + λ·D with λ per squared error on the 0 … 255 scale; here λ multiplies the rate. The eight
-presets stand for the eight weights that the field uses, 255²·D times 0.0018 … 0.18, hence 1/0.0018 … 1/0.18.
-Differences: standard deviations come from a softplus with a bound of 0.11 rather than from a ReLU, and in training
-the synthesis gets rounded latents with a straight-through gradient while the rate gets noise.
+Ballé's objective is R + λ·D; here the weight multiplies the rate. The eight presets of each distortion stand for the
+weights that the field uses (CompressAI's model zoo): 255²·D times 0.0018 … 0.18 for the squared error of pixels in
+0 … 1, and 1 − MS-SSIM times 2.4 … 220. Differences: standard deviations come from a softplus with a bound of 0.11
+rather than from a ReLU; in training the synthesis gets rounded latents with a straight-through gradient while the
+rate gets noise; weights start from principal components (``TransformCodec.initialize``).
 """
 
-from codec_zoo.layered import LayeredAutoencoder
+from collections.abc import Callable
+
+from codec_zoo.layered import LayeredAutoencoder, pipeline
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 _PAPER = Paper(
@@ -27,30 +31,41 @@ _RECIPE = Recipe(
     note="§4: Adam, 1e-4, crops of 256×256, batch 8, about a million steps; images from the web.",
 )
 
-DISTORTION_WEIGHTS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)
+# Distortion of the model → weight of the distortion beside bits a pixel, one a preset.
+DISTORTION_WEIGHTS = {
+    "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
+    # Of 1 − MS-SSIM, where the model's distortion is a hundred times that.
+    "ms_ssim": tuple(weight / 100 for weight in (2.40, 4.58, 8.73, 16.64, 31.73, 60.50, 115.37, 220.00)),
+}
 
-for _number, _weight in enumerate(DISTORTION_WEIGHTS, 1):
-    # §4: more maps at the higher rates.
-    _maps, _latents = (128, 192) if _number <= 5 else (192, 320)
-    register(
-        Preset(
-            name=f"balle2018-hyperprior-mse-{_number}",
-            paper=_PAPER,
-            model=LayeredAutoencoder,
-            config={
-                "layers": [
-                    {
-                        "maps": _maps,
-                        "latents": _latents,
-                        "hyper_maps": _maps,
-                        "kernels": (5, 5, 5, 5),
-                        "strides": (2, 2, 2, 2),
-                    }
-                ],
-                "rate_weight": 1 / _weight,
-            },
-            recipe=_RECIPE,
-            pipeline={"kind": "layered", "layers": 1, "stride": 64},
-            reproduces=f"Fig. 10 (MSE, point {_number})",
-        )
-    )
+
+def register_points(paper: Paper, recipe: Recipe, stem: str, layer: Callable[[int], dict]) -> None:
+    """Register ``STEM-DISTORTION-POINT`` for every weight; ``layer(point)`` gives the arguments of the one layer."""
+    for distortion, weights in DISTORTION_WEIGHTS.items():
+        for point, weight in enumerate(weights, 1):
+            register(
+                Preset(
+                    name=f"{stem}-{distortion.replace('_', '-')}-{point}",
+                    paper=paper,
+                    model=LayeredAutoencoder,
+                    config={"layers": [layer(point)], "rate_weight": 1 / weight, "distortion": distortion},
+                    recipe=recipe,
+                    pipeline=pipeline([layer(point)]),
+                    reproduces=f"R-D curve on Kodak ({distortion.replace('_', '-').upper()}, point {point})",
+                )
+            )
+
+
+def _layer(point: int) -> dict:
+    """More maps at the higher rates, as the paper has it."""
+    maps, latents = (128, 192) if point <= 5 else (192, 320)
+    return {
+        "maps": maps,
+        "latents": latents,
+        "hyper_maps": maps,
+        "kernels": (5, 5, 5, 5),
+        "strides": (2, 2, 2, 2),
+    }
+
+
+register_points(_PAPER, _RECIPE, "balle2018-hyperprior", _layer)

@@ -148,6 +148,9 @@ class HybridAutoencoder(keras.Model):
         """Eq. 5: mean squared error against the input, which is its own target."""
         return ops.mean(ops.square(ops.cast(y_pred, "float32") - to_unit_range(x)))
 
+    def initialize(self, images: np.ndarray) -> None:
+        """Nothing: the networks start as a resampler, whatever the data."""
+
     def scalars(self, loss: float) -> dict[str, float]:
         """What a training loss says on the pixel scale: ``psnr``, dB."""
         return {"psnr": -10 * math.log10(loss / 4)}

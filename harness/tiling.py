@@ -1,0 +1,82 @@
+"""Large pictures through an exported model in tiles, so that memory stays bounded and no seam shows.
+
+A tile is run with as many pixels around it as the model's convolutions reach, and only its inside is kept: what
+comes out is what the whole picture at once would give, but for the last bits of float sums.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from codec_zoo.harness.exported import ExportedModel
+
+# Side of a tile, pixels; a multiple of every model's stride. Pictures of up to twice its area go in one piece.
+TILE = 1024
+
+
+def encode(model: ExportedModel, image: np.ndarray, tile: int = TILE) -> dict[str, np.ndarray]:
+    """Latents of a picture.
+
+    Args:
+        model: of kind ``layered``.
+        image: ``uint8 [H, W, 3]``.
+        tile: side of a tile, a multiple of the model's stride.
+
+    Returns:
+        ``y1``, ``z1`` …: int32 ``[h, w, C]``.
+    """
+    height, width = image.shape[:2]
+    stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["encode"]
+    whole: dict[str, np.ndarray] = {}
+    for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
+        for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
+            coded = model.run("encode", images=image[None, rows_around, columns_around])
+            del coded["size"]
+            for name, latent in coded.items():
+                step = _padded(rows_around.stop - rows_around.start, stride) // latent.shape[1]
+                if name not in whole:
+                    shape = _padded(height, stride) // step, _padded(width, stride) // step, latent.shape[3]
+                    whole[name] = np.empty(shape, np.int32)
+                target = whole[name][_steps(rows, stride, step), _steps(columns, stride, step)]
+                top, left = ((s.start - a.start) // step for s, a in ((rows, rows_around), (columns, columns_around)))
+                target[:] = latent[0, top : top + target.shape[0], left : left + target.shape[1]]
+    return whole
+
+
+def decode(
+    model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int = TILE
+) -> np.ndarray:
+    """The picture of ``y1`` … ``yk``: ``uint8 [H, W, 3]``; see :func:`encode`."""
+    stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["decode"]
+    image = np.empty((height, width, 3), np.uint8)
+    for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
+        for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
+            around = {}
+            for name, latent in latents.items():
+                step = _padded(height, stride) // latent.shape[0]
+                around[name] = latent[None, _steps(rows_around, stride, step), _steps(columns_around, stride, step)]
+            size = [[rows_around.stop - rows_around.start, columns_around.stop - columns_around.start]]
+            decoded = model.run(f"decode_{len(latents)}", **around, size=np.array(size, np.int32))["images"][0]
+            top, left = rows.start - rows_around.start, columns.start - columns_around.start
+            inside = image[rows, columns]
+            inside[:] = decoded[top : top + inside.shape[0], left : left + inside.shape[1]]
+    return image
+
+
+def _tiles(height: int, width: int, tile: int, reach: int, axis: int) -> Iterator[tuple[slice, slice]]:
+    """Along one axis: the pixels of each tile, and those with ``reach`` more on both sides."""
+    length = (height, width)[axis]
+    if height * width <= 2 * tile * tile:
+        tile = length
+    for start in range(0, length, tile):
+        stop = min(start + tile, length)
+        yield slice(start, stop), slice(max(0, start - reach), min(length, stop + reach))
+
+
+def _padded(length: int, stride: int) -> int:
+    return -(-length // stride) * stride
+
+
+def _steps(pixels: slice, stride: int, step: int) -> slice:
+    """The latents of a span of pixels; at the picture's edge with those of its padding."""
+    return slice(pixels.start // step, _padded(pixels.stop, stride) // step)

@@ -1,0 +1,83 @@
+"""Layered auto-encoders in training: where they start, both objectives, what files must know of them."""
+
+import numpy as np
+import pytest
+
+from codec_zoo.image_folder import PatchSampler
+from codec_zoo.layered import LayeredAutoencoder, pipeline
+from codec_zoo.metrics import psnr
+from codec_zoo.presets import list_presets
+
+
+@pytest.fixture(scope="module")
+def patches(photo_module):
+    return PatchSampler([photo_module], 256, 16).batch(0)
+
+
+@pytest.fixture(scope="module")
+def photo_module():
+    from codec_zoo.harness.evaluation import find_pictures
+    from codec_zoo.image_folder import read_image
+
+    return read_image(find_pictures("kodak")[22])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"maps": 48, "latents": 48, "hyper_maps": 8},
+        {"maps": 48, "latents": 48, "hyper_maps": None},
+        {"maps": 64, "latents": 96, "hyper_maps": 8, "kernels": (5, 5, 5, 5), "strides": (2, 2, 2, 2)},
+    ],
+)
+def test_a_start_from_the_data_is_a_transform_code(layer, patches, photo_module):
+    """Before any training: far above a gray picture, and a smaller λ gives finer quantisation."""
+    quality = []
+    for rate_weight in (300.0, 3.0):
+        model = LayeredAutoencoder([layer], rate_weight)
+        model.initialize(patches)
+        quality.append(psnr(photo_module, model.probe(photo_module).reconstruction))
+    assert quality[0] > psnr(photo_module, np.full_like(photo_module, 127)) + 12
+    assert quality[1] > quality[0] + 0.5
+
+
+def test_an_upper_layer_starts_from_what_is_left_over(patches, photo_module):
+    layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
+    base = LayeredAutoencoder([layer], 300.0)
+    base.initialize(patches)
+    stack = LayeredAutoencoder([layer, {"maps": 96, "latents": 96, "hyper_maps": 8}], 10.0)
+    stack.adopt(base)
+    stack.initialize(patches)
+    lower = base.probe(photo_module).reconstruction
+    assert psnr(photo_module, stack.probe(photo_module).reconstruction) > psnr(photo_module, lower) + 0.5
+    assert not stack.codecs[0].trainable
+
+
+def test_both_objectives(patches):
+    """D is the squared error, or 100 · (1 − MS-SSIM), each on what a decoder shows; a probe says the same."""
+    layer = {"maps": 8, "latents": 8, "hyper_maps": None}
+    for distortion, low, high in (("mse", 100, 65025), ("ms_ssim", 1, 100)):
+        model = LayeredAutoencoder([layer], 1e-6, distortion)
+        model.initialize(patches)
+        loss = float(model.compute_loss(patches[:1], y_pred=model(patches[:1])))
+        assert low < loss < high and model.probe(patches[0]).loss == pytest.approx(loss, rel=0.03)
+    with pytest.raises(ValueError, match="distortion"):
+        LayeredAutoencoder([layer], 1.0, "l1")
+
+
+def test_what_files_know_of_a_model_is_what_it_does():
+    """The pipeline's strides are the network's, and a change beyond its reach changes nothing at a place."""
+    layer = {"maps": 4, "latents": 4, "hyper_maps": 4}
+    model = LayeredAutoencoder([layer, layer], 1.0)
+    known = pipeline([layer, layer])
+    assert (known["stride"], known["latent_stride"], known["layers"]) == (model.stride, 16, 2)
+    reach = known["reach"]["encode"]
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64 + reach, 64, 3), np.uint8)
+    changed = picture.copy()
+    changed[:, 64 + reach - 1 :] ^= 255
+    before, after = model.encode(picture), model.encode(changed)
+    for name, step in (("y1", 16), ("z1", 64), ("y2", 16), ("z2", 64)):
+        assert np.array_equal(np.asarray(before[name])[:, : 64 // step], np.asarray(after[name])[:, : 64 // step])
+    for preset in list_presets():
+        if preset.pipeline["kind"] == "layered":
+            assert preset.pipeline == pipeline(preset.config["layers"])
