@@ -390,6 +390,30 @@ def evaluate(specs, data, output, figure, limit, workers, as_json) -> None:
         click.echo(f"figure: {figure}", err=True)
 
 
+@cli.command()
+@click.argument("picture", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
+@click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@json_option
+def benchmark(picture, specs, threads, as_json) -> None:
+    """Time codecs on one PICTURE, each in a fresh process: transform, entropy coding, peak memory."""
+    from codec_zoo.harness.benchmark import benchmark as measure
+
+    for spec in specs:
+        values = measure(spec, picture, threads)
+        shown = []
+        for way in ("encode", "decode"):
+            total, transform = values[f"{way}_s"], values[f"{way}_transform_s"]
+            split = "" if transform is None else f" (transform {transform:.3f}, rest {total - transform:.3f})"
+            shown.append(f"{way} {total:.3f} s{split}")
+        _emit(
+            values,
+            as_json,
+            f"{spec}: {', '.join(shown)}, peak memory {values['peak_memory_bytes'] / 2**30:.2f} GiB, "
+            f"{values['psnr']:.2f} dB, {values['bytes']:,} bytes",
+        )
+
+
 def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:
     """Where each result goes: beside its input, to ``output``, or into the folder ``output``."""
     if output is None:

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class ExportedModel:
     Attributes:
         folder: ``…/<preset>/<version>``.
         card: the model card (see ``codec_zoo.export.card``).
+        seconds: spent in the model so far.
     """
 
     def __init__(self, folder: Path):
@@ -33,6 +35,7 @@ class ExportedModel:
         import tensorflow as tf
 
         self.folder = folder
+        self.seconds = 0.0
         try:
             self.card: dict[str, Any] = json.loads((folder / "assets" / cards.FILE).read_text())
             self._signatures = tf.saved_model.load(str(folder)).signatures
@@ -52,8 +55,11 @@ class ExportedModel:
         """Call a signature with arrays; arrays come back."""
         import tensorflow as tf
 
+        started = time.perf_counter()
         outputs = self._signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+        arrays = {name: value.numpy() for name, value in outputs.items()}
+        self.seconds += time.perf_counter() - started
+        return arrays
 
     @functools.cached_property
     def tables(self) -> dict[str, Tables]:

@@ -209,3 +209,16 @@ def test_pictures_on_a_full_disk(cli, exports, photo, tmp_path):
         assert [path.name for path in small.iterdir()] == ["filler"]
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_benchmark(cli):
+    picture = Path(__file__).parents[2] / "datasets" / "kodak" / "kodim23.png"
+    arguments = ("benchmark", picture, "--codec", "jia2019-sae-mse-base", "--codec", "jpeg:50", "--json")
+    code, out, _ = cli(*arguments, "--threads", "1")
+    learned, jpeg = map(json.loads, out.splitlines())
+    assert code == 0 and jpeg["encode_transform_s"] is None
+    for way in ("encode", "decode"):
+        assert 0 < learned[f"{way}_transform_s"] < learned[f"{way}_s"]
+    assert 2**27 < learned["peak_memory_bytes"] < 2**33
+    code, _, err = cli("benchmark", picture, "--codec", "nope")
+    assert code == 2 and "no codec" in err

@@ -1,0 +1,81 @@
+"""How long a codec takes and how much memory it needs, in a fresh process for each."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from codec_zoo.errors import CodecZooError, UsageError
+
+
+def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
+    """Code and decode one picture in a fresh process; the second pass of two is timed.
+
+    Args:
+        spec: a codec, as in ``codec_zoo.harness.pipelines``.
+        picture: a file.
+        threads: of TensorFlow.
+
+    Returns:
+        ``encode_s`` and ``decode_s``, of which ``encode_transform_s`` and ``decode_transform_s`` in the exported
+        model (the rest is entropy coding and codec steps); ``peak_memory_bytes`` of the process, libraries
+        included; ``bytes``, ``psnr`` (dB).
+
+    Raises:
+        CodecZooError: the codec cannot be made, or not code the picture.
+    """
+    environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.run(
+        [sys.executable, "-m", "codec_zoo.harness.benchmark", spec, str(picture)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    if process.returncode:
+        reason = process.stderr.strip().splitlines()[-1:] or ["it was killed, perhaps for want of memory"]
+        raise (UsageError if process.returncode == 2 else CodecZooError)(f"{spec} on {picture}: {reason[0]}")
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def _measure(spec: str, picture: Path) -> dict[str, Any]:
+    import resource
+    import time
+
+    from codec_zoo.harness.images import as_rgb, read_image
+    from codec_zoo.harness.pipelines import open_codec
+    from codec_zoo.metrics import psnr
+
+    codec, image = open_codec(spec), as_rgb(read_image(picture))
+    model = getattr(codec, "model", None)
+    data = codec.encode(image)
+    codec.decode(data)
+
+    def timed(function, argument):
+        before, started = model.seconds if model else 0.0, time.perf_counter()
+        result = function(argument)
+        return result, time.perf_counter() - started, (model.seconds - before) if model else None
+
+    data, encode_s, encode_transform_s = timed(codec.encode, image)
+    decoded, decode_s, decode_transform_s = timed(codec.decode, data)
+    return {
+        "codec": spec,
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "bytes": len(data),
+        "psnr": psnr(image, decoded),
+        "encode_s": encode_s,
+        "encode_transform_s": encode_transform_s,
+        "decode_s": decode_s,
+        "decode_transform_s": decode_transform_s,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(_measure(sys.argv[1], Path(sys.argv[2]))))
+    except CodecZooError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
