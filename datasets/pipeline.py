@@ -55,6 +55,12 @@ def load(source: PathLike, split: str, data_dir: PathLike | None = None) -> tf.d
     ).apply(tf.data.experimental.assert_cardinality(len(paths)))
 
 
+def from_arrays(images: list[np.ndarray]) -> tf.data.Dataset:
+    """A dataset of pictures in memory, ``uint8 [H, W, C]`` each, of any sizes."""
+    spec = tf.TensorSpec([None, None, images[0].shape[2]], tf.uint8)
+    return tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+
+
 def training_batches(
     source: PathLike | tf.data.Dataset,
     *,
@@ -79,7 +85,7 @@ def training_batches(
     training images take 12 GB) need only disk.
 
     Args:
-        source: as for :func:`load`, or a dataset of ``uint8 [H, W, 3]`` images.
+        source: as for :func:`load`, or a dataset of ``uint8 [H, W, C]`` images.
         patch_size: side P of the patches.
         batch_size: patches a batch, B.
         steps: batches in the whole run.
@@ -91,7 +97,7 @@ def training_batches(
         data_dir: as for :func:`load`.
 
     Returns:
-        A dataset of the batches ``start_step`` … ``steps - 1``, each ``uint8 [B, P, P, 3]``.
+        A dataset of the batches ``start_step`` … ``steps - 1``, each ``uint8 [B, P, P, C]``.
 
     Raises:
         UsageError, CodecZooError: as for :func:`load`, or no room for the decoded images; a dataset of
@@ -103,11 +109,12 @@ def training_batches(
     else:
         dataset = source if isinstance(source, tf.data.Dataset) else load(source, split, data_dir)
         images = dataset.as_numpy_iterator()
-    sampler = PatchSampler(_map_into_memory(images), patch_size, batch_size, seed, scales=scales, rotate=rotate)
+    in_memory = _map_into_memory(images)
+    sampler = PatchSampler(in_memory, patch_size, batch_size, seed, scales=scales, rotate=rotate)
 
     def batch(step: tf.Tensor) -> tf.Tensor:
         patches = tf.numpy_function(sampler.batch, [step], tf.uint8, stateful=False)
-        return tf.ensure_shape(patches, [batch_size, patch_size, patch_size, 3])
+        return tf.ensure_shape(patches, [batch_size, patch_size, patch_size, in_memory[0].shape[2]])
 
     numbers = tf.data.Dataset.range(start_step, steps)
     return numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
@@ -197,8 +204,8 @@ def _map_into_memory(images: Iterable[np.ndarray]) -> list[np.ndarray]:
     try:
         with tempfile.TemporaryFile() as file:
             for image in images:
-                if image.dtype != np.uint8 or image.shape[2:] != (3,):
-                    raise UsageError(f"images must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}.")
+                if image.dtype != np.uint8 or image.ndim != 3:
+                    raise UsageError(f"images must be uint8 [H, W, C]. Received: {image.dtype} {list(image.shape)}.")
                 file.write(np.ascontiguousarray(image).data)
                 shapes.append(image.shape)
             file.flush()

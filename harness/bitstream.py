@@ -28,6 +28,7 @@ class LayerKind(enum.IntEnum):
     BASE = 1
     RESIDUAL = 2
     LATENT = 3
+    PICTURE = 4
 
 
 @dataclasses.dataclass(frozen=True)

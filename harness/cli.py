@@ -142,7 +142,7 @@ def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every,
     elif start_from:
         initial = Path(start_from)
     keras.mixed_precision.set_dtype_policy(precision)
-    source = training_data.open_source(data, recipe, seed)
+    source = training_data.open_source(data, chosen, recipe, seed)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
     click.echo(f"run: {folder}")
     try:
@@ -283,24 +283,29 @@ def compress(pictures, output, model, as_json, **options) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png …), or folder for several.")
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")
+@click.option("--no-filter", is_flag=True, help="Filter behind a codec: the codec's own picture; needs no model.")
 @json_option
-def decompress(files, output, model, layers, as_json) -> None:
+def decompress(files, output, model, layers, no_filter, as_json) -> None:
     """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has."""
     from codec_zoo.harness import bitstream, images
     from codec_zoo.harness.exported import find_model, open_model
+    from codec_zoo.harness.filtered import decode_plain
     from codec_zoo.harness.pipelines import codec_for
 
     targets = _targets(files, output, ".png")
     for path, target in zip(files, targets, strict=True):
         stream = bitstream.read(_read_file(path))
-        exported = open_model(model) if model else find_model(stream)
-        exported.check_coded(stream)
         if stream.missing:
             _notice(
                 f"{path} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
                 "the picture is decoded from the others."
             )
-        picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
+        if no_filter:
+            picture = decode_plain(stream)
+        else:
+            exported = open_model(model) if model else find_model(stream)
+            exported.check_coded(stream)
+            picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
         images.write_image(target, picture)
         values = {
             "input": str(path),

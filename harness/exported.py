@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from codec_zoo import weights
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.export import card as cards
 from codec_zoo.export.tables import TABLES
+from codec_zoo.files import cache_folder
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 from codec_zoo.harness.range_coder import Tables, load_tables
 
@@ -90,13 +90,6 @@ def parse_layers(layers: int | str, model: ExportedModel) -> int:
     return int(layers)
 
 
-def cache_folder() -> Path:
-    """Where exported models are kept: ``CODEC_ZOO_CACHE``, else the XDG cache folder."""
-    if "CODEC_ZOO_CACHE" in os.environ:
-        return Path(os.environ["CODEC_ZOO_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codec-zoo"
-
-
 @functools.lru_cache(maxsize=4)
 def open_model(name_or_folder: str) -> ExportedModel:
     """Open an exported model.
@@ -136,5 +129,5 @@ def find_model(stream: Bitstream) -> ExportedModel:
             return model
     raise ModelError(
         f"no trained preset of this zoo coded the file (preset id {stream.preset_id.hex()}). "
-        "Name the export that did: --model DIR."
+        "Name the export that did: --model DIR. What a codec coded under a filter also decodes with --no-filter."
     )

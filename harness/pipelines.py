@@ -7,19 +7,22 @@ NAME may also be the folder of an export.
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, open_model
+from codec_zoo.harness.filtered import FilteredCodec
 from codec_zoo.harness.hybrid import HybridCodec
 from codec_zoo.harness.layered import LayeredCodec
+from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.presets import list_presets
 
-_PIPELINES: dict[str, type[HybridCodec] | type[LayeredCodec]] = {"hybrid": HybridCodec, "layered": LayeredCodec}
+_PIPELINES: dict[str, type[Any]] = {"filter": FilteredCodec, "hybrid": HybridCodec, "layered": LayeredCodec}
 
 
-def codec_for(model: ExportedModel, **options) -> HybridCodec | LayeredCodec:
+def codec_for(model: ExportedModel, **options) -> ModelCodec:
     """The codec around a model: the pipeline that its card names.
 
     Raises:

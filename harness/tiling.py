@@ -4,7 +4,7 @@ A tile is run with as many pixels around it as the model's convolutions reach, a
 comes out is what the whole picture at once would give, but for the last bits of float sums.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -61,6 +61,21 @@ def decode(
             inside = image[rows, columns]
             inside[:] = decoded[top : top + inside.shape[0], left : left + inside.shape[1]]
     return image
+
+
+def run_in_tiles(
+    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int = TILE
+) -> np.ndarray:
+    """``function`` of a picture, ``uint8 [H, W, C]``, that keeps its shape and looks at ``reach`` pixels around."""
+    height, width = image.shape[:2]
+    result = np.empty_like(image)
+    for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
+        for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
+            top, left = rows.start - rows_around.start, columns.start - columns_around.start
+            inside = result[rows, columns]
+            around = function(np.ascontiguousarray(image[rows_around, columns_around]))
+            inside[:] = around[top : top + inside.shape[0], left : left + inside.shape[1]]
+    return result
 
 
 def _tiles(height: int, width: int, tile: int, reach: int, axis: int) -> Iterator[tuple[slice, slice]]:

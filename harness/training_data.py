@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import keras
 import numpy as np
 
 from codec_zoo.errors import UsageError
-from codec_zoo.image_folder import PatchSampler, image_paths, read_image
-from codec_zoo.presets import Recipe
+from codec_zoo.files import cache_folder
+from codec_zoo.image_folder import PatchSampler, decode, image_paths, read_image
+from codec_zoo.presets import Preset, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Source:
 
     Attributes:
         description: for the run's record.
-        batches: start step → iterator of ``uint8 [B, P, P, 3]``; batch k depends on k and the seed alone.
-        held_out: at most so many pictures ``uint8 [H, W, 3]`` that training never sees.
+        batches: start step → iterator of ``uint8 [B, P, P, C]``; batch k depends on k and the seed alone.
+        held_out: at most so many pictures ``uint8 [H, W, C]`` that training never sees.
     """
 
     description: str
@@ -29,8 +30,10 @@ class Source:
     held_out: Callable[[int], list[np.ndarray]]
 
 
-def open_source(data: str, recipe: Recipe, seed: int) -> Source:
-    """Open ``tfds:NAME`` or a folder of pictures for training by ``recipe``.
+def open_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
+    """Open ``tfds:NAME`` or a folder of pictures for training ``preset`` by ``recipe``.
+
+    A filter behind a codec trains on what that codec decodes: its pictures have two channels, decoded and true luma.
 
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
@@ -38,18 +41,33 @@ def open_source(data: str, recipe: Recipe, seed: int) -> Source:
     if not data.startswith("tfds:"):
         image_paths(data, "train"), image_paths(data, "val")  # a mistake shows at once
     if keras.backend.backend() == "tensorflow":
-        return _tf_source(data, recipe, seed)
+        return _tf_source(data, preset, recipe, seed)
     if data.startswith("tfds:"):
         raise UsageError(
             f"{data} needs TensorFlow, and Keras runs on {keras.backend.backend()}. "
             "Give a folder of pictures: --data DIR."
         )
-    return _folder_source(data, recipe, seed)
+    return _folder_source(data, preset, recipe, seed)
 
 
-def _folder_source(folder: str, recipe: Recipe, seed: int) -> Source:
+def _coded(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
+    """Pictures beside what the preset's codec makes of them; None for a preset without a codec before it."""
+    if preset.pipeline["kind"] != "filter":
+        return None
+    from codec_zoo.harness.coded_pairs import luma_pairs
+
+    codec = f"{preset.pipeline['codec']}:{preset.pipeline['quality']}"
+    return luma_pairs(images, codec, cache_folder() / "coded")
+
+
+def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """NumPy and Pillow; batches are made ahead in a thread."""
-    sampler = PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed)
+    pairs = _coded(decode(image_paths(folder, "train")), preset)
+    sampler = (
+        PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed)
+        if pairs is None
+        else PatchSampler(pairs, recipe.patch_size, recipe.batch_size, seed, scales=None)
+    )
 
     def batches(start: int) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(1) as pool:
@@ -59,7 +77,8 @@ def _folder_source(folder: str, recipe: Recipe, seed: int) -> Source:
                 yield ahead.pop(0).result()
 
     def held_out(most: int) -> list[np.ndarray]:
-        return [read_image(path) for path in image_paths(folder, "val")[:most]]
+        images = [read_image(path) for path in image_paths(folder, "val")[:most]]
+        return _coded(images, preset) or images
 
     return Source(_describe(folder), batches, held_out)
 
@@ -69,13 +88,16 @@ def _describe(folder: str) -> str:
     return f"{Path(folder).resolve().name} ({len(image_paths(folder, 'train'))} training pictures)"
 
 
-def _tf_source(data: str, recipe: Recipe, seed: int) -> Source:
+def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """tf.data; the same batches as without TensorFlow, from a folder or a TFDS data set."""
     from codec_zoo.datasets import pipeline
 
+    pairs = _coded(pipeline.load(data, "train").as_numpy_iterator(), preset)
+
     def batches(start: int) -> Iterator[np.ndarray]:
         dataset = pipeline.training_batches(
-            data,
+            data if pairs is None else pipeline.from_arrays(pairs),
+            scales=(0.5, 1.0) if pairs is None else None,
             patch_size=recipe.patch_size,
             batch_size=recipe.batch_size,
             steps=recipe.steps,
@@ -85,6 +107,7 @@ def _tf_source(data: str, recipe: Recipe, seed: int) -> Source:
         return iter(dataset)
 
     def held_out(most: int) -> list[np.ndarray]:
-        return list(pipeline.load(data, "val").take(most).as_numpy_iterator())
+        images = list(pipeline.load(data, "val").take(most).as_numpy_iterator())
+        return _coded(images, preset) or images
 
     return Source(data if data.startswith("tfds:") else _describe(data), batches, held_out)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where they are cached."""
 
 import contextlib
 import os
@@ -70,3 +70,10 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise CodecZooError(
             f"cannot write {path}: {error.strerror or error}. Free space or choose another place."
         ) from error
+
+
+def cache_folder() -> Path:
+    """Where exported models are kept: ``CODEC_ZOO_CACHE``, else the XDG cache folder."""
+    if "CODEC_ZOO_CACHE" in os.environ:
+        return Path(os.environ["CODEC_ZOO_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codec-zoo"

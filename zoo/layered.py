@@ -512,6 +512,7 @@ class LayeredAutoencoder(keras.Model):
         else:
             distortion = 100.0 * (1.0 - float(ms_ssim(image[None], reconstruction[None])[0]))
         return Probe(
+            original=image,
             reconstruction=reconstruction,
             bpp=sum(spent),
             loss=distortion + self.rate_weight * spent[-1],

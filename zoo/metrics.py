@@ -19,14 +19,17 @@ class Probe:
     """One held-out picture through a model in training.
 
     Attributes:
-        reconstruction: ``uint8 [H, W, 3]``.
-        bpp: bits a pixel: of a real file, or the cross-entropy of rounded latents (the model's ``probe`` says which).
+        original: what the reconstruction is to be: ``uint8 [H, W, 1 or 3]``.
+        reconstruction: the same shape.
+        bpp: bits a pixel: of a real file, or the cross-entropy of rounded latents (the model's ``probe`` says which);
+            None where the model does not decide it.
         loss: the training loss of what a decoder will show; the best weights have the lowest.
         latents: name → integer values, for histograms.
     """
 
+    original: np.ndarray
     reconstruction: np.ndarray
-    bpp: float
+    bpp: float | None
     loss: float
     latents: Mapping[str, np.ndarray]
 

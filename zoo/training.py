@@ -37,7 +37,7 @@ class Logger(Protocol):
         """Numbers at a step."""
 
     def picture(self, step: int, name: str, original: np.ndarray, reconstruction: np.ndarray) -> None:
-        """A reconstruction beside its original, both ``uint8 [H, W, 3]``."""
+        """A reconstruction beside its original, both ``uint8 [H, W, 1 or 3]``."""
 
     def histogram(self, step: int, name: str, values: np.ndarray) -> None:
         """The distribution of some values."""
@@ -113,7 +113,7 @@ def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str
 
     Args:
         model: a zoo model; it brings ``probe``.
-        images: ``uint8 [H, W, 3]`` each.
+        images: as the model's ``probe`` takes them, ``uint8 [H, W, C]`` each.
 
     Returns:
         ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
@@ -122,9 +122,11 @@ def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str
     for image in images:
         probe = model.probe(image)
         probes.append(probe)
-        score = {"loss": probe.loss, "bpp": probe.bpp, "psnr": psnr(image, probe.reconstruction)}
+        score = {"loss": probe.loss, "psnr": psnr(probe.original, probe.reconstruction)}
+        if probe.bpp is not None:
+            score["bpp"] = probe.bpp
         if min(image.shape[:2]) >= 176:
-            similarity = ms_ssim(image[None], probe.reconstruction[None])
+            similarity = ms_ssim(probe.original[None], probe.reconstruction[None])
             score["ms_ssim"] = float(keras.ops.convert_to_numpy(similarity)[0])
         scores.append(score)
     names = scores[0].keys()
@@ -220,9 +222,8 @@ def train(
             weights.save(model, folder / BEST)
         if logger:
             logger.scalars(progress.step, {f"held_out/{name}": value for name, value in scores.items()})
-            for i, (image, probe) in enumerate(zip(held_out, probes, strict=True)):
-                if i < 4:
-                    logger.picture(progress.step, f"held_out/{i}", image, probe.reconstruction)
+            for i, probe in enumerate(probes[:4]):
+                logger.picture(progress.step, f"held_out/{i}", probe.original, probe.reconstruction)
             for name in probes[0].latents:
                 values = np.concatenate([probe.latents[name].ravel() for probe in probes])
                 logger.histogram(progress.step, f"latents/{name}", values)

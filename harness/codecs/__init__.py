@@ -8,22 +8,27 @@ import importlib
 from typing import Any
 
 from codec_zoo.errors import UsageError
-from codec_zoo.harness.codecs.base import Codec
+from codec_zoo.harness.codecs.base import Codec, YCbCrCodec
 
 # name → (module, class, fixed arguments)
 _CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "avif": ("standard", "AVIF", {}),
-    "bpg-rgb444": ("bpg", "BPG", {"color": "rgb444"}),
-    "bpg-rgb444-10bit": ("bpg", "BPG", {"color": "rgb444", "bit_depth": 10}),
-    "bpg-ycbcr420": ("bpg", "BPG", {"color": "ycbcr420"}),
-    "bpg-ycbcr444": ("bpg", "BPG", {"color": "ycbcr444"}),
-    "bpg-ycbcr444-10bit": ("bpg", "BPG", {"color": "ycbcr444", "bit_depth": 10}),
+    "bpg-rgb444": ("bpg", "BPG", {"domain": "rgb444"}),
+    "bpg-rgb444-10bit": ("bpg", "BPG", {"domain": "rgb444", "bit_depth": 10}),
+    "bpg-ycbcr420": ("bpg", "BPG", {"domain": "ycbcr420"}),
+    "bpg-ycbcr444": ("bpg", "BPG", {"domain": "ycbcr444"}),
+    "bpg-ycbcr444-10bit": ("bpg", "BPG", {"domain": "ycbcr444", "bit_depth": 10}),
     "flif": ("flif", "FLIF", {}),
     "hevc-ycbcr444": ("bpg", "RawHEVC", {}),
     "jpeg": ("standard", "JPEG", {}),
+    "jpeg-420": ("standard", "JPEG420", {}),
     "jpeg2000": ("standard", "JPEG2000", {}),
     "jxl": ("jpegxl", "JPEGXL", {}),
     "jxl-lossless": ("jpegxl", "LosslessJPEGXL", {}),
+    "svac": ("svac", "SVAC", {}),
+    "svac-half": ("svac", "SVAC", {"scale": 2}),
+    "svac-quarter": ("svac", "SVAC", {"scale": 4}),
+    "svac-eighth": ("svac", "SVAC", {"scale": 8}),
     "webp": ("standard", "WebP", {}),
 }
 
@@ -46,6 +51,18 @@ def get_codec(spec: str) -> Codec:
         return cls(quality=float(quality), **arguments) if colon else cls(**arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{spec!r}: {name} takes no such quality ({error}). Write e.g. jpeg:75.") from error
+
+
+def get_ycbcr_codec(spec: str) -> YCbCrCodec:
+    """As :func:`get_codec`, for a codec that takes YCbCr pictures.
+
+    Raises:
+        UsageError: also for one that does not.
+    """
+    codec = get_codec(spec)
+    if not isinstance(codec, YCbCrCodec):
+        raise UsageError(f"{codec.name} takes no YCbCr pictures: choose svac, jpeg-420 or bpg-ycbcr420.")
+    return codec
 
 
 def codec_qualities(name: str) -> tuple[float, ...]:

@@ -75,3 +75,18 @@ class Codec:
             BitstreamError: foreign, cut or damaged data.
         """
         raise NotImplementedError
+
+
+class YCbCrCodec(Codec):
+    """A codec that also takes pictures in YCbCr, so that a filter on luma can stand behind it.
+
+    Pictures are ``uint8 [H, W, 3]`` as in ``codec_zoo.color``, chroma at full size; the codec halves it.
+    """
+
+    def encode_ycbcr(self, picture: np.ndarray) -> bytes:
+        """Code a YCbCr picture; otherwise as :meth:`Codec.encode`."""
+        raise NotImplementedError
+
+    def decode_ycbcr(self, data: bytes) -> np.ndarray:
+        """Decode to YCbCr; otherwise as :meth:`Codec.decode`."""
+        raise NotImplementedError

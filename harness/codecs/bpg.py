@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from codec_zoo import color
 from codec_zoo.errors import BitstreamError, ImageError
 from codec_zoo.harness.codecs import hevc
-from codec_zoo.harness.codecs.base import Codec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.base import YCbCrCodec, check_declared_size, check_rgb
 from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
 
 MAGIC = b"BPG\xfb"
@@ -157,12 +158,12 @@ def demux(data: bytes) -> BPGFile:
     return BPGFile(pixel_format, color_space, depth, width, height, tools, body[position + size :])
 
 
-class BPG(Codec):
+class BPG(YCbCrCodec):
     """BPG with x265's best still-picture settings.
 
     Args:
         quality: QP, 0 (finest) … 51, a whole number.
-        color: ``"ycbcr444"``, ``"ycbcr420"`` (BT.601, full range) or ``"rgb444"``.
+        domain: ``"ycbcr444"``, ``"ycbcr420"`` (BT.601, full range) or ``"rgb444"``.
         bit_depth: 8 or 10 bits a sample inside the codec.
 
     Raises:
@@ -172,33 +173,41 @@ class BPG(Codec):
     quality: int
     qualities: ClassVar = (44, 40, 36, 32, 28, 24, 20)
 
-    def __init__(self, quality: float = 32, color: str = "ycbcr444", bit_depth: int = 8):
+    def __init__(self, quality: float = 32, domain: str = "ycbcr444", bit_depth: int = 8):
         if quality != int(quality) or not 0 <= quality <= 51:
             raise ValueError(f"the QP must be a whole number, 0 … 51. Received: {quality}")
-        if color not in _FFMPEG_FORMAT or bit_depth not in (8, 10):
-            raise ValueError(f"no such BPG format: {color!r}, {bit_depth} bits")
+        if domain not in _FFMPEG_FORMAT or bit_depth not in (8, 10):
+            raise ValueError(f"no such BPG format: {domain!r}, {bit_depth} bits")
         self.quality = int(quality)
-        self.color = color
+        self.domain = domain
         self.bit_depth = bit_depth
-        self.name = f"bpg-{color}" + ("-10bit" if bit_depth == 10 else "")
+        self.name = f"bpg-{domain}" + ("-10bit" if bit_depth == 10 else "")
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code a picture; see ``Codec.encode``."""
         check_rgb(image, MAX_SIDE, "BPG")
-        height, width = image.shape[:2]
-        # x265 takes no side under 16. With blocks of 16, a side up to 8 is coded as 16 by the format's own
-        # rule, so that the file stays a plain BPG file.
-        min_cb = 16 if min(width, height) <= 8 else 8
-        padding = ((0, -height % min_cb), (0, -width % min_cb), (0, 0))
-        planes = _to_planes(np.pad(image, padding, "edge"), self.color, self.bit_depth)
+        min_cb = _smallest_block(image.shape[0], image.shape[1])
+        planes = _to_planes(_pad(image, min_cb), self.domain, self.bit_depth)
+        return self._encode_planes(planes, image.shape[0], image.shape[1], min_cb)
+
+    def encode_ycbcr(self, picture: np.ndarray) -> bytes:
+        """See ``YCbCrCodec.encode_ycbcr``; 8 bits, and not in the RGB domain."""
+        check_rgb(picture, MAX_SIDE, "BPG")
+        min_cb = _smallest_block(picture.shape[0], picture.shape[1])
+        planes = list(np.moveaxis(_pad(picture, min_cb), 2, 0))
+        if self.domain == "ycbcr420":
+            planes[1:] = [halve(plane.astype(np.int64)).astype(np.uint8) for plane in planes[1:]]
+        return self._encode_planes(planes, picture.shape[0], picture.shape[1], min_cb)
+
+    def _encode_planes(self, planes: list[np.ndarray], height: int, width: int, min_cb: int) -> bytes:
         stream = self.encode_raw(planes, min_cb)
         nals = hevc.split_nals(stream)
         tools = next(hevc.parse_sps(nal) for nal in nals if hevc.nal_type(nal) == hevc.SPS)
         kept = [nal for nal in nals if hevc.nal_type(nal) == hevc.PPS or hevc.nal_type(nal) < 32]
         return mux(
             BPGFile(
-                pixel_format=YUV420 if self.color == "ycbcr420" else YUV444,
-                color_space=RGB if self.color == "rgb444" else YCBCR_BT601,
+                pixel_format=YUV420 if self.domain == "ycbcr420" else YUV444,
+                color_space=RGB if self.domain == "rgb444" else YCBCR_BT601,
                 depth=self.bit_depth,
                 width=width,
                 height=height,
@@ -210,7 +219,7 @@ class BPG(Codec):
     def encode_raw(self, planes: list[np.ndarray], min_cb: int) -> bytes:
         """The raw HEVC stream of sample planes, of which the file keeps PPS and slices."""
         suffix = "" if self.bit_depth == 8 else f"{self.bit_depth}le"
-        return hevc.encode(planes, _FFMPEG_FORMAT[self.color] + suffix, self.quality, min_cb)
+        return hevc.encode(planes, _FFMPEG_FORMAT[self.domain] + suffix, self.quality, min_cb)
 
     def declared_size(self, data: bytes) -> tuple[int, int]:
         """See ``Codec.declared_size``."""
@@ -220,14 +229,14 @@ class BPG(Codec):
     def decode(self, data: bytes) -> np.ndarray:
         """Decode any BPG file that :func:`demux` takes; see ``Codec.decode``."""
         file = demux(data)
-        width, height = file.coded_size
-        chroma = _CHROMA_FORMAT[file.pixel_format]
-        sets = hevc.make_parameter_sets(file.tools, chroma, width, height, file.depth)
-        planes, found = hevc.decode(sets + b"\x00\x00\x01" + file.picture, width, height)
-        expected = ("gray", "yuv420p", "yuv422p", "yuv444p")[chroma]
-        if not found.startswith(expected):
-            raise BitstreamError(f"the BPG picture decodes to {found}, its header says {expected}.")
-        return _from_planes(planes, file)
+        return _from_planes(_decode_planes(file), file)
+
+    def decode_ycbcr(self, data: bytes) -> np.ndarray:
+        """See ``YCbCrCodec.decode_ycbcr``; any BPG file that is YCbCr in 8 bits."""
+        file = demux(data)
+        if file.color_space != YCBCR_BT601 or file.depth != 8 or file.pixel_format == GRAY:
+            raise BitstreamError("the BPG file is not YCbCr in 8 bits.")
+        return np.stack(_full_size(_decode_planes(file), file), axis=-1).astype(np.uint8)
 
 
 class RawHEVC(BPG):
@@ -246,7 +255,7 @@ class RawHEVC(BPG):
         height, width = image.shape[:2]
         if height % 8 or width % 8 or min(height, width) < 16:
             raise ImageError(f"raw HEVC takes sides of 16, 24, 32, … pixels. Received: {width}×{height}")
-        return self.encode_raw(_to_planes(image, self.color, self.bit_depth), 8)
+        return self.encode_raw(_to_planes(image, self.domain, self.bit_depth), 8)
 
     def declared_size(self, data: bytes) -> tuple[int, int]:
         """See ``Codec.declared_size``."""
@@ -263,36 +272,26 @@ class RawHEVC(BPG):
         return _ycbcr_to_rgb([plane.astype(np.int64) for plane in planes], self.bit_depth)
 
 
-# BT.601 full range (JPEG), in 16-bit fixed point: integers, so that every machine decodes the same pixels.
-_BITS = 16
-_HALF = 1 << (_BITS - 1)
-
-
-def _fixed(value: float) -> int:
-    return round(value * (1 << _BITS))
-
-
-_TO_Y = [_fixed(0.299), _fixed(0.587), 0]
-_TO_Y[2] = (1 << _BITS) - _TO_Y[0] - _TO_Y[1]
-_TO_CB = [-_fixed(0.168735892), -_fixed(0.331264108), _fixed(0.5)]
-_TO_CR = [_fixed(0.5), -_fixed(0.418687589), -_fixed(0.081312411)]
-
-
-def _to_planes(image: np.ndarray, color: str, depth: int) -> list[np.ndarray]:
+def _to_planes(image: np.ndarray, domain: str, depth: int) -> list[np.ndarray]:
     """``uint8 [H, W, 3]`` → the sample planes that are coded; chroma halved for 4:2:0."""
     rgb = image.astype(np.int64)
     peak = (1 << depth) - 1
-    if color == "rgb444":
+    if domain == "rgb444":
         planes = [(rgb[..., i] * peak * 2 + 255) // 510 for i in (1, 2, 0)]
     else:
         centre = 1 << (depth - 1)
         planes = []
-        for weights, offset in ((_TO_Y, 0), (_TO_CB, centre), (_TO_CR, centre)):
+        for weights, offset in ((color.TO_Y, 0), (color.TO_CB, centre), (color.TO_CR, centre)):
             value = sum(rgb[..., i] * weight for i, weight in enumerate(weights)) * peak
-            planes.append(np.clip(_divide(value, 255 << _BITS) + offset, 0, peak))
-        if color == "ycbcr420":
-            planes[1:] = [(p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2] + 2) >> 2 for p in planes[1:]]
+            planes.append(np.clip(_divide(value, 255 << color.BITS) + offset, 0, peak))
+        if domain == "ycbcr420":
+            planes[1:] = [halve(plane) for plane in planes[1:]]
     return [plane.astype(np.uint8 if depth == 8 else np.uint16) for plane in planes]
+
+
+def halve(plane: np.ndarray) -> np.ndarray:
+    """Means of 2×2 samples, rounded: int64 ``[H, W]``, even sides → ``[H/2, W/2]``."""
+    return (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2] + 2) >> 2
 
 
 def _divide(value, divisor: int) -> np.ndarray:
@@ -300,15 +299,46 @@ def _divide(value, divisor: int) -> np.ndarray:
     return (2 * value + divisor) // (2 * divisor)
 
 
-def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
-    """Decoded sample planes → ``uint8 [H, W, 3]``, cropped to the true size."""
-    peak = (1 << file.depth) - 1
-    height, width = file.height, file.width
+def _smallest_block(height: int, width: int) -> int:
+    """Side of the smallest coding block, of which coded sides are multiples.
+
+    x265 takes no side under 16. With blocks of 16, a side up to 8 is coded as 16 by the format's own rule, so that
+    the file stays a plain BPG file.
+    """
+    return 16 if min(width, height) <= 8 else 8
+
+
+def _pad(picture: np.ndarray, multiple: int) -> np.ndarray:
+    """Repeat the last row and column of ``[H, W, C]`` up to multiples of ``multiple``."""
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, -height % multiple), (0, -width % multiple), (0, 0)), "edge")
+
+
+def _decode_planes(file: BPGFile) -> list[np.ndarray]:
+    """The planes as HEVC codes them, of the coded size."""
+    width, height = file.coded_size
+    chroma = _CHROMA_FORMAT[file.pixel_format]
+    sets = hevc.make_parameter_sets(file.tools, chroma, width, height, file.depth)
+    planes, found = hevc.decode(sets + b"\x00\x00\x01" + file.picture, width, height)
+    expected = ("gray", "yuv420p", "yuv422p", "yuv444p")[chroma]
+    if not found.startswith(expected):
+        raise BitstreamError(f"the BPG picture decodes to {found}, its header says {expected}.")
+    return planes
+
+
+def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
+    """Decoded planes → int64, chroma interpolated, cropped to the true size."""
     samples = [plane.astype(np.int64) for plane in planes]
     for axis, formats in ((0, (YUV420,)), (1, (YUV420, YUV422))):
         if file.pixel_format in formats:
-            samples[1:] = [_double(plane, axis) for plane in samples[1:]]
-    samples = [plane[:height, :width] for plane in samples]
+            samples[1:] = [double(plane, axis) for plane in samples[1:]]
+    return [plane[: file.height, : file.width] for plane in samples]
+
+
+def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
+    """Decoded sample planes → ``uint8 [H, W, 3]``, cropped to the true size."""
+    peak = (1 << file.depth) - 1
+    samples = _full_size(planes, file)
     if file.pixel_format == GRAY:
         channels = [_divide(samples[0] * 255, peak)] * 3
     elif file.color_space == RGB:
@@ -322,17 +352,17 @@ def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
 def _ycbcr_to_rgb(samples: list[np.ndarray], depth: int) -> np.ndarray:
     """Y, Cb, Cr ``int64 [H, W]`` of ``depth`` bits → ``uint8 [H, W, 3]``."""
     centre, peak = 1 << (depth - 1), (1 << depth) - 1
-    y, cb, cr = samples[0] << _BITS, samples[1] - centre, samples[2] - centre
+    y, cb, cr = samples[0] << color.BITS, samples[1] - centre, samples[2] - centre
     scaled = [
-        y + _fixed(1.402) * cr,
-        y - _fixed(0.344136286) * cb - _fixed(0.714136286) * cr,
-        y + _fixed(1.772) * cb,
+        y + color.CR_TO_R * cr,
+        y + color.CB_TO_G * cb + color.CR_TO_G * cr,
+        y + color.CB_TO_B * cb,
     ]
-    rgb = np.stack([_divide(value * 255, peak << _BITS) for value in scaled], axis=-1)
+    rgb = np.stack([_divide(value * 255, peak << color.BITS) for value in scaled], axis=-1)
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
-def _double(plane: np.ndarray, axis: int) -> np.ndarray:
+def double(plane: np.ndarray, axis: int) -> np.ndarray:
     """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres)."""
     plane = np.moveaxis(plane, axis, 0)
     before = np.concatenate([plane[:1], plane[:-1]])

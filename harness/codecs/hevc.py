@@ -1,6 +1,7 @@
 """HEVC intra pictures: parameter sets bit by bit (ITU-T H.265, §7.3), x265 and FFmpeg's decoder by PyAV."""
 
 import dataclasses
+from collections.abc import Mapping
 from fractions import Fraction
 
 import av
@@ -279,27 +280,60 @@ def encode(planes: list[np.ndarray], pixel_format: str, qp: int, min_cu: int) ->
     Returns:
         An Annex B byte stream: VPS, SPS, PPS, slices.
     """
-    height, width = planes[0].shape
+    own = {
+        "keyint": 1,
+        "min-keyint": 1,
+        "bframes": 0,
+        "ipratio": "1.0",
+        "min-cu-size": min_cu,
+        "qp": qp,
+    }
+    return _run_x265([planes], pixel_format, own)
+
+
+def encode_sequence(frames: list[list[np.ndarray]], qp: int, lossless: bool = False) -> bytes:
+    """Code an intra frame at QP 0, or losslessly, and inter frames that refer to it.
+
+    Args:
+        frames: planes of each, 4:2:0, ``uint8``; sides of 64 or more, multiples of 8.
+        qp: of the inter frames, 0 … 51. Frames of one ``qp``, lossless or not, can refer to each other.
+        lossless: code all frames without loss.
+
+    Returns:
+        An Annex B byte stream: VPS, SPS, PPS, slices.
+    """
+    own = {
+        "keyint": -1,
+        "bframes": 0,
+        "ref": 1,
+        "weightp": 0,
+        "sao": 0,
+        "cu-lossless": 1,
+        "min-cu-size": 8,
+        "qp": qp,
+        "ipratio": 2 ** (qp / 6),
+    }
+    return _run_x265(frames, "yuv420p", own | ({"lossless": 1} if lossless else {}))
+
+
+def _run_x265(frames: list[list[np.ndarray]], pixel_format: str, own: Mapping[str, object]) -> bytes:
+    """Code frames on one thread, without anything in the stream but parameter sets and slices."""
+    height, width = frames[0][0].shape
     parameters = {
         "log-level": "none",
         "info": 0,
         "hrd": 0,
         "aud": 0,
         "hash": 0,
-        "keyint": 1,
-        "min-keyint": 1,
         "scenecut": 0,
-        "bframes": 0,
         "frame-threads": 1,
         "pools": "none",
         "wpp": 0,
         "repeat-headers": 1,
         "annexb": 1,
-        "total-frames": 1,
-        "ipratio": "1.0",
+        "total-frames": len(frames),
         "tskip": 1,
-        "min-cu-size": min_cu,
-        "qp": qp,
+        **own,
     }
     context = av.CodecContext.create("libx265", "w")
     context.width, context.height, context.pix_fmt = width, height, pixel_format
@@ -309,13 +343,17 @@ def encode(planes: list[np.ndarray], pixel_format: str, qp: int, min_cu: int) ->
         "tune": "psnr",
         "x265-params": ":".join(f"{key}={value}" for key, value in parameters.items()),
     }
-    frame = av.VideoFrame(width, height, pixel_format)
-    for plane, samples in zip(frame.planes, planes, strict=True):
-        raw = np.ascontiguousarray(samples).view(np.uint8)
-        padded = np.zeros((plane.height, plane.line_size), np.uint8)
-        padded[:, : raw.shape[1]] = raw
-        plane.update(padded.tobytes())
-    packets = context.encode(frame) + context.encode(None)
+    packets = []
+    for number, planes in enumerate(frames):
+        frame = av.VideoFrame(width, height, pixel_format)
+        frame.pts = number
+        for plane, samples in zip(frame.planes, planes, strict=True):
+            raw = np.ascontiguousarray(samples).view(np.uint8)
+            padded = np.zeros((plane.height, plane.line_size), np.uint8)
+            padded[:, : raw.shape[1]] = raw
+            plane.update(padded.tobytes())
+        packets += context.encode(frame)
+    packets += context.encode(None)
     return b"".join(bytes(packet) for packet in packets)
 
 
@@ -333,19 +371,40 @@ def decode(stream: bytes, width: int, height: int) -> tuple[list[np.ndarray], st
     Raises:
         BitstreamError: FFmpeg reports damage, or the stream holds another number or size of pictures.
     """
+    frames = _decode_frames(stream)
+    if len(frames) != 1 or frames[0].is_corrupt or (frames[0].width, frames[0].height) != (width, height):
+        raise BitstreamError(f"the HEVC picture is damaged: {len(frames)} whole pictures of the size declared.")
+    return _planes_of(frames[0]), frames[0].format.name
+
+
+def decode_sequence(stream: bytes, width: int, height: int) -> list[list[np.ndarray]]:
+    """Decode the frames of an Annex B byte stream: the planes of each.
+
+    Raises:
+        BitstreamError: FFmpeg reports damage, or a frame has another size.
+    """
+    frames = _decode_frames(stream)
+    if any(frame.is_corrupt or (frame.width, frame.height) != (width, height) for frame in frames):
+        raise BitstreamError("an HEVC frame is damaged.")
+    return [_planes_of(frame) for frame in frames]
+
+
+def _decode_frames(stream: bytes) -> list[av.VideoFrame]:
     context = av.CodecContext.create("hevc", "r")
     context.thread_count = 1
     context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
     try:
-        frames = context.decode(av.Packet(stream)) + context.decode(None)
+        packets = context.parse(stream) + context.parse(b"")
+        return [frame for packet in [*packets, None] for frame in context.decode(packet)]
     except (av.FFmpegError, ValueError, OSError) as error:
         raise BitstreamError(f"the HEVC picture is damaged: {error}") from error
-    if len(frames) != 1 or frames[0].is_corrupt or (frames[0].width, frames[0].height) != (width, height):
-        raise BitstreamError(f"the HEVC picture is damaged: {len(frames)} whole pictures of the size declared.")
-    frame = frames[0]
+
+
+def _planes_of(frame: av.VideoFrame) -> list[np.ndarray]:
+    """Sample arrays, ``uint8`` or ``uint16``."""
     kind = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else "<u2")
     planes = []
     for plane in frame.planes:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]
         planes.append(rows.view(kind)[:, : plane.width].copy())
-    return planes, frame.format.name
+    return planes

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from codec_zoo.errors import BitstreamError
-from codec_zoo.harness.codecs.base import Codec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb
 
 
 class PillowCodec(Codec):
@@ -65,6 +65,34 @@ class JPEG(PillowCodec):
     def options(self) -> dict[str, Any]:
         """See the class."""
         return {"quality": int(self.quality), "subsampling": "4:4:4", "optimize": True, "progressive": True}
+
+
+class JPEG420(JPEG, YCbCrCodec):
+    """JPEG 4:2:0, baseline, with optimised Huffman tables: what cameras write. Quality: libjpeg's, 1 … 100."""
+
+    name = "jpeg-420"
+    format = "JPEG"
+
+    def options(self) -> dict[str, Any]:
+        """See the class."""
+        return {"quality": int(self.quality), "subsampling": "4:2:0", "optimize": True}
+
+    def encode_ycbcr(self, picture: np.ndarray) -> bytes:
+        """See ``YCbCrCodec.encode_ycbcr``."""
+        check_rgb(picture, self.max_side, self.format)
+        file = io.BytesIO()
+        Image.fromarray(picture, "YCbCr").save(file, self.format, **self.options())
+        return file.getvalue()
+
+    def decode_ycbcr(self, data: bytes) -> np.ndarray:
+        """See ``YCbCrCodec.decode_ycbcr``."""
+        with self._open(data) as image:
+            check_declared_size(*image.size)
+            try:
+                image.draft("YCbCr", None)
+                return np.asarray(image.convert("YCbCr"))
+            except Exception as error:  # Pillow's decoders raise many kinds
+                raise BitstreamError(f"the {self.format} file is cut or damaged: {error}") from error
 
 
 class JPEG2000(PillowCodec):

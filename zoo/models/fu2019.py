@@ -210,6 +210,7 @@ class HybridAutoencoder(keras.Model):
         Image.fromarray(compact).save(file, "WEBP", lossless=True)
         reconstruction = ops.convert_to_numpy(self.decode(**coded)["images"])[0]
         return Probe(
+            original=image,
             reconstruction=reconstruction,
             bpp=8 * file.tell() / (image.shape[0] * image.shape[1]),
             loss=float(np.mean(np.square((reconstruction / 255.0 - image / 255.0) * 2))),

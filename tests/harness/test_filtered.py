@@ -1,0 +1,102 @@
+"""A filter behind a codec: the file is the codec's, the model mends it, and is optional."""
+
+import numpy as np
+import pytest
+
+from codec_zoo import color
+from codec_zoo.errors import BitstreamError, CodecZooError, ModelError, UsageError
+from codec_zoo.export.saved_model import export_model
+from codec_zoo.harness import bitstream, tiling
+from codec_zoo.harness.bitstream import Layer, LayerKind
+from codec_zoo.harness.codecs import get_ycbcr_codec
+from codec_zoo.harness.exported import open_model
+from codec_zoo.harness.filtered import FilteredCodec, decode_plain
+from codec_zoo.presets import get_preset
+
+PRESET = "hu2018-filter-svac-q48"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Untrained, but one that changes pictures."""
+    network = get_preset(PRESET).create()
+    network.last.kernel.assign(np.random.default_rng(0).normal(0, 0.2, network.last.kernel.shape))
+    directory = tmp_path_factory.mktemp("filter")
+    export_model(PRESET, network, directory)
+    return open_model(str(directory / PRESET))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (130, 203)])
+def test_the_file_is_the_codecs(model, noise, size):
+    picture = noise(*size)
+    codec = FilteredCodec(model)
+    stream = bitstream.read(codec.encode(picture))
+    (layer,) = stream.layers
+    step = get_ycbcr_codec("svac:48")
+    assert layer.payload == b"\x01" + step.encode_ycbcr(color.rgb_to_ycbcr(picture))
+    ycbcr = step.decode_ycbcr(layer.payload[1:])
+    mended = codec.decode_layers(stream, 1)
+    assert np.array_equal(mended, model.run("decode", ycbcr=ycbcr[None])["images"][0])
+    plain = decode_plain(stream)
+    assert np.array_equal(plain, color.ycbcr_to_rgb(ycbcr)) and (size == (1, 1) or not np.array_equal(plain, mended))
+    assert np.array_equal(FilteredCodec(model, filter="off").decode_layers(stream, 1), plain)
+
+
+def test_other_codecs_and_qualities(model, photo):
+    picture = photo[:96, :96]
+    sizes = []
+    for options in ({}, {"quality": 30}, {"codec": "jpeg-420"}, {"codec": "svac-half", "quality": 40}):
+        codec = FilteredCodec(model, **options)
+        data = codec.encode(picture)
+        sizes.append(len(data))
+        assert FilteredCodec(model).decode(data).shape == picture.shape
+    assert len(set(sizes)) == 4
+    gray = photo[:40, :50, :1]
+    assert FilteredCodec(model).decode(FilteredCodec(model).encode(gray)).shape == gray.shape
+
+
+def test_tiles_leave_no_seam(model, photo):
+    def mend(tile):
+        return model.run("decode", ycbcr=tile[None])["images"][0]
+
+    picture, reach = photo[:300, :333], model.card["pipeline"]["reach"]
+    whole, tiled = mend(picture), tiling.run_in_tiles(mend, picture, reach, tile=96)
+    assert np.abs(whole.astype(int) - tiled).max() <= 1 and np.mean(whole != tiled) < 1e-4
+
+
+def test_errors(model, photo):
+    for options in ({"codec": "webp"}, {"filter": "maybe"}, {"quality": 99}):
+        with pytest.raises(UsageError):
+            FilteredCodec(model, **options)
+    card, data = model.card, FilteredCodec(model).encode(photo[:64, :64])
+    payload = bitstream.read(data).layers[0].payload
+    for kind, lie in (
+        (LayerKind.PICTURE, b""),
+        (LayerKind.PICTURE, b"\x63" + payload[1:]),
+        (LayerKind.PICTURE, payload[:20]),
+        (LayerKind.LATENT, payload),
+    ):
+        file = bitstream.write(card["preset"], card["weights_sha256"], 64, 64, 3, [Layer(kind, lie)])
+        with pytest.raises(BitstreamError):
+            FilteredCodec(model).decode(file)
+    other_size = bitstream.write(
+        card["preset"], card["weights_sha256"], 64, 63, 3, [Layer(LayerKind.PICTURE, payload)]
+    )
+    with pytest.raises(BitstreamError, match="another size"):
+        FilteredCodec(model).decode(other_size)
+    latents = bitstream.write(card["preset"], card["weights_sha256"], 64, 64, 3, [Layer(LayerKind.LATENT, payload)])
+    with pytest.raises(ModelError):
+        decode_plain(bitstream.read(latents))
+
+
+def test_300_mutated_files(model, photo):
+    codec = FilteredCodec(model)
+    data = codec.encode(photo[:64, :96])
+    random = np.random.default_rng(1)
+    for _ in range(300):
+        mutant = bytearray(data)
+        mutant[int(random.integers(len(mutant)))] ^= 1 << int(random.integers(8))
+        if random.integers(2):
+            del mutant[int(random.integers(1, len(mutant))) :]
+        with pytest.raises(CodecZooError):
+            codec.decode(bytes(mutant))

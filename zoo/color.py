@@ -1,0 +1,59 @@
+"""RGB and YCbCr (BT.601, full range, as in JPEG) of 8-bit pictures, in 16-bit fixed point.
+
+Integers throughout, so that every machine gives the same pixels. The functions take NumPy arrays and tensors of
+any Keras backend.
+"""
+
+import numpy as np
+from keras import ops
+
+BITS = 16
+
+
+def fixed(value: float) -> int:
+    """``value`` in units of 2^−16."""
+    return round(value * (1 << BITS))
+
+
+# Rows: what R, G, B weigh in Y, Cb, Cr; the first sums to one exactly.
+TO_Y = (fixed(0.299), fixed(0.587), (1 << BITS) - fixed(0.299) - fixed(0.587))
+TO_CB = (-fixed(0.168735892), -fixed(0.331264108), fixed(0.5))
+TO_CR = (fixed(0.5), -fixed(0.418687589), -fixed(0.081312411))
+# What Cr weighs in R, Cb and Cr in G, Cb in B.
+CR_TO_R, CB_TO_G, CR_TO_G, CB_TO_B = fixed(1.402), -fixed(0.344136286), -fixed(0.714136286), fixed(1.772)
+
+
+def rgb_to_ycbcr(rgb):
+    """``uint8 [..., 3]`` RGB → ``uint8 [..., 3]`` Y, Cb, Cr."""
+    red, green, blue = _channels(rgb)
+    return _stack(
+        [
+            _divide(red * weights[0] + green * weights[1] + blue * weights[2]) + offset
+            for weights, offset in ((TO_Y, 0), (TO_CB, 128), (TO_CR, 128))
+        ]
+    )
+
+
+def ycbcr_to_rgb(ycbcr):
+    """``uint8 [..., 3]`` Y, Cb, Cr → ``uint8 [..., 3]`` RGB."""
+    y, cb, cr = _channels(ycbcr)
+    cb, cr = cb - 128, cr - 128
+    return _stack([y + _divide(CR_TO_R * cr), y + _divide(CB_TO_G * cb + CR_TO_G * cr), y + _divide(CB_TO_B * cb)])
+
+
+def _channels(picture):
+    """The three channels, int32."""
+    values = picture.astype(np.int32) if isinstance(picture, np.ndarray) else ops.cast(picture, "int32")
+    return values[..., 0], values[..., 1], values[..., 2]
+
+
+def _divide(value):
+    """From units of 2^−16 to integers, rounded to the nearest."""
+    return (value + (1 << (BITS - 1))) // (1 << BITS)
+
+
+def _stack(channels):
+    """Three int32 channels, clipped → ``uint8 [..., 3]``."""
+    if isinstance(channels[0], np.ndarray):
+        return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    return ops.cast(ops.clip(ops.stack(channels, axis=-1), 0, 255), "uint8")

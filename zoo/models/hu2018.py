@@ -1,0 +1,154 @@
+"""CNN luma filter behind a codec: Hu et al. 2018, "Combine traditional compression method with convolutional neural
+networks" (CVPR workshop, CLIC).
+
+Reproduced: the filter of §3 (Fig. 3), its training on decoded luma (§4), and its use, §2: RGB → YCbCr 4:2:0 → codec →
+filter on Y → chroma interpolation → RGB. The codec is a step of the harness (``codec_zoo.harness.codecs.svac``);
+presets fix which, and at what quality the filter learned to mend it.
+
+The 11 layers: seven 3×3 convolutions of 16, 14, 12, 11, 10, 9, 8 maps with ReLU, each fed by the one before, all of
+them concatenated (80 maps); A1 (1×1, 24) on that; B1 (1×1, 8) and B2 (3×3, 8) on that; a 1×1 convolution of A1 and B2
+together gives the residual. The paper names no activation behind A1, B1 and B2: they have ReLU, since without one the
+layers would collapse into one. The last layer starts at zero: training starts from the codec's own picture. Patches
+are cropped at random, not on a grid.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.entropy_models import FactorizedPrior
+from codec_zoo.metrics import Probe
+from codec_zoo.model import Signature
+from codec_zoo.presets import Paper, Preset, Recipe, register
+
+FEATURES = (16, 14, 12, 11, 10, 9, 8)
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class LumaFilter(keras.Model):
+    """Mends the luma of decoded pictures; see the module.
+
+    Call: ``uint8`` or float ``[N, H, W, ≥ 1]``, 0 … 255, of which channel 0 is the decoded luma → float32
+    ``[N, H, W, 1]`` on the same scale.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.features = [
+            keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name=f"feature{i}")
+            for i, maps in enumerate(FEATURES)
+        ]
+        self.a1 = keras.layers.Conv2D(24, 1, activation="relu", name="a1")
+        self.b1 = keras.layers.Conv2D(8, 1, activation="relu", name="b1")
+        self.b2 = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="b2")
+        self.last = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", name="last")
+        channels = 1
+        for layer in self.features:
+            layer.build((None, None, None, channels))
+            channels = layer.filters
+        for layer, channels in ((self.a1, sum(FEATURES)), (self.b1, sum(FEATURES)), (self.b2, 8), (self.last, 32)):
+            layer.build((None, None, None, channels))
+        self.build((None, None, None, 1))
+
+    @property
+    def stride(self) -> int:
+        """Any size of patch will do."""
+        return 1
+
+    def build(self, input_shape=None):
+        """Everything is built with the parts."""
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """Add the residual; see the class."""
+        luma = ops.cast(inputs[..., :1], "float32")
+        maps, found = luma / 255.0 - 0.5, []
+        for layer in self.features:
+            maps = layer(maps)
+            found.append(maps)
+        maps = ops.concatenate(found, axis=-1)
+        maps = ops.concatenate([self.a1(maps), self.b2(self.b1(maps))], axis=-1)
+        return luma + 255.0 * ops.cast(self.last(maps), "float32")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Mean squared error (§4) on the 0 … 255 scale; ``x`` is ``[N, P, P, 2]``: decoded and true luma."""
+        return ops.mean(ops.square(y_pred - ops.cast(x[..., 1:2], "float32")))
+
+    @property
+    def priors(self) -> dict[str, FactorizedPrior]:
+        """None: the codec codes."""
+        return {}
+
+    def initialize(self, images: np.ndarray) -> None:
+        """Nothing: training starts from the codec's picture, whatever the data."""
+
+    def scalars(self, loss: float) -> dict[str, float]:
+        """PSNR of luma, dB."""
+        return {"psnr": float(10 * np.log10(255**2 / loss))}
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """``encode`` and ``decode``, around the codec."""
+        ycbcr = ("uint8", (None, None, None, 3))
+        return {
+            "encode": Signature(self.encode, {"images": ycbcr}),
+            "decode": Signature(self.decode, {"ycbcr": ycbcr}),
+        }
+
+    def encode(self, images):
+        """What the codec gets: ``uint8 [N, H, W, 3]`` RGB → ``ycbcr``, the same shape (``codec_zoo.color``)."""
+        return {"ycbcr": rgb_to_ycbcr(images)}
+
+    def decode(self, ycbcr):
+        """Filter Y of what the codec gave, chroma at full size: ``uint8 [N, H, W, 3]`` → ``images``, RGB."""
+        luma = ops.cast(ops.clip(ops.round(self(ycbcr)), 0, 255), "uint8")
+        return {"images": ycbcr_to_rgb(ops.concatenate([luma, ycbcr[..., 1:]], axis=-1))}
+
+    def probe(self, image: np.ndarray) -> Probe:
+        """Filter one picture.
+
+        Args:
+            image: ``uint8 [H, W, 2]``: decoded and true luma.
+        """
+        mended = ops.convert_to_numpy(self(ops.convert_to_tensor(image[None])))[0]
+        reconstruction = np.clip(np.round(mended), 0, 255).astype(np.uint8)
+        error = float(np.mean(np.square(reconstruction.astype(np.float64) - image[..., 1:])))
+        return Probe(original=image[..., 1:], reconstruction=reconstruction, bpp=None, loss=error, latents={})
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor: none of its own."""
+        return super().get_config()
+
+
+_PAPER = Paper(
+    authors="Jianhua Hu, Ming Li, Changsheng Xia, Yundong Zhang",
+    title="Combine traditional compression method with convolutional neural networks",
+    year=2018,
+    url="https://openaccess.thecvf.com/CVPR2018_workshops/CVPR2018_W50",
+)
+
+_RECIPE = Recipe(
+    patch_size=64,
+    batch_size=32,
+    steps=100_000,
+    learning_rate=1e-3,
+    note="§4: patches of 64×64 without overlap, squared error. Optimizer, rate, batch and steps are not given.",
+)
+
+# Codec and quality; the first is the paper's, at its rate (§4).
+for _codec, _quality in (("svac", 48), ("svac", 44), ("svac", 52), ("jpeg-420", 20), ("bpg-ycbcr420", 36)):
+    register(
+        Preset(
+            name=f"hu2018-filter-{_codec.removesuffix('-420').removesuffix('-ycbcr420')}-q{_quality}",
+            paper=_PAPER,
+            model=LumaFilter,
+            config={},
+            recipe=_RECIPE,
+            # A place depends on this many pixels around it: seven 3×3 convolutions and B2.
+            pipeline={"kind": "filter", "codec": _codec, "quality": _quality, "reach": len(FEATURES) + 1},
+            reproduces="§5: gain over the codec" + ("" if _codec == "svac" else f" ({_codec}: beyond the paper)"),
+        )
+    )
