@@ -29,6 +29,7 @@ class LayerKind(enum.IntEnum):
     RESIDUAL = 2
     LATENT = 3
     PICTURE = 4
+    REPRESENTATION = 5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Codecs measured through real files: rows per picture, means, BD-rate.
 
 A row is what one codec at one quality made of one picture: ``bpp`` is 8 · bytes of the file over the
-number of pixels, PSNR is that of the RGB picture, MS-SSIM that on RGB.
+number of pixels, PSNR is that of the RGB picture, MS-SSIM that on RGB; PSNR-Y and SSIM are those of luma.
+Gray pictures are coded as gray by codecs that take them.
 """
 
 import hashlib
@@ -17,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.image_folder import image_paths
-from codec_zoo.metrics import ms_ssim, psnr
+from codec_zoo.metrics import ms_ssim, psnr, ssim
 
 Row = dict[str, Any]
 
@@ -104,7 +106,9 @@ def measure(spec: str, path: Path) -> Row:
     from codec_zoo.harness.pipelines import open_codec, split_spec
 
     codec = open_codec(spec)
-    picture = as_rgb(read_image(path))
+    picture = read_image(path)
+    if not codec.takes_gray:
+        picture = as_rgb(picture)
     name, options, quality = split_spec(spec)
     if name not in _warm:
         codec.decode(codec.encode(picture))
@@ -116,6 +120,7 @@ def measure(spec: str, path: Path) -> Row:
     ended = time.perf_counter()
     if decoded.shape != picture.shape:
         raise CodecZooError(f"{spec} gave back {decoded.shape} for {picture.shape} ({path}).")
+    luma = [rgb_to_ycbcr(as_rgb(image))[..., :1] for image in (picture, decoded)]
     return {
         "spec": spec,
         "codec": ",".join([name, *(f"{key}={value}" for key, value in options.items())]),
@@ -127,6 +132,8 @@ def measure(spec: str, path: Path) -> Row:
         "bytes": len(data),
         "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
         "psnr": psnr(picture, decoded),
+        "psnr_y": psnr(luma[0], luma[1]),
+        "ssim": float(ssim(luma[0][None], luma[1][None])[0]) if min(picture.shape[:2]) >= 11 else None,
         "ms_ssim": float(ms_ssim(picture[None], decoded[None])[0]) if min(picture.shape[:2]) >= 176 else None,
         "encode_s": coded - started,
         "decode_s": ended - coded,
@@ -145,8 +152,8 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
     for spec, group in groups.items():
         point = {key: group[0][key] for key in ("codec", "quality", "weights_sha256")}
         point |= {"spec": spec, "pictures": len(group)}
-        for key in ("bpp", "psnr", "ms_ssim", "encode_s", "decode_s"):
-            values = [row[key] for row in group if row[key] is not None]
+        for key in ("bpp", "psnr", "psnr_y", "ssim", "ms_ssim", "encode_s", "decode_s"):
+            values = [row[key] for row in group if row.get(key) is not None]
             point[key] = float(np.mean(values)) if values else None
         points.append(point)
     return points

@@ -18,6 +18,7 @@ class ModelCodec(Codec):
     """
 
     model: ExportedModel
+    takes_gray = True
 
     def to_file(self, image: np.ndarray, layers: Sequence[Layer]) -> bytes:
         """The file of ``image`` (``uint8 [H, W, 1 or 3]``), coded into ``layers``."""

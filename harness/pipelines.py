@@ -16,10 +16,16 @@ from codec_zoo.harness.exported import ExportedModel, open_model
 from codec_zoo.harness.filtered import FilteredCodec
 from codec_zoo.harness.hybrid import HybridCodec
 from codec_zoo.harness.layered import LayeredCodec
+from codec_zoo.harness.mixed import MixedCodec
 from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.presets import list_presets
 
-_PIPELINES: dict[str, type[Any]] = {"filter": FilteredCodec, "hybrid": HybridCodec, "layered": LayeredCodec}
+_PIPELINES: dict[str, type[Any]] = {
+    "filter": FilteredCodec,
+    "hybrid": HybridCodec,
+    "layered": LayeredCodec,
+    "mixed": MixedCodec,
+}
 
 
 def codec_for(model: ExportedModel, **options) -> ModelCodec:
@@ -82,7 +88,7 @@ def open_codec(spec: str) -> Codec:
 def qualities_of(spec: str) -> tuple[float | None, ...]:
     """The qualities to evaluate: the one in ``spec``, or those of the codec's rate–distortion curve."""
     name, options, quality = split_spec(spec)
-    if quality is not None or options.get("layers") == "1":
+    if quality is not None or options.get("layers") == "1" or options.keys() & {"target_bpp", "target_psnr"}:
         return (quality,)
     known = codec_qualities(name) if name in list_codecs() else type(open_codec(spec)).qualities
     return known or (None,)

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import UsageError
 from codec_zoo.files import cache_folder
 from codec_zoo.image_folder import PatchSampler, decode, image_paths, read_image
@@ -34,6 +35,7 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """Open ``tfds:NAME`` or a folder of pictures for training ``preset`` by ``recipe``.
 
     A filter behind a codec trains on what that codec decodes: its pictures have two channels, decoded and true luma.
+    Representations for JPEG train on luma alone.
 
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
@@ -50,23 +52,25 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     return _folder_source(data, preset, recipe, seed)
 
 
-def _coded(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
-    """Pictures beside what the preset's codec makes of them; None for a preset without a codec before it."""
-    if preset.pipeline["kind"] != "filter":
-        return None
-    from codec_zoo.harness.coded_pairs import luma_pairs
+def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
+    """What a preset around a codec trains on, made of pictures; None for presets that train on the pictures."""
+    if preset.pipeline["kind"] == "filter":
+        from codec_zoo.harness.coded_pairs import luma_pairs
 
-    codec = f"{preset.pipeline['codec']}:{preset.pipeline['quality']}"
-    return luma_pairs(images, codec, cache_folder() / "coded")
+        codec = f"{preset.pipeline['codec']}:{preset.pipeline['quality']}"
+        return luma_pairs(images, codec, cache_folder() / "coded")
+    if preset.pipeline["kind"] == "mixed":
+        return [np.ascontiguousarray(rgb_to_ycbcr(image)[..., :1]) for image in images]
+    return None
 
 
 def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """NumPy and Pillow; batches are made ahead in a thread."""
-    pairs = _coded(decode(image_paths(folder, "train")), preset)
+    prepared = _prepare(decode(image_paths(folder, "train")), preset)
     sampler = (
         PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed)
-        if pairs is None
-        else PatchSampler(pairs, recipe.patch_size, recipe.batch_size, seed, scales=None)
+        if prepared is None
+        else PatchSampler(prepared, recipe.patch_size, recipe.batch_size, seed, scales=None)
     )
 
     def batches(start: int) -> Iterator[np.ndarray]:
@@ -78,7 +82,7 @@ def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> So
 
     def held_out(most: int) -> list[np.ndarray]:
         images = [read_image(path) for path in image_paths(folder, "val")[:most]]
-        return _coded(images, preset) or images
+        return _prepare(images, preset) or images
 
     return Source(_describe(folder), batches, held_out)
 
@@ -92,12 +96,12 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """tf.data; the same batches as without TensorFlow, from a folder or a TFDS data set."""
     from codec_zoo.datasets import pipeline
 
-    pairs = _coded(pipeline.load(data, "train").as_numpy_iterator(), preset)
+    prepared = _prepare(pipeline.load(data, "train").as_numpy_iterator(), preset)
 
     def batches(start: int) -> Iterator[np.ndarray]:
         dataset = pipeline.training_batches(
-            data if pairs is None else pipeline.from_arrays(pairs),
-            scales=(0.5, 1.0) if pairs is None else None,
+            data if prepared is None else pipeline.from_arrays(prepared),
+            scales=(0.5, 1.0) if prepared is None else None,
             patch_size=recipe.patch_size,
             batch_size=recipe.batch_size,
             steps=recipe.steps,
@@ -108,6 +112,6 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
 
     def held_out(most: int) -> list[np.ndarray]:
         images = list(pipeline.load(data, "val").take(most).as_numpy_iterator())
-        return _coded(images, preset) or images
+        return _prepare(images, preset) or images
 
     return Source(data if data.startswith("tfds:") else _describe(data), batches, held_out)

@@ -36,7 +36,7 @@ from codec_zoo.entropy_models import (
 )
 from codec_zoo.layers import GDN, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe, ms_ssim
-from codec_zoo.model import Signature
+from codec_zoo.model import LearnsAsOne, Signature
 
 # Jia 2019, Fig. 2, after Ballé 2017: of the analysis, first layer first.
 KERNELS, STRIDES = (9, 5, 5), (4, 2, 2)
@@ -351,7 +351,7 @@ def _total(values):
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
-class LayeredAutoencoder(keras.Model):
+class LayeredAutoencoder(LearnsAsOne, keras.Model):
     """A stack of :class:`TransformCodec` of which the top one trains, by D + λ·R (Jia 2019, Eq. 2 and 6).
 
     Args:

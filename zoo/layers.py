@@ -36,6 +36,20 @@ def pad_to_multiple(images, multiple: int):
     return images
 
 
+def double(images):
+    """Bilinear interpolation to twice the sides, samples at centres: float ``[N, H, W, C]`` → ``[N, 2H, 2W, C]``."""
+    count, height, width = ops.shape(images)[:3]
+    channels = images.shape[-1]
+    before = ops.concatenate([images[:, :1], images[:, :-1]], axis=1)
+    after = ops.concatenate([images[:, 1:], images[:, -1:]], axis=1)
+    rows = ops.stack([0.75 * images + 0.25 * before, 0.75 * images + 0.25 * after], axis=2)
+    images = ops.reshape(rows, (count, 2 * height, width, channels))
+    before = ops.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
+    after = ops.concatenate([images[:, :, 1:], images[:, :, -1:]], axis=2)
+    columns = ops.stack([0.75 * images + 0.25 * before, 0.75 * images + 0.25 * after], axis=3)
+    return ops.reshape(columns, (count, 2 * height, 2 * width, channels))
+
+
 @keras.saving.register_keras_serializable("codec_zoo")
 class QuantizePixels(keras.layers.Layer):
     """Round values in [−1, 1] to the 256 levels of an 8-bit picture: Eq. 2, then Eq. 1, of Fu 2019.

@@ -68,15 +68,37 @@ def ms_ssim(a, b, peak: float = 255.0):
             height, width = a.shape[1], a.shape[2]
             odd = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
             a, b = (_halve(xp.pad(x, odd, mode="symmetric")) for x in (a, b))
-        mean_a, mean_b = _smooth(a), _smooth(b)
-        luminance = (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1)
-        variances = _smooth(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
-        covariance = _smooth(a * b) - mean_a * mean_b
-        contrast = (2 * covariance + c2) / (variances + c2)
+        luminance, contrast = _similarities(a, b, c1, c2)
         last = scale == len(MS_SSIM_WEIGHTS) - 1
         term = xp.mean(luminance * contrast if last else contrast, axis=(1, 2))
         product = product * xp.maximum(term, 0.0) ** weight
     return xp.mean(product, axis=-1)
+
+
+def ssim(a, b, peak: float = 255.0):
+    """Structural similarity (Wang 2004): 11×11 Gaussian window, σ 1.5, where it fits.
+
+    Args:
+        a: array or tensor, float or uint8 ``[N, H, W, C]`` in 0 … ``peak``; both sides at least 11.
+        b: the same shape.
+        peak: the largest value a pixel can have.
+
+    Returns:
+        float32 ``[N]``, at most 1, the mean over channels and places. With ``peak`` 1 the constants are Zhao 2018's.
+    """
+    xp = np if isinstance(a, np.ndarray) else ops
+    a, b = (x.astype("float32") if xp is np else ops.cast(x, "float32") for x in (a, b))
+    luminance, contrast = _similarities(a, b, (_K1 * peak) ** 2, (_K2 * peak) ** 2)
+    return xp.mean(luminance * contrast, axis=(1, 2, 3))
+
+
+def _similarities(a, b, c1: float, c2: float):
+    """Similarity of means, and of contrast and structure together: ``[N, H − 10, W − 10, C]`` each."""
+    mean_a, mean_b = _smooth(a), _smooth(b)
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1)
+    variances = _smooth(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
+    covariance = _smooth(a * b) - mean_a * mean_b
+    return luminance, (2 * covariance + c2) / (variances + c2)
 
 
 def _smooth(x):

@@ -1,9 +1,10 @@
-"""What every model of the zoo offers beyond ``keras.Model``."""
+"""What every model of the zoo offers beyond ``keras.Model``, and how its parts learn."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import keras
 import numpy as np
 
 from codec_zoo.entropy_models import FactorizedPrior
@@ -39,6 +40,12 @@ class ZooModel(Protocol):
     def priors(self) -> Mapping[str, FactorizedPrior]:
         """Name of a latent → its learned prior; empty for a model without entropy models."""
 
+    def learners(self) -> Sequence[keras.Model]:
+        """What the loop gives an optimizer each: the model itself, or a :class:`Learner` for each loss."""
+
+    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> Any:
+        """Do step number ``step`` with the compiled learners; the loss."""
+
     def initialize(self, images: np.ndarray) -> None:
         """Before fresh weights train: adapt them to training patches, ``uint8 [N, P, P, 3]``."""
 
@@ -47,3 +54,60 @@ class ZooModel(Protocol):
 
     def probe(self, image: np.ndarray) -> Probe:
         """Code one held-out picture and reconstruct it."""
+
+
+class LearnsAsOne:
+    """For models with one loss, on all that is trainable."""
+
+    def learners(self):
+        """The model itself."""
+        return [self]
+
+    def learn(self, learners, batch, step):
+        """One step on the batch."""
+        return learners[0].train_on_batch(batch)
+
+
+class Learner(keras.Model):
+    """One of several losses of a model, which trains some of its layers and leaves the others as they are.
+
+    Args:
+        model: the model; all its variables may be used.
+        trained: the layers that learn.
+        loss: named inputs → the loss, a scalar.
+
+    Call: what ``train_on_batch`` gets, a dict of arrays → the loss.
+    """
+
+    def __init__(
+        self, model: keras.Model, trained: Sequence[keras.layers.Layer], loss: Callable[[Mapping[str, Any]], Any]
+    ):
+        super().__init__()
+        self.model = model
+        self._loss_of = loss
+        ids = {id(variable) for layer in trained for variable in layer.trainable_variables}
+        self._learns = lambda variable: id(variable) in ids  # in a closure, where Keras does not track it
+        self.built = True
+
+    @property
+    def trainable_variables(self):
+        """Variables of the layers that learn."""
+        return [variable for variable in self.model.variables if self._learns(variable)]
+
+    @property
+    def trainable_weights(self):
+        """The same."""
+        return self.trainable_variables
+
+    @property
+    def non_trainable_variables(self):
+        """All others."""
+        return [variable for variable in self.model.variables if not self._learns(variable)]
+
+    def call(self, inputs, training=None):
+        """The loss; see the class."""
+        return self._loss_of(inputs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """What ``call`` gave."""
+        return y_pred

@@ -33,7 +33,8 @@ class Recipe:
         batch_size: patches a step.
         steps: optimizer steps in all.
         learning_rate: of Adam.
-        schedule: ``"constant"``, or ``"cosine"`` (decays to 0 at the last step).
+        schedule: ``"constant"``, ``"cosine"`` (decays to 0 at the last step) or ``"halving"`` (half from 3/5 of the
+            steps on, a quarter from 4/5).
         warmup_steps: steps over which the rate rises from 0.
         clip_norm: bound on the norm of all gradients together, or None.
         note: what the paper leaves open and how it was settled.

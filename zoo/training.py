@@ -60,30 +60,43 @@ class Progress:
         return min(self.curve, key=lambda point: point["loss"], default=None)
 
 
-def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """Adam with the recipe's learning rate, warm-up, decay and clipping."""
-    if recipe.schedule not in ("constant", "cosine"):
-        raise UsageError(f"the schedule must be 'constant' or 'cosine'. Received: {recipe.schedule!r}")
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if recipe.warmup_steps else recipe.learning_rate,
-        decay_steps=max(1, recipe.steps - recipe.warmup_steps),
-        alpha=1.0 if recipe.schedule == "constant" else 0.0,
-        warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
-        warmup_steps=recipe.warmup_steps,
-    )
+def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optimizer:
+    """Adam with the recipe's learning rate, warm-up, decay and clipping.
+
+    Args:
+        recipe: how.
+        share: of the run's steps that this optimizer makes.
+    """
+    schedules = keras.optimizers.schedules
+    steps = max(1, round(share * recipe.steps))
+    if recipe.schedule == "halving":
+        if recipe.warmup_steps:
+            raise UsageError("the schedule 'halving' has no warm-up.")
+        factors = [recipe.learning_rate * factor for factor in (1.0, 0.5, 0.25)]
+        rate = schedules.PiecewiseConstantDecay([steps * 3 // 5, steps * 4 // 5], factors)
+    elif recipe.schedule in ("constant", "cosine"):
+        rate = schedules.CosineDecay(
+            0.0 if recipe.warmup_steps else recipe.learning_rate,
+            decay_steps=max(1, steps - recipe.warmup_steps),
+            alpha=1.0 if recipe.schedule == "constant" else 0.0,
+            warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
+            warmup_steps=recipe.warmup_steps,
+        )
+    else:
+        raise UsageError(f"the schedule must be 'constant', 'cosine' or 'halving'. Received: {recipe.schedule!r}")
     return keras.optimizers.Adam(rate, global_clipnorm=recipe.clip_norm)
 
 
-def save_checkpoint(path: Path, model: keras.Model, progress: Progress) -> None:
-    """Write all variables of ``model`` and its optimizer, and ``progress``, whole or not at all."""
-    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(model))}
+def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model], progress: Progress) -> None:
+    """Write all variables of ``model`` and its learners' optimizers, and ``progress``, whole or not at all."""
+    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(model, learners))}
     record = json.dumps(dataclasses.asdict(progress)).encode()
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
 
 
-def load_checkpoint(path: Path, model: keras.Model) -> Progress:
-    """Restore what :func:`save_checkpoint` wrote into a compiled model of the same architecture.
+def load_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model]) -> Progress:
+    """Restore what :func:`save_checkpoint` wrote into a model of the same architecture, its learners compiled.
 
     Raises:
         CodecZooError: the file is damaged or belongs to another architecture.
@@ -91,7 +104,7 @@ def load_checkpoint(path: Path, model: keras.Model) -> Progress:
     try:
         with np.load(path) as stored:
             progress = Progress(**json.loads(stored["progress"].tobytes()))
-            state = _state(model)
+            state = _state(model, learners)
             if len(stored.files) != len(state) + 1:
                 raise ValueError(f"{len(stored.files) - 1} variables, the model has {len(state)}")
             for i, variable in enumerate(state):
@@ -103,9 +116,9 @@ def load_checkpoint(path: Path, model: keras.Model) -> Progress:
     return progress
 
 
-def _state(model: keras.Model) -> list[keras.Variable]:
-    """Variables of the model, its random generators and its optimizer, in a fixed order."""
-    return [*model.variables, *model.optimizer.variables]
+def _state(model: keras.Model, learners: Sequence[keras.Model]) -> list[keras.Variable]:
+    """Variables of the model, its random generators and its optimizers, in a fixed order."""
+    return [*model.variables, *(variable for learner in learners for variable in learner.optimizer.variables)]
 
 
 def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str, float], list[Probe]]:
@@ -193,10 +206,14 @@ def train(
             if preset.starts_from:
                 model.adopt(weights.pretrained(preset.starts_from))
             model.initialize(_first_patches(batches))
-    model.compile(optimizer=make_optimizer(recipe), jit_compile=keras.backend.backend() == "jax")
-    model.optimizer.build(model.trainable_variables)
+    learners = model.learners()
+    for learner in learners:
+        learner.compile(
+            optimizer=make_optimizer(recipe, 1 / len(learners)), jit_compile=keras.backend.backend() == "jax"
+        )
+        learner.optimizer.build(learner.trainable_variables)
 
-    progress = load_checkpoint(checkpoint, model) if checkpoint.exists() else Progress()
+    progress = load_checkpoint(checkpoint, model, learners) if checkpoint.exists() else Progress()
     record = {
         "preset": preset.name,
         "recipe": dataclasses.asdict(recipe),
@@ -211,7 +228,7 @@ def train(
 
     def save() -> None:
         progress.seconds = time.monotonic() - started
-        save_checkpoint(checkpoint, model, progress)
+        save_checkpoint(checkpoint, model, learners, progress)
         write_atomic(folder / RECORD, json.dumps({**record, **dataclasses.asdict(progress)}, indent=1).encode())
 
     def hold_out() -> None:
@@ -233,7 +250,7 @@ def train(
         for batch in batches(progress.step):
             if progress.step >= recipe.steps:
                 break
-            losses.append(model.train_on_batch(batch))
+            losses.append(model.learn(learners, batch, progress.step))
             progress.step += 1
             if progress.step % log_every == 0 or progress.step == recipe.steps:
                 loss = float(np.mean([float(value) for value in losses]))
@@ -246,7 +263,7 @@ def train(
                 values = {
                     "loss": loss,
                     **model.scalars(loss),
-                    "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+                    "learning_rate": float(keras.ops.convert_to_numpy(learners[0].optimizer.learning_rate)),
                 }
                 if logger:
                     logger.scalars(progress.step, {f"train/{name}": value for name, value in values.items()})

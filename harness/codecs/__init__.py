@@ -22,6 +22,7 @@ _CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "hevc-ycbcr444": ("bpg", "RawHEVC", {}),
     "jpeg": ("standard", "JPEG", {}),
     "jpeg-420": ("standard", "JPEG420", {}),
+    "jpeg-bm3d": ("standard", "JPEGWithBM3D", {}),
     "jpeg2000": ("standard", "JPEG2000", {}),
     "jxl": ("jpegxl", "JPEGXL", {}),
     "jxl-lossless": ("jpegxl", "LosslessJPEGXL", {}),

@@ -37,11 +37,13 @@ class Codec:
         name: name in tables and on the command line, e.g. ``"bpg-ycbcr444"``.
         quality: the rate parameter in the codec's own unit, or None for a lossless codec.
         qualities: the rates at which the codec is drawn in rate–distortion curves, low rate first.
+        takes_gray: whether ``uint8 [H, W, 1]`` is coded as such and comes back as such.
     """
 
     name: str
     qualities: ClassVar[tuple[float, ...]] = ()
     quality: float | None = None
+    takes_gray: ClassVar[bool] = False
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``image``.

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from codec_zoo.errors import BitstreamError
+from codec_zoo.color import ycbcr_to_rgb
+from codec_zoo.errors import BitstreamError, CodecZooError
 from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb
 
 
@@ -68,31 +69,80 @@ class JPEG(PillowCodec):
 
 
 class JPEG420(JPEG, YCbCrCodec):
-    """JPEG 4:2:0, baseline, with optimised Huffman tables: what cameras write. Quality: libjpeg's, 1 … 100."""
+    """JPEG 4:2:0, baseline, with optimised Huffman tables: what cameras write. Gray pictures give gray files.
+
+    Quality: libjpeg's, 1 … 100.
+    """
 
     name = "jpeg-420"
-    format = "JPEG"
+    takes_gray = True
 
     def options(self) -> dict[str, Any]:
         """See the class."""
         return {"quality": int(self.quality), "subsampling": "4:2:0", "optimize": True}
 
+    def encode(self, image: np.ndarray) -> bytes:
+        """See ``Codec.encode``."""
+        return self.encode_ycbcr(image) if image.ndim == 3 and image.shape[2] == 1 else super().encode(image)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """See ``Codec.decode``."""
+        with self._open(data) as image:
+            gray = image.mode == "L"
+        return self.decode_ycbcr(data) if gray else super().decode(data)
+
     def encode_ycbcr(self, picture: np.ndarray) -> bytes:
-        """See ``YCbCrCodec.encode_ycbcr``."""
-        check_rgb(picture, self.max_side, self.format)
+        """See ``YCbCrCodec.encode_ycbcr``; luma alone, ``[H, W, 1]``, gives a gray file."""
         file = io.BytesIO()
-        Image.fromarray(picture, "YCbCr").save(file, self.format, **self.options())
+        if picture.shape[2] == 1:
+            check_rgb(np.broadcast_to(picture, (*picture.shape[:2], 3)), self.max_side, self.format)
+            Image.fromarray(picture[..., 0]).save(file, self.format, **self.options())
+        else:
+            check_rgb(picture, self.max_side, self.format)
+            Image.fromarray(picture, "YCbCr").save(file, self.format, **self.options())
         return file.getvalue()
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
-        """See ``YCbCrCodec.decode_ycbcr``."""
+        """See ``YCbCrCodec.decode_ycbcr``; a gray file gives luma alone, ``[H, W, 1]``."""
         with self._open(data) as image:
             check_declared_size(*image.size)
             try:
+                if image.mode == "L":
+                    return np.asarray(image)[..., None]
                 image.draft("YCbCr", None)
                 return np.asarray(image.convert("YCbCr"))
             except Exception as error:  # Pillow's decoders raise many kinds
                 raise BitstreamError(f"the {self.format} file is cut or damaged: {error}") from error
+
+
+class JPEGWithBM3D(JPEG420):
+    """JPEG, and BM3D on the decoded luma: a classic way to mend it. Quality: libjpeg's, 1 … 100.
+
+    Needs the package ``bm3d``, which is free for research only and therefore not among the requirements. The noise
+    level is that of uniform quantisation in the six lowest AC frequencies of the file's own luma table, limited to
+    what pictures have there: the square root of the mean of min(q, 60)² / 12.
+    """
+
+    name = "jpeg-bm3d"
+    qualities = (2, 3, 5, 10, 20, 30)
+
+    def decode_ycbcr(self, data: bytes) -> np.ndarray:
+        """See ``YCbCrCodec.decode_ycbcr``."""
+        try:
+            import bm3d
+        except ModuleNotFoundError as error:
+            raise CodecZooError("jpeg-bm3d needs the package bm3d (research only): `pip install bm3d`.") from error
+        picture = super().decode_ycbcr(data)
+        with self._open(data) as image:
+            steps = np.minimum(np.array(image.quantization[0][1:7], np.float64), 60)  # type: ignore[attr-defined]
+        luma = bm3d.bm3d(picture[..., 0].astype(np.float64), sigma_psd=float(np.sqrt(np.mean(steps**2) / 12)))
+        mended = np.clip(np.rint(luma), 0, 255).astype(np.uint8)[..., None]
+        return np.concatenate([mended, picture[..., 1:]], axis=-1)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """See ``Codec.decode``."""
+        picture = self.decode_ycbcr(data)
+        return picture if picture.shape[2] == 1 else ycbcr_to_rgb(picture)
 
 
 class JPEG2000(PillowCodec):

@@ -148,6 +148,7 @@ def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
     assert len(measured) == 4
     for row in measured:
         assert row["bpp"] == 8 * row["bytes"] / (768 * 512) and 20 < row["psnr"] < 45 and 0.8 < row["ms_ssim"] < 1
+        assert 20 < row["psnr_y"] < 45 and 0.5 < row["ssim"] < 1
         assert {"device", "commit", "weights_sha256", "image_sha256", "encode_s", "decode_s"} <= row.keys()
     # the last line was cut by a crash: only that row is measured again, with the same result
     rows.write_text("".join(line + "\n" for line in rows.read_text().splitlines()[:3]) + '{"spec": "jp')

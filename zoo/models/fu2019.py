@@ -49,7 +49,7 @@ from codec_zoo.layers import (
     to_unit_range,
 )
 from codec_zoo.metrics import Probe
-from codec_zoo.model import Signature
+from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 
@@ -107,7 +107,7 @@ def _start_as_resampler(analysis: keras.Model, synthesis: keras.Model, stages: i
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
-class HybridAutoencoder(keras.Model):
+class HybridAutoencoder(LearnsAsOne, keras.Model):
     """The convolutional auto-encoder CompNet → compact image → RecNet of Fu 2019.
 
     Args:

@@ -21,14 +21,14 @@ from keras import ops
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.metrics import Probe
-from codec_zoo.model import Signature
+from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
-class LumaFilter(keras.Model):
+class LumaFilter(LearnsAsOne, keras.Model):
     """Mends the luma of decoded pictures; see the module.
 
     Call: ``uint8`` or float ``[N, H, W, ≥ 1]``, 0 … 255, of which channel 0 is the decoded luma → float32

@@ -49,6 +49,16 @@ def test_ycbcr_and_rgb_are_one_codec(name, photo):
         assert codec.encode(photo[:96, :128]) == codec.encode_ycbcr(ycbcr)
 
 
+def test_gray_jpeg_stays_gray(photo):
+    """Smaller than with flat chroma, and decoded to one channel."""
+    codec = get_ycbcr_codec("jpeg-420:10")
+    gray = photo[:128, :128, :1]
+    data = codec.encode(gray)
+    assert len(data) < len(codec.encode(np.repeat(gray, 3, axis=2)))
+    assert codec.decode(data).shape == codec.decode_ycbcr(data).shape == gray.shape
+    assert psnr(gray, codec.decode(data)) > 25
+
+
 def test_errors(photo):
     for spec in ("svac:64", "svac:-1", "svac:4.5"):
         with pytest.raises(UsageError):

@@ -1,0 +1,120 @@
+"""Files of JPEG-coded representations at one of two resolutions (Zhao 2018, §2; Jiang 2017).
+
+    picture ─▶ model.encode_BRANCH ─▶ representation ─▶ JPEG ─▶ representation layer
+    picture ◀─ model.decode_BRANCH ◀─ representation ◀─ JPEG ◀─┘
+
+Payload of the layer: the branch's scale (1 byte) and a JPEG file, gray or 4:2:0. Gray pictures stay gray.
+"""
+
+import numpy as np
+
+from codec_zoo.errors import BitstreamError, UsageError
+from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
+from codec_zoo.harness.codecs.standard import JPEG420
+from codec_zoo.harness.exported import ExportedModel
+from codec_zoo.harness.images import as_rgb
+from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.metrics import psnr
+
+# Of JPEG, coarse first; a target tries all of them.
+QUALITIES = (2, 3, 5, 7, 10, 15, 20, 25, 30, 35, 40, 50, 60, 75, 90)
+
+
+class MixedCodec(ModelCodec):
+    """Files with one representation layer, from an exported model.
+
+    Args:
+        model: of kind ``mixed``.
+        quality: of JPEG, 1 … 100; not with a target.
+        resolution: a branch of the model, ``"low"`` or ``"high"``; ``"auto"`` takes the better for a target, and
+            without one the first branch.
+        target_bpp: the picture of highest PSNR in a file of at most so many bits a pixel; if none is, the smallest.
+        target_psnr: the smallest file of at least so many dB; if none has, the best.
+
+    Raises:
+        UsageError: an argument is none of these, or quality and targets together.
+    """
+
+    name = "mixed"
+    qualities = (5, 10, 20, 40)
+
+    def __init__(
+        self,
+        model: ExportedModel,
+        quality: float | None = None,
+        resolution: str = "auto",
+        target_bpp: float | str | None = None,
+        target_psnr: float | str | None = None,
+    ):
+        self.scales: dict[str, int] = model.card["pipeline"]["branches"]
+        if resolution != "auto" and resolution not in self.scales:
+            raise UsageError(
+                f"the resolution of {model.preset} is auto or one of {', '.join(self.scales)}. "
+                f"Received: {resolution!r}"
+            )
+        if sum(value is not None for value in (quality, target_bpp, target_psnr)) > 1:
+            raise UsageError("give one of quality, target of bits per pixel, target of PSNR.")
+        try:
+            self.target_bpp = None if target_bpp is None else float(target_bpp)
+            self.target_psnr = None if target_psnr is None else float(target_psnr)
+        except ValueError as error:
+            raise UsageError(f"a target is a number ({error}).") from error
+        if quality is not None and (quality != int(quality) or not 1 <= quality <= 100):
+            raise UsageError(f"JPEG's quality is a whole number, 1 … 100. Received: {quality:g}")
+        self.model = model
+        self.quality = quality
+        self.resolution = resolution
+
+    def encode(self, image: np.ndarray) -> bytes:
+        """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
+        branches = list(self.scales) if self.resolution == "auto" else [self.resolution]
+        if self.target_bpp is None and self.target_psnr is None:
+            return self._encode(image, self._represent(image, branches[0]), branches[0], self.quality or 10)
+        tried = []
+        for branch in branches:
+            representation = self._represent(image, branch)
+            for quality in QUALITIES:
+                data = self._encode(image, representation, branch, quality)
+                tried.append((len(data), psnr(image, self.decode(data)), data))
+        if self.target_psnr is not None:
+            good = [(size, -quality, data) for size, quality, data in tried if quality >= self.target_psnr]
+            return min(good)[2] if good else max(tried, key=lambda file: file[1])[2]
+        allowed = (self.target_bpp or 0.0) * image.shape[0] * image.shape[1] / 8
+        fitting = [file for file in tried if file[0] <= allowed]
+        return max(fitting, key=lambda file: file[1])[2] if fitting else min(tried)[2]
+
+    def _represent(self, image: np.ndarray, branch: str) -> np.ndarray:
+        """``uint8 [h, w, 1 or 3]``: Y, and Cb, Cr of a colour picture."""
+        coded = self.model.run(f"encode_{branch}", images=as_rgb(image)[None])["representation"][0]
+        return coded[..., : image.shape[2]]
+
+    def _encode(self, image: np.ndarray, representation: np.ndarray, branch: str, quality: float) -> bytes:
+        payload = bytes([self.scales[branch]]) + JPEG420(quality).encode_ycbcr(representation)
+        return self.to_file(image, [Layer(LayerKind.REPRESENTATION, payload)])
+
+    def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
+        """Decode the one layer.
+
+        Raises:
+            BitstreamError: it is damaged, or contradicts the header or the model.
+        """
+        if len(stream.layers) != 1 or stream.layers[0].kind != LayerKind.REPRESENTATION:
+            raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
+        scale, data = stream.layers[0].payload[:1], stream.layers[0].payload[1:]
+        branch = next((name for name, known in self.scales.items() if bytes([known]) == scale), None)
+        if branch is None:
+            raise BitstreamError(f"the representation is damaged: {self.model.preset} has no such resolution.")
+        codec = JPEG420(10)
+        size = -(-stream.width // scale[0]), -(-stream.height // scale[0])
+        if codec.declared_size(data) != size:
+            raise BitstreamError("the representation has another size than the file's header says.")
+        representation = codec.decode_ycbcr(data)
+        if representation.shape[2] != stream.channels:
+            raise BitstreamError("the representation has other channels than the file's header says.")
+        if stream.channels == 1:
+            neutral = np.full((*representation.shape[:2], 2), 128, np.uint8)
+            representation = np.concatenate([representation, neutral], axis=-1)
+        true_size = np.array([[stream.height, stream.width]], np.int32)
+        image = self.model.run(f"decode_{branch}", representation=representation[None], size=true_size)["images"][0]
+        # Without chroma, R = G = B = Y.
+        return image if stream.channels == 3 else image[..., :1]

@@ -1,0 +1,372 @@
+"""Mixed-resolution codec around JPEG: Zhao et al. 2018, "Mixed-resolution image representation and compression with
+convolutional neural networks" (arXiv 1802.01447); its comparator: Jiang et al. 2017, "An end-to-end compression
+framework based on convolutional neural networks" (IEEE TCSVT).
+
+    picture ─▶ description (FDNN) ─▶ Y ─▶ JPEG ─▶ Z ─▶ post (PPNN) ─▶ picture
+                                      └──▶ virtual (VCNN) ──▶ the same, with a gradient
+
+Reproduced: §2.2 (networks), §2.1 (L1 content and gradient-difference losses, SSIM loss), §2.3 (alternating training).
+A model has a *branch* for low resolution (half the sides) and one for high; each learns for the JPEG qualities of its
+rates (§3.2). Jiang's method trains the description through the post network itself, by squared error, as if there
+were no codec; it is here with Zhao's networks, as in Zhao's comparison, and with its own ComCNN and RecCNN.
+
+Where the papers are silent or we differ:
+
+- **Luma only** goes through the networks, as in the papers. Colour pictures: chroma is halved with luma where the
+  branch is low, coded by the same JPEG file (4:2:0), and interpolated.
+- **Start.** Each network adds to a resampled picture (means of 2×2, bilinear), and its last layer starts at zero:
+  training starts from JPEG of the resampled picture, which is also the paper's first representation (§2.3).
+- **One branch for several qualities**, drawn at random, instead of a network for each: a seventh of the weights.
+- **Alternation**: post, virtual, description, a hundred steps each, over and over.
+- ∇ in Eq. 3 is the difference to the right and lower neighbour. SSIM has the Gaussian window of its authors.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.entropy_models import FactorizedPrior
+from codec_zoo.layers import double, pad_to_multiple, sizes
+from codec_zoo.metrics import Probe, ssim
+from codec_zoo.model import Learner, Signature
+from codec_zoo.presets import Paper, Preset, Recipe, register
+
+# Steps for each network in turn.
+TURN = 100
+# Squared error that a bit a pixel is worth on JPEG's curve at these rates, to choose the best weights.
+RATE_WEIGHT = 300.0
+
+
+def _convolutions(name: str, first: int, maps: int, inner: int, stride: int = 1) -> list[keras.layers.Layer]:
+    """A 9×9 (or ``first``) and ``inner`` 3×3 convolutions with ReLU; the first of those has the stride."""
+    layers = [keras.layers.Conv2D(maps, first, padding="same", activation="relu", name=f"{name}0")]
+    for i in range(1, inner + 1):
+        strides = stride if i == 1 else 1
+        layers.append(
+            keras.layers.Conv2D(maps, 3, strides=strides, padding="same", activation="relu", name=f"{name}{i}")
+        )
+    return layers
+
+
+def _last(name: str, kernel: int, scale: int = 1) -> keras.layers.Layer:
+    """The layer that gives one map, of ``scale`` times the sides; it starts at zero."""
+    if scale == 1:
+        return keras.layers.Conv2D(1, kernel, padding="same", kernel_initializer="zeros", name=name)
+    return keras.layers.Conv2DTranspose(
+        1, kernel, strides=scale, padding="same", kernel_initializer="zeros", name=name
+    )
+
+
+def fdnn(maps: int, scale: int) -> keras.Sequential:
+    """Feature description network (§2.2): eight convolutions, the second with stride ``scale``."""
+    layers = [*_convolutions("conv", 9, maps, 6, scale), _last("conv7", 9)]
+    return keras.Sequential([keras.Input((None, None, 1)), *layers], name="description")
+
+
+def ppnn(maps: int, scale: int, name: str = "post") -> keras.Sequential:
+    """Post-processing network (§2.2): seven convolutions, then a 9×9 (de)convolution."""
+    layers = [*_convolutions("conv", 9, maps, 6), _last("conv7", 9, scale)]
+    return keras.Sequential([keras.Input((None, None, 1)), *layers], name=name)
+
+
+def com_cnn(maps: int, scale: int) -> keras.Sequential:
+    """Jiang's ComCNN: three 3×3 convolutions, the second with stride ``scale``."""
+    layers = [*_convolutions("conv", 3, maps, 1, scale), _last("conv2", 3)]
+    return keras.Sequential([keras.Input((None, None, 1)), *layers], name="description")
+
+
+def rec_cnn(maps: int) -> keras.Sequential:
+    """Jiang's RecCNN: 20 3×3 convolutions on the upscaled picture, batch normalisation in layers 2 … 19."""
+    layers: list[keras.layers.Layer] = [keras.Input((None, None, 1))]
+    layers.append(keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name="conv0"))
+    for i in range(1, 19):
+        layers.append(keras.layers.Conv2D(maps, 3, padding="same", use_bias=False, name=f"conv{i}"))
+        layers.append(keras.layers.BatchNormalization(name=f"norm{i}"))
+        layers.append(keras.layers.ReLU(name=f"relu{i}"))
+    return keras.Sequential([*layers, _last("conv19", 3)], name="post")
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class Branch(keras.layers.Layer):
+    """The networks of one resolution.
+
+    Args:
+        scale: 2 for low resolution, 1 for high.
+        qualities: of JPEG, for which it learns.
+        method: ``"virtual"`` (Zhao), ``"jiang"`` (Jiang's training of Zhao's networks) or ``"jiang-networks"``.
+        maps: channels inside.
+    """
+
+    def __init__(self, scale: int, qualities: Sequence[int], method: str = "virtual", maps: int = 128, **kwargs):
+        super().__init__(**kwargs)
+        if scale not in (1, 2):
+            raise ValueError(f"the scale must be 1 or 2. Received: {scale}")
+        if method not in ("virtual", "jiang", "jiang-networks"):
+            raise ValueError(f"method must be virtual, jiang or jiang-networks. Received: {method!r}")
+        if method == "jiang-networks":
+            self.description, self.post = com_cnn(maps, scale), rec_cnn(maps)
+        else:
+            self.description, self.post = fdnn(maps, scale), ppnn(maps, scale)
+        if method == "virtual":
+            self.virtual = ppnn(maps, scale, "virtual")
+        self.scale = scale
+        self.qualities = tuple(qualities)
+        self.method = method
+        self.maps = maps
+        self.built = True
+
+    def represent(self, luma, training=False):
+        """Y of a picture: float32 ``[N, H, W, 1]``, 0 … 255, sides multiples of the scale → ``[N, H/s, W/s, 1]``."""
+        luma = ops.cast(luma, "float32")
+        small = ops.average_pool(luma, self.scale, padding="valid") if self.scale > 1 else luma
+        detail = self.description(luma / 255.0 - 0.5, training=training)
+        return ops.clip(small + 255.0 * ops.cast(detail, "float32"), 0.0, 255.0)
+
+    def restore(self, representation, network=None, training=False):
+        """A representation, coded or not → picture, float32 ``[N, H, W, 1]``; by ``post`` or another network."""
+        network = network or self.post
+        large = self.upscale(representation)
+        given = large if self.method == "jiang-networks" else ops.cast(representation, "float32")
+        return large + 255.0 * ops.cast(network(given / 255.0 - 0.5, training=training), "float32")
+
+    def upscale(self, representation):
+        """s(·): bilinear, to the size of the picture; float32."""
+        representation = ops.cast(representation, "float32")
+        return double(representation) if self.scale == 2 else representation
+
+    def losses_of(self) -> list[tuple[keras.layers.Layer, Any]]:
+        """In the order of training: the network that learns, and its loss of named inputs."""
+        losses = [(self.post, self._post_loss)]
+        if self.method == "virtual":
+            losses.append((self.virtual, self._virtual_loss))
+        return [*losses, (self.description, self._description_loss)]
+
+    def _distance(self, wanted, got):
+        """L (Eq. 2 and 3) of Zhao, or Jiang's squared error, of pictures in 0 … 255."""
+        difference = (ops.cast(wanted, "float32") - got) / 255.0
+        if self.method != "virtual":
+            return ops.mean(ops.square(difference))
+        down = ops.mean(ops.abs(difference[:, 1:] - difference[:, :-1]))
+        right = ops.mean(ops.abs(difference[:, :, 1:] - difference[:, :, :-1]))
+        return ops.mean(ops.abs(difference)) + down + right
+
+    def _post_loss(self, given):
+        """Z → X."""
+        return self._distance(given["picture"], self.restore(given["coded"], training=True))
+
+    def _virtual_loss(self, given):
+        """Y → what post makes of Z."""
+        wanted = ops.stop_gradient(self.restore(given["coded"]))
+        return self._distance(wanted, self.restore(given["representation"], self.virtual, training=True))
+
+    def _description_loss(self, given):
+        """X → Y, judged behind the virtual codec, or, by Jiang, behind post as if nothing were coded."""
+        representation = self.represent(given["picture"], training=True)
+        if self.method != "virtual":
+            return self._distance(given["picture"], self.restore(representation))
+        loss = self._distance(given["picture"], self.restore(representation, self.virtual))
+        similar = ssim(ops.cast(given["picture"], "float32") / 255.0, self.upscale(representation) / 255.0, 1.0)
+        return loss + 1.0 - ops.mean(similar)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        config = super().get_config()
+        config.update(scale=self.scale, qualities=self.qualities, method=self.method, maps=self.maps)
+        return config
+
+
+def code_gray(picture: np.ndarray, quality: int) -> tuple[np.ndarray, int]:
+    """``uint8 [H, W, 1]`` through JPEG: what is decoded, and the bytes of the file."""
+    file = io.BytesIO()
+    Image.fromarray(picture[..., 0]).save(file, "JPEG", quality=quality, optimize=True)
+    return np.asarray(Image.open(file))[..., None], file.tell()
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class MixedResolution(keras.Model):
+    """Representations for JPEG at one or two resolutions; see the module.
+
+    Args:
+        branches: name → arguments of its :class:`Branch`.
+    """
+
+    def __init__(self, branches: Mapping[str, Mapping[str, Any]], **kwargs):
+        super().__init__(**kwargs)
+        self.branches = [Branch(**config, name=name) for name, config in branches.items()]
+        self.branch_configs = {name: dict(config) for name, config in branches.items()}
+        self.built = True
+
+    @property
+    def stride(self) -> int:
+        """Patches are multiples of this."""
+        return max(branch.scale for branch in self.branches)
+
+    def call(self, images, training=None):
+        """Luma, float or ``uint8 [N, H, W, 1]`` → the restored luma of each branch, without a codec."""
+        return [branch.restore(branch.represent(images)) for branch in self.branches]
+
+    def learners(self) -> list[keras.Model]:
+        """Of each branch: post, virtual, description."""
+        return [Learner(branch, [layer], loss) for branch in self.branches for layer, loss in branch.losses_of()]
+
+    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> Any:
+        """Branches and networks take turns; representations are really coded.
+
+        Args:
+            learners: compiled.
+            batch: ``uint8 [N, P, P, 1]``, luma.
+            step: number of the step.
+        """
+        turn = step // TURN % len(learners)
+        branch = learners[turn].model
+        given = {"picture": np.asarray(batch)}
+        if learners[turn] is not learners[-1] and learners[turn + 1].model is branch:  # all but the description
+            representation = ops.convert_to_numpy(branch.represent(given["picture"]))
+            quality = branch.qualities[step % len(branch.qualities)]
+            rounded = np.round(representation).astype(np.uint8)
+            given["coded"] = np.stack([code_gray(picture, quality)[0] for picture in rounded])
+            given["representation"] = representation
+        return learners[turn].train_on_batch(given)
+
+    @property
+    def priors(self) -> dict[str, FactorizedPrior]:
+        """None: JPEG codes."""
+        return {}
+
+    def initialize(self, images: np.ndarray) -> None:
+        """Nothing: training starts from resampled pictures, whatever the data."""
+
+    def scalars(self, loss: float) -> dict[str, float]:
+        """Nothing: losses of different networks are mixed."""
+        return {}
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """``encode_NAME`` and ``decode_NAME`` of each branch; ``encode`` and ``decode`` of the first."""
+        picture = ("uint8", (None, None, None, 3))
+        functions = {}
+        for name, branch in {"": self.branches[0], **{f"_{b.name}": b for b in self.branches}}.items():
+            functions[f"encode{name}"] = Signature(
+                lambda images, branch=branch: self.encode(images, branch), {"images": picture}
+            )
+            functions[f"decode{name}"] = Signature(
+                lambda representation, size, branch=branch: self.decode(representation, size, branch),
+                {"representation": picture, "size": ("int32", (None, 2))},
+            )
+        return functions
+
+    def encode(self, images, branch: Branch):
+        """What JPEG gets.
+
+        Args:
+            images: ``uint8 [N, H, W, 3]`` RGB.
+            branch: of which resolution.
+
+        Returns:
+            ``representation``: ``uint8 [N, h, w, 3]``, Y, Cb, Cr; ``size``: ``int32 [N, 2]``, H and W.
+        """
+        ycbcr = ops.cast(pad_to_multiple(rgb_to_ycbcr(images), branch.scale), "float32")
+        chroma = ycbcr[..., 1:]
+        if branch.scale > 1:
+            chroma = ops.average_pool(chroma, branch.scale, padding="valid")
+        representation = ops.concatenate([branch.represent(ycbcr[..., :1]), chroma], axis=-1)
+        return {"representation": ops.cast(ops.round(representation), "uint8"), "size": sizes(images)}
+
+    def decode(self, representation, size, branch: Branch):
+        """Inverse of :meth:`encode`, from what JPEG gave back: ``images``, ``uint8 [N, H, W, 3]`` RGB."""
+        values = ops.concatenate(
+            [branch.restore(representation[..., :1]), branch.upscale(representation[..., 1:])], axis=-1
+        )
+        images = ycbcr_to_rgb(ops.cast(ops.clip(ops.round(values), 0, 255), "uint8"))
+        return {"images": images[:, : size[0, 0], : size[0, 1]]}
+
+    def probe(self, image: np.ndarray) -> Probe:
+        """Code a picture by each branch at the middle one of its qualities, through real JPEG.
+
+        The loss is the mean over branches of squared error + 300 · bpp; what is shown is the first branch.
+
+        Args:
+            image: ``uint8 [H, W, 1]``, luma.
+        """
+        height, width = (side - side % self.stride for side in image.shape[:2])
+        image = image[:height, :width]
+        losses, shown = [], []
+        for branch in self.branches:
+            representation = np.round(ops.convert_to_numpy(branch.represent(image[None]))).astype(np.uint8)
+            coded, size = code_gray(representation[0], branch.qualities[len(branch.qualities) // 2])
+            restored = np.clip(np.round(ops.convert_to_numpy(branch.restore(coded[None]))), 0, 255).astype(np.uint8)[
+                0
+            ]
+            bpp = 8 * size / (height * width)
+            losses.append(float(np.mean(np.square(restored.astype(np.float64) - image))) + RATE_WEIGHT * bpp)
+            shown.append((restored, bpp))
+        return Probe(
+            original=image,
+            reconstruction=shown[0][0],
+            bpp=shown[0][1],
+            loss=float(np.mean(losses)),
+            latents={},
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        config = super().get_config()
+        config.update(branches=self.branch_configs)
+        return config
+
+
+_ZHAO = Paper(
+    authors="Lijun Zhao, Huihui Bai, Feng Li, Anhong Wang, Yao Zhao",
+    title="Mixed-resolution image representation and compression with convolutional neural networks",
+    year=2018,
+    url="https://arxiv.org/abs/1802.01447",
+)
+_JIANG = Paper(
+    authors="Feng Jiang, Wen Tao, Shaohui Liu, Jie Ren, Xun Guo, Debin Zhao",
+    title="An end-to-end compression framework based on convolutional neural networks",
+    year=2017,
+    url="https://arxiv.org/abs/1708.00838",
+)
+_RECIPE = Recipe(
+    patch_size=160,
+    batch_size=16,
+    steps=120_000,
+    learning_rate=1e-4,
+    schedule="halving",
+    note="§3.1: 3,200 patches of 160×160 from 400 pictures of 180×180, Adam 1e-4, half from 3/5 of the steps on, a "
+    "quarter from 4/5. Batch and steps are not given.",
+)
+_LOW, _HIGH = {"scale": 2, "qualities": (5, 10, 20)}, {"scale": 1, "qualities": (10, 20, 30, 40)}
+
+for _name, _paper, _branches, _shows in (
+    ("zhao2018-mixed", _ZHAO, {"low": _LOW, "high": _HIGH}, "Fig. 2 (proposed)"),
+    (
+        "zhao2018-jiang",
+        _ZHAO,
+        {name: {**branch, "method": "jiang"} for name, branch in (("low", _LOW), ("high", _HIGH))},
+        "Fig. 2 (Jiang's, mixed)",
+    ),
+    (
+        "jiang2017-comcnn",
+        _JIANG,
+        {"low": {"scale": 2, "qualities": (5, 10, 20), "method": "jiang-networks", "maps": 64}},
+        "Tables I and II",
+    ),
+):
+    register(
+        Preset(
+            name=_name,
+            paper=_paper,
+            model=MixedResolution,
+            config={"branches": _branches},
+            recipe=_RECIPE,
+            pipeline={"kind": "mixed", "branches": {name: branch["scale"] for name, branch in _branches.items()}},
+            reproduces=_shows,
+        )
+    )
