@@ -240,9 +240,18 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers.")
-@click.option("--target-bpp", type=click.FloatRange(0), help="Layered codec: the most layers within this rate.")
-@click.option("--target-psnr", type=click.FloatRange(0), help="Layered codec: the fewest layers that reach it, dB.")
-@click.option("-q", "--quality", type=float, help="Hybrid codec: QP of the residual layer, 0 … 51. [default: 32]")
+@click.option("--target-bpp", type=click.FloatRange(0), help="Layered, mixed: the best picture within this rate.")
+@click.option(
+    "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
+)
+@click.option(
+    "-q",
+    "--quality",
+    type=float,
+    help="Hybrid: QP of the residual layer, 0 … 51 [default: 32]; filter, mixed: quality of the codec around it.",
+)
+@click.option("--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …")
+@click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]")
 @click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]")
 @click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444.")
 @click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif.")

@@ -223,3 +223,17 @@ def test_benchmark(cli):
     assert 2**27 < learned["peak_memory_bytes"] < 2**33
     code, _, err = cli("benchmark", picture, "--codec", "nope")
     assert code == 2 and "no codec" in err
+
+
+def test_a_filter_is_optional(cli, tmp_path):
+    """Compressed with the trained filter; decoded with and without it, from Python's and the codec's own pixels."""
+    picture = Path(__file__).parents[2] / "datasets" / "kodak" / "kodim23.png"
+    file, mended, plain = tmp_path / "a.czoo", tmp_path / "mended.png", tmp_path / "plain.png"
+    code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "-o", file)
+    assert code == 0, err
+    assert cli("decompress", file, "-o", mended)[0] == 0
+    assert cli("decompress", file, "--no-filter", "-o", plain)[0] == 0
+    original = read_image(picture)
+    assert psnr(original, read_image(mended)) > psnr(original, read_image(plain)) + 0.05
+    code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "webp", "-o", file)
+    assert code == 2 and "svac" in err
