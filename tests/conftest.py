@@ -62,3 +62,19 @@ def noise():
     """Noise of any size, ``uint8 [H, W, 3]``."""
     random = np.random.default_rng(0)
     return lambda height, width: random.integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def mutants():
+    """Damaged copies of a file: one bit flipped in each, half of them cut as well."""
+
+    def make(data: bytes, count: int):
+        random = np.random.default_rng(1)
+        for _ in range(count):
+            mutant = bytearray(data)
+            mutant[int(random.integers(len(mutant)))] ^= 1 << int(random.integers(8))
+            if random.integers(2):
+                del mutant[int(random.integers(1, len(mutant))) :]
+            yield bytes(mutant)
+
+    return make

@@ -282,7 +282,7 @@ def train(
     return progress
 
 
-def _first_patches(batches: Callable[[int], Iterator[np.ndarray]], count: int = 256) -> np.ndarray:
+def _first_patches(batches: Callable[[int], Iterator[np.ndarray]], count: int = 64) -> np.ndarray:
     """The first patches of training, about ``count``: ``uint8 [N, P, P, 3]``."""
     first: list[np.ndarray] = []
     for batch in batches(0):
