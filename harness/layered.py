@@ -19,7 +19,7 @@ from codec_zoo.harness import bitstream, range_coder, tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
-from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.harness.model_codec import ModelCodec, parse_target
 from codec_zoo.metrics import psnr
 
 
@@ -55,11 +55,7 @@ class LayeredCodec(ModelCodec):
         self.layers = parse_layers(most if layers is None else layers, model)
         if target_bpp is not None and target_psnr is not None:
             raise UsageError("give a target of bits per pixel or of PSNR, not both.")
-        try:
-            self.target_bpp = None if target_bpp is None else float(target_bpp)
-            self.target_psnr = None if target_psnr is None else float(target_psnr)
-        except ValueError as error:
-            raise UsageError(f"a target is a number ({error}).") from error
+        self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
         stride = model.card["pipeline"]["stride"]
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
             raise UsageError(f"a tile of {model.preset} is a multiple of {stride}. Received: {tile!r}")

@@ -13,7 +13,7 @@ from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs.standard import JPEG420
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb
-from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.harness.model_codec import ModelCodec, parse_target
 from codec_zoo.metrics import psnr
 
 # Of JPEG, coarse first; a target tries all of them.
@@ -54,11 +54,7 @@ class MixedCodec(ModelCodec):
             )
         if sum(value is not None for value in (quality, target_bpp, target_psnr)) > 1:
             raise UsageError("give one of quality, target of bits per pixel, target of PSNR.")
-        try:
-            self.target_bpp = None if target_bpp is None else float(target_bpp)
-            self.target_psnr = None if target_psnr is None else float(target_psnr)
-        except ValueError as error:
-            raise UsageError(f"a target is a number ({error}).") from error
+        self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
         if quality is not None and (quality != int(quality) or not 1 <= quality <= 100):
             raise UsageError(f"JPEG's quality is a whole number, 1 … 100. Received: {quality:g}")
         self.model = model
@@ -70,18 +66,21 @@ class MixedCodec(ModelCodec):
         branches = list(self.scales) if self.resolution == "auto" else [self.resolution]
         if self.target_bpp is None and self.target_psnr is None:
             return self._encode(image, self._represent(image, branches[0]), branches[0], self.quality or 10)
-        tried = []
+        files = []
         for branch in branches:
             representation = self._represent(image, branch)
-            for quality in QUALITIES:
-                data = self._encode(image, representation, branch, quality)
-                tried.append((len(data), psnr(image, self.decode(data)), data))
+            files += [self._encode(image, representation, branch, quality) for quality in QUALITIES]
+        files.sort(key=len)
+
+        def quality_of(data: bytes) -> float:
+            return psnr(image, self.decode(data))
+
         if self.target_psnr is not None:
-            good = [(size, -quality, data) for size, quality, data in tried if quality >= self.target_psnr]
-            return min(good)[2] if good else max(tried, key=lambda file: file[1])[2]
+            wanted = self.target_psnr
+            return next((data for data in files if quality_of(data) >= wanted), None) or max(files, key=quality_of)
         allowed = (self.target_bpp or 0.0) * image.shape[0] * image.shape[1] / 8
-        fitting = [file for file in tried if file[0] <= allowed]
-        return max(fitting, key=lambda file: file[1])[2] if fitting else min(tried)[2]
+        fitting = [data for data in files if len(data) <= allowed]
+        return max(fitting, key=quality_of) if fitting else files[0]
 
     def _represent(self, image: np.ndarray, branch: str) -> np.ndarray:
         """``uint8 [h, w, 1 or 3]``: Y, and Cb, Cr of a colour picture."""

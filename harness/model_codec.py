@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from codec_zoo.errors import UsageError
 from codec_zoo.harness import bitstream
 from codec_zoo.harness.bitstream import Bitstream, Layer
 from codec_zoo.harness.codecs.base import Codec
@@ -35,3 +36,15 @@ class ModelCodec(Codec):
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
         """Decode the first ``count`` layers."""
         raise NotImplementedError
+
+
+def parse_target(value: float | str | None) -> float | None:
+    """A target of rate or quality, from a number or a codec's specification.
+
+    Raises:
+        UsageError: not a number.
+    """
+    try:
+        return None if value is None else float(value)
+    except ValueError as error:
+        raise UsageError(f"a target is a number ({error}).") from error

@@ -9,6 +9,7 @@ A run lives in one folder (``tensorboard_logs/PRESET/RUN/``):
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -199,13 +200,17 @@ def train(
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not resume:
         raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
+    stream: Iterator[np.ndarray] | None = None
     if not checkpoint.exists():
         if initial_weights:
             weights.load(model, initial_weights)
         else:
             if preset.starts_from:
                 model.adopt(weights.pretrained(preset.starts_from))
-            model.initialize(_first_patches(batches))
+            stream = batches(0)
+            first = _take_patches(stream)
+            model.initialize(np.concatenate(first))
+            stream = itertools.chain(first, stream)
     learners = model.learners()
     for learner in learners:
         learner.compile(
@@ -247,7 +252,7 @@ def train(
         report(progress.step, {f"held-out {name}": value for name, value in scores.items()})
 
     try:
-        for batch in batches(progress.step):
+        for batch in stream or batches(progress.step):
             if progress.step >= recipe.steps:
                 break
             losses.append(model.learn(learners, batch, progress.step))
@@ -282,14 +287,14 @@ def train(
     return progress
 
 
-def _first_patches(batches: Callable[[int], Iterator[np.ndarray]], count: int = 64) -> np.ndarray:
-    """The first patches of training, about ``count``: ``uint8 [N, P, P, 3]``."""
-    first: list[np.ndarray] = []
-    for batch in batches(0):
-        first.extend(batch)
-        if len(first) >= count:
+def _take_patches(stream: Iterator[np.ndarray], count: int = 64) -> list[np.ndarray]:
+    """The next batches of a stream, about ``count`` patches in all."""
+    taken: list[np.ndarray] = []
+    for batch in stream:
+        taken.append(np.asarray(batch))
+        if sum(map(len, taken)) >= count:
             break
-    return np.stack(first)
+    return taken
 
 
 def describe_machine() -> dict[str, str | int | None]:
