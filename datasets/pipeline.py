@@ -35,7 +35,8 @@ def load(source: PathLike, split: str, data_dir: PathLike | None = None) -> tf.d
     Args:
         source: ``tfds:NAME``, "kodak", "clic", "cifar10", or a folder of images.
         split: a folder's split (see :func:`codec_zoo.image_folder.image_paths`), or one of TFDS, slices
-            like ``train[:95%]`` included; "val" also finds "validation".
+            like ``train[:95%]`` included; "val" also finds "validation". A data set without one lends the
+            last 2 % of its "train" for it.
         data_dir: where TFDS keeps data sets; by default ``~/tensorflow_datasets``.
 
     Returns:
@@ -147,8 +148,11 @@ def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Data
     image = dict(builder.info.features.items()).get("image")
     if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise UsageError(f"{name} has no RGB or gray 8-bit 'image'. It has: {builder.info.features}")
-    if split == "val" and split not in builder.info.splits:
-        split = "validation"
+    if "val" not in builder.info.splits:
+        if "validation" not in builder.info.splits:
+            split = {"train": "train[:98%]", "val": "train[98%:]"}.get(split, split)
+        elif split == "val":
+            split = "validation"
     try:
         builder.info.splits[split]  # slices too
     except (KeyError, ValueError) as error:

@@ -30,6 +30,8 @@ class LayerKind(enum.IntEnum):
     LATENT = 3
     PICTURE = 4
     REPRESENTATION = 5
+    PLANE = 6
+    WEIGHTS = 7
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,6 +132,7 @@ def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every,
     from codec_zoo.presets import get_preset
 
     chosen = get_preset(preset)
+    chosen.require_training()
     recipe = dataclasses.replace(
         chosen.recipe, **{name: value for name, value in overrides.items() if value is not None}
     )
@@ -252,6 +253,8 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 )
 @click.option("--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …")
 @click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]")
+@click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman.")
+@click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]")
 @click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]")
 @click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444.")
 @click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif.")

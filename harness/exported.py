@@ -1,6 +1,7 @@
 """Exported models as users have them: a SavedModel folder with its card."""
 
 import functools
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from codec_zoo.export.tables import TABLES
 from codec_zoo.files import cache_folder
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 from codec_zoo.harness.range_coder import Tables, load_tables
+from codec_zoo.presets import Preset, get_preset, list_presets
 
 
 class ExportedModel:
@@ -51,12 +53,16 @@ class ExportedModel:
         """Name of the preset."""
         return self.card["preset"]
 
+    def call(self, signature: str, **inputs) -> dict[str, Any]:
+        """Call a signature with tensors; tensors come back, and gradients can go through."""
+        return self._signatures[signature](**inputs)
+
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Call a signature with arrays; arrays come back."""
         import tensorflow as tf
 
         started = time.perf_counter()
-        outputs = self._signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+        outputs = self.call(signature, **{k: tf.constant(v) for k, v in inputs.items()})
         arrays = {name: value.numpy() for name, value in outputs.items()}
         self.seconds += time.perf_counter() - started
         return arrays
@@ -78,6 +84,19 @@ class ExportedModel:
             )
 
 
+class UntrainedModel(ExportedModel):
+    """Stands for a preset whose files bring their own weights: there is nothing to load."""
+
+    def __init__(self, preset: Preset):
+        """Of a preset that does not train."""
+        self.seconds = 0.0
+        self.card = {
+            "preset": preset.name,
+            "weights_sha256": hashlib.sha256(b"").hexdigest(),
+            "pipeline": dict(preset.pipeline),
+        }
+
+
 def parse_layers(layers: int | str, model: ExportedModel) -> int:
     """How many layers to write, checked.
 
@@ -95,7 +114,8 @@ def open_model(name_or_folder: str) -> ExportedModel:
     """Open an exported model.
 
     Args:
-        name_or_folder: a preset with trained weights, exported into the cache on first use; or the folder
+        name_or_folder: a preset with trained weights, exported into the cache on first use, or one that needs
+            none; or the folder
             of an export, with or without its version.
 
     Raises:
@@ -106,6 +126,9 @@ def open_model(name_or_folder: str) -> ExportedModel:
     if path.is_dir():
         versions = sorted((p for p in path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
         return ExportedModel(versions[-1] if versions else path)
+    preset = get_preset(name_or_folder)
+    if not preset.trains:
+        return UntrainedModel(preset)
     record = weights.entry(name_or_folder)
     base = cache_folder() / "models" / f"{record['sha256'][:12]}-{cards.SCHEMA}"
     folder = base / name_or_folder / "1"
@@ -122,7 +145,7 @@ def find_model(stream: Bitstream) -> ExportedModel:
     Raises:
         ModelError: none of the zoo's trained presets did.
     """
-    for name in weights.index():
+    for name in [*weights.index(), *(preset.name for preset in list_presets() if not preset.trains)]:
         if preset_id(name) == stream.preset_id:
             model = open_model(name)
             model.check_coded(stream)

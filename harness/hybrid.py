@@ -118,4 +118,7 @@ def _decode_checked(codec: Codec, data: bytes, size: tuple[int, int], layer: str
             f"the {layer} layer has {declared[0]}×{declared[1]} pixels, and the file's header asks for "
             f"{size[0]}×{size[1]}: the file is damaged."
         )
-    return codec.decode(data)
+    image = codec.decode(data)
+    if image.shape[2] != 3:
+        raise BitstreamError(f"the {layer} layer is gray, and its model's are not: the file is damaged.")
+    return image

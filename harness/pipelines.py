@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codec_zoo.errors import ModelError, UsageError
+from codec_zoo.harness.blocks import BlockCodec
 from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, open_model
@@ -18,13 +19,16 @@ from codec_zoo.harness.hybrid import HybridCodec
 from codec_zoo.harness.layered import LayeredCodec
 from codec_zoo.harness.mixed import MixedCodec
 from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.harness.perceptron import PerceptronCodec
 from codec_zoo.presets import list_presets
 
 _PIPELINES: dict[str, type[Any]] = {
+    "blocks": BlockCodec,
     "filter": FilteredCodec,
     "hybrid": HybridCodec,
     "layered": LayeredCodec,
     "mixed": MixedCodec,
+    "perceptron": PerceptronCodec,
 }
 
 

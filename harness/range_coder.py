@@ -55,16 +55,45 @@ def decode(data: bytes, rows: np.ndarray, tables: Tables) -> np.ndarray:
     Raises:
         BitstreamError: the coder found the data impossible; most damage it does not find.
     """
-    import tensorflow as tf
+    decoder = Decoder(data, tables)
+    values = decoder.decode(rows)
+    decoder.finish()
+    return values
 
-    ops = _ops()
-    try:
-        handle = ops.create_range_decoder(tf.constant(data), tables.cdf)
-        handle, values = ops.entropy_decode_index(handle, rows.ravel(), [rows.size], tf.int32)
-        ops.entropy_decode_finalize(handle)
-    except tf.errors.OpError as error:
-        raise BitstreamError(f"the entropy-coded data is damaged: {error.message}") from error
-    return values.numpy().reshape(rows.shape) + tables.offset[rows]
+
+class Decoder:
+    """Decodes a string piece by piece, where the rows of later values depend on earlier ones.
+
+    Args:
+        data: what :func:`encode` made.
+        tables: the same.
+    """
+
+    def __init__(self, data: bytes, tables: Tables):
+        import tensorflow as tf
+
+        self._tf, self._ops = tf, _ops()
+        self._tables = tables
+        self._handle = self._checked(self._ops.create_range_decoder, tf.constant(data), tf.constant(tables.cdf))
+
+    def decode(self, rows: np.ndarray) -> np.ndarray:
+        """The next values: int32, the shape of ``rows``. Errors as in :func:`decode`."""
+        # Of tensors the op starts much faster than of arrays.
+        index, shape = self._tf.constant(rows.ravel()), self._tf.constant([rows.size])
+        self._handle, values = self._checked(
+            self._ops.entropy_decode_index, self._handle, index, shape, self._tf.int32
+        )
+        return values.numpy().reshape(rows.shape) + self._tables.offset[rows]
+
+    def finish(self) -> None:
+        """Check, as far as the coder can, that the string ends here. Errors as in :func:`decode`."""
+        self._checked(self._ops.entropy_decode_finalize, self._handle)
+
+    def _checked(self, op, *arguments):
+        try:
+            return op(*arguments)
+        except self._tf.errors.OpError as error:
+            raise BitstreamError(f"the entropy-coded data is damaged: {error.message}") from error
 
 
 def _ops():

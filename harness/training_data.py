@@ -35,7 +35,7 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """Open ``tfds:NAME`` or a folder of pictures for training ``preset`` by ``recipe``.
 
     A filter behind a codec trains on what that codec decodes: its pictures have two channels, decoded and true luma.
-    Representations for JPEG train on luma alone.
+    Representations for JPEG train on luma alone; blocks are cropped, but not scaled.
 
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
@@ -61,6 +61,8 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
         return luma_pairs(images, codec, cache_folder() / "coded")
     if preset.pipeline["kind"] == "mixed":
         return [np.ascontiguousarray(rgb_to_ycbcr(image)[..., :1]) for image in images]
+    if preset.pipeline["kind"] == "blocks":
+        return list(images)
     return None
 
 

@@ -1,7 +1,7 @@
-"""RGB and YCbCr (BT.601, full range, as in JPEG) of 8-bit pictures, in 16-bit fixed point.
+"""RGB, YCbCr (BT.601, full range, as in JPEG; 16-bit fixed point) and YCoCg-R (lossless) of 8-bit pictures.
 
-Integers throughout, so that every machine gives the same pixels. The functions take NumPy arrays and tensors of
-any Keras backend.
+Integers throughout, so that every machine gives the same pixels. The functions of YCbCr take NumPy arrays and tensors
+of any Keras backend.
 """
 
 import numpy as np
@@ -57,3 +57,27 @@ def _stack(channels):
     if isinstance(channels[0], np.ndarray):
         return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
     return ops.cast(ops.clip(ops.stack(channels, axis=-1), 0, 255), "uint8")
+
+
+def rgb_to_ycocg(image: np.ndarray) -> np.ndarray:
+    """The lossless transform YCoCg-R (Malvar & Sullivan 2003).
+
+    Args:
+        image: ``uint8 [H, W, 3]``, RGB.
+
+    Returns:
+        int32 ``[H, W, 3]``: Y in 0 … 255, Co and Cg in −255 … 255.
+    """
+    red, green, blue = (image[..., i].astype(np.int32) for i in range(3))
+    orange = red - blue
+    half = blue + (orange >> 1)
+    green = green - half
+    return np.stack([half + (green >> 1), orange, green], axis=-1)
+
+
+def ycocg_to_rgb(planes: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`rgb_to_ycocg`; int32 ``[H, W, 3]``, in 0 … 255 for planes that it made."""
+    luma, orange, green = (planes[..., i] for i in range(3))
+    half = luma - (green >> 1)
+    blue = half - (orange >> 1)
+    return np.stack([blue + orange, green + half, blue], axis=-1)

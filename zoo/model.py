@@ -43,14 +43,14 @@ class ZooModel(Protocol):
     def learners(self) -> Sequence[keras.Model]:
         """What the loop gives an optimizer each: the model itself, or a :class:`Learner` for each loss."""
 
-    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> Any:
-        """Do step number ``step`` with the compiled learners; the loss."""
+    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> Mapping[str, Any]:
+        """Do step number ``step`` with the compiled learners; the losses that it had, by name."""
 
     def initialize(self, images: np.ndarray) -> None:
         """Before fresh weights train: adapt them to training patches, ``uint8 [N, P, P, 3]``."""
 
-    def scalars(self, loss: float) -> dict[str, float]:
-        """What a training loss says in the field's units."""
+    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
+        """What mean training losses say in the field's units."""
 
     def probe(self, image: np.ndarray) -> Probe:
         """Code one held-out picture and reconstruct it."""
@@ -65,7 +65,7 @@ class LearnsAsOne:
 
     def learn(self, learners, batch, step):
         """One step on the batch."""
-        return learners[0].train_on_batch(batch)
+        return {"loss": learners[0].train_on_batch(batch)}
 
 
 class Learner(keras.Model):
@@ -75,14 +75,19 @@ class Learner(keras.Model):
         model: the model; all its variables may be used.
         trained: the layers that learn.
         loss: named inputs → the loss, a scalar.
+        name: for the curves.
 
     Call: what ``train_on_batch`` gets, a dict of arrays → the loss.
     """
 
     def __init__(
-        self, model: keras.Model, trained: Sequence[keras.layers.Layer], loss: Callable[[Mapping[str, Any]], Any]
+        self,
+        model: keras.Model,
+        trained: Sequence[keras.layers.Layer],
+        loss: Callable[[Mapping[str, Any]], Any],
+        name: str,
     ):
-        super().__init__()
+        super().__init__(name=name)
         self.model = model
         self._loss_of = loss
         ids = {id(variable) for layer in trained for variable in layer.trainable_variables}

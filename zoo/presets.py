@@ -32,11 +32,13 @@ class Recipe:
         patch_size: side of the square training patches, pixels.
         batch_size: patches a step.
         steps: optimizer steps in all.
-        learning_rate: of Adam.
+        learning_rate: of the optimizer.
         schedule: ``"constant"``, ``"cosine"`` (decays to 0 at the last step) or ``"halving"`` (half from 3/5 of the
             steps on, a quarter from 4/5).
         warmup_steps: steps over which the rate rises from 0.
         clip_norm: bound on the norm of all gradients together, or None.
+        optimizer: ``"adam"`` or ``"rmsprop"``.
+        beta_1: decay of Adam's mean gradient.
         note: what the paper leaves open and how it was settled.
     """
 
@@ -47,6 +49,8 @@ class Recipe:
     schedule: str = "constant"
     warmup_steps: int = 0
     clip_norm: float | None = None
+    optimizer: str = "adam"
+    beta_1: float = 0.9
     note: str = ""
 
 
@@ -64,6 +68,7 @@ class Preset:
             ``kind`` names the codec pipeline, the rest are its parameters. Travels in the model card.
         reproduces: figure or table of the paper, and its row or curve.
         starts_from: the preset whose trained weights its training starts from, or None.
+        trains: False where each file brings weights of its own.
     """
 
     name: str
@@ -74,6 +79,15 @@ class Preset:
     pipeline: Mapping[str, Any]
     reproduces: str
     starts_from: str | None = None
+    trains: bool = True
+
+    def require_training(self) -> None:
+        """Raise ``UsageError`` for a preset that has nothing to train or to export."""
+        if not self.trains:
+            raise UsageError(
+                f"{self.name} learns each picture while it compresses: there is nothing to train or to export. "
+                f"Use it: `codec-zoo compress --model {self.name}`."
+            )
 
     def create(self):
         """Build the model with fresh weights."""

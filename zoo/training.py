@@ -62,7 +62,7 @@ class Progress:
 
 
 def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optimizer:
-    """Adam with the recipe's learning rate, warm-up, decay and clipping.
+    """The recipe's optimizer with its learning rate, warm-up, decay and clipping.
 
     Args:
         recipe: how.
@@ -85,7 +85,9 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
         )
     else:
         raise UsageError(f"the schedule must be 'constant', 'cosine' or 'halving'. Received: {recipe.schedule!r}")
-    return keras.optimizers.Adam(rate, global_clipnorm=recipe.clip_norm)
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rate, global_clipnorm=recipe.clip_norm)
+    return keras.optimizers.Adam(rate, recipe.beta_1, global_clipnorm=recipe.clip_norm)
 
 
 def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model], progress: Progress) -> None:
@@ -229,7 +231,7 @@ def train(
     }
     started = time.monotonic() - progress.seconds
     saved = time.monotonic()
-    losses: list[Any] = []
+    losses: dict[str, list[Any]] = {}
 
     def save() -> None:
         progress.seconds = time.monotonic() - started
@@ -255,19 +257,21 @@ def train(
         for batch in stream or batches(progress.step):
             if progress.step >= recipe.steps:
                 break
-            losses.append(model.learn(learners, batch, progress.step))
+            for name, value in model.learn(learners, batch, progress.step).items():
+                losses.setdefault(name, []).append(value)
             progress.step += 1
             if progress.step % log_every == 0 or progress.step == recipe.steps:
-                loss = float(np.mean([float(value) for value in losses]))
+                means = {name: float(np.mean([float(v) for v in values])) for name, values in losses.items()}
                 losses.clear()
-                if not np.isfinite(loss):
-                    raise CodecZooError(
-                        f"the loss is {loss} at step {progress.step}: training diverged. Resume from the "
-                        "last checkpoint with a lower learning rate."
-                    )
+                for name, mean in means.items():
+                    if not np.isfinite(mean):
+                        raise CodecZooError(
+                            f"the {name} is {mean} at step {progress.step}: training diverged. Resume from the "
+                            "last checkpoint with a lower learning rate."
+                        )
                 values = {
-                    "loss": loss,
-                    **model.scalars(loss),
+                    **means,
+                    **model.scalars(means),
                     "learning_rate": float(keras.ops.convert_to_numpy(learners[0].optimizer.learning_rate)),
                 }
                 if logger:

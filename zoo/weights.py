@@ -60,10 +60,10 @@ def entry(name: str) -> dict[str, Any]:
     """The index's record of one preset.
 
     Raises:
-        UsageError: no such preset.
+        UsageError: no such preset, or one without weights.
         ModelError: the preset has no trained weights.
     """
-    get_preset(name)
+    get_preset(name).require_training()
     records = index()
     if name not in records:
         trained = ", ".join(sorted(records)) or "none"

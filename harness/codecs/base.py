@@ -10,10 +10,18 @@ from codec_zoo.errors import BitstreamError, ImageError
 MAX_PIXELS = 2**28
 
 
-def check_rgb(image: np.ndarray, max_side: int, name: str) -> None:
-    """Raise ``ImageError`` unless ``image`` is ``uint8 [H, W, 3]`` of a size that the format takes."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ImageError(f"a picture must be uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
+def check_rgb(image: np.ndarray, max_side: int, name: str, channels: tuple[int, ...] = (3,)) -> None:
+    """Raise ``ImageError`` unless ``image`` is ``uint8 [H, W, 3]`` of a size that the format takes.
+
+    Args:
+        image: the picture.
+        max_side: of the format.
+        name: of the format.
+        channels: ``(1, 3)`` where it may be gray.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in channels or not image.size:
+        wanted = " or ".join(map(str, channels))
+        raise ImageError(f"a picture must be uint8 [H, W, {wanted}]. Received: {image.dtype} {list(image.shape)}")
     if max(image.shape[:2]) > max_side or image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise ImageError(
             f"{image.shape[1]}×{image.shape[0]} pixels are too many for {name} (sides up to {max_side}). "

@@ -64,9 +64,10 @@ class JPEGXL(Codec):
             image = imagecodecs.jpegxl_decode(data, numthreads=1)
         except Exception as error:  # imagecodecs raises plain RuntimeError and ValueError
             raise BitstreamError(f"the JPEG XL file is cut or damaged: {error}") from error
-        if image.dtype != np.uint8 or image.shape != (height, width, 3):
+        image = image[..., None] if image.ndim == 2 and self.takes_gray else image
+        if image.dtype != np.uint8 or image.shape not in ((height, width, 3), (height, width, 1)):
             raise BitstreamError(
-                f"the JPEG XL file holds {image.dtype} {list(image.shape)}, not 8-bit RGB of the declared size."
+                f"the JPEG XL file holds {image.dtype} {list(image.shape)}, not 8-bit samples of the declared size."
             )
         return image
 
@@ -76,11 +77,13 @@ class LosslessJPEGXL(JPEGXL):
 
     name = "jxl-lossless"
     qualities = ()
+    takes_gray = True
 
     def __init__(self):
         self.quality = None
 
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
-        check_rgb(image, MAX_SIDE, "JPEG XL")
-        return bytes(imagecodecs.jpegxl_encode(image, lossless=True, effort=9, usecontainer=False, numthreads=1))
+        check_rgb(image, MAX_SIDE, "JPEG XL", (1, 3))
+        given = image[..., 0] if image.shape[2] == 1 else image
+        return bytes(imagecodecs.jpegxl_encode(given, lossless=True, effort=9, usecontainer=False, numthreads=1))

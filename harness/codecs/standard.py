@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,13 @@ from PIL import Image
 from codec_zoo.color import ycbcr_to_rgb
 from codec_zoo.errors import BitstreamError, CodecZooError
 from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb
+
+
+def save(image: Image.Image, file_format: str, options: Mapping[str, Any]) -> bytes:
+    """The bytes of a file that Pillow writes."""
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
 
 
 class PillowCodec(Codec):
@@ -29,9 +37,7 @@ class PillowCodec(Codec):
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, self.max_side, self.format)
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, self.format, **self.options())
-        return file.getvalue()
+        return save(Image.fromarray(image), self.format, self.options())
 
     def declared_size(self, data: bytes) -> tuple[int, int]:
         """See ``Codec.declared_size``."""
@@ -43,9 +49,13 @@ class PillowCodec(Codec):
         with self._open(data) as image:
             check_declared_size(*image.size)
             try:
-                return np.asarray(image.convert("RGB"))
+                return self.convert(image)
             except Exception as error:  # Pillow's decoders raise many kinds
                 raise BitstreamError(f"the {self.format} file is cut or damaged: {error}") from error
+
+    def convert(self, image: Image.Image) -> np.ndarray:
+        """The pixels of a decoded file."""
+        return np.asarray(image.convert("RGB"))
 
     def _open(self, data: bytes) -> Image.Image:
         try:
@@ -93,14 +103,10 @@ class JPEG420(JPEG, YCbCrCodec):
 
     def encode_ycbcr(self, picture: np.ndarray) -> bytes:
         """See ``YCbCrCodec.encode_ycbcr``; luma alone, ``[H, W, 1]``, gives a gray file."""
-        file = io.BytesIO()
-        if picture.shape[2] == 1:
-            check_rgb(np.broadcast_to(picture, (*picture.shape[:2], 3)), self.max_side, self.format)
-            Image.fromarray(picture[..., 0]).save(file, self.format, **self.options())
-        else:
-            check_rgb(picture, self.max_side, self.format)
-            Image.fromarray(picture, "YCbCr").save(file, self.format, **self.options())
-        return file.getvalue()
+        check_rgb(picture, self.max_side, self.format, (1, 3))
+        gray = picture.shape[2] == 1
+        image = Image.fromarray(picture[..., 0]) if gray else Image.fromarray(picture, "YCbCr")
+        return save(image, self.format, self.options())
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
         """See ``YCbCrCodec.decode_ycbcr``; a gray file gives luma alone, ``[H, W, 1]``."""

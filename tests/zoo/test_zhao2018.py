@@ -58,7 +58,7 @@ def test_networks_take_turns_and_learn(method, photo, tmp_path, monkeypatch):
     sampler = PatchSampler([photo[..., 1:2]], 48, 4, scales=None)
     for turn, learner in enumerate(learners):
         before = [ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
-        losses = [float(model.learn(learners, sampler.batch(0), 20 * turn + i)) for i in range(20)]
+        losses = [float(*model.learn(learners, sampler.batch(0), 20 * turn + i).values()) for i in range(20)]
         mine = {id(v) for v in learner.trainable_variables}
         changed = [
             id(v)

@@ -29,7 +29,7 @@ Where the paper is silent:
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import keras
@@ -151,9 +151,9 @@ class HybridAutoencoder(LearnsAsOne, keras.Model):
     def initialize(self, images: np.ndarray) -> None:
         """Nothing: the networks start as a resampler, whatever the data."""
 
-    def scalars(self, loss: float) -> dict[str, float]:
+    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
         """What a training loss says on the pixel scale: ``psnr``, dB."""
-        return {"psnr": -10 * math.log10(loss / 4)}
+        return {"psnr": -10 * math.log10(losses["loss"] / 4)}
 
     # The compact image is coded by an image codec.
     priors: ClassVar[dict[str, FactorizedPrior]] = {}

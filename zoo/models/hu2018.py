@@ -12,6 +12,7 @@ layers would collapse into one. The last layer starts at zero: training starts f
 are cropped at random, not on a grid.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -85,9 +86,9 @@ class LumaFilter(LearnsAsOne, keras.Model):
     def initialize(self, images: np.ndarray) -> None:
         """Nothing: training starts from the codec's picture, whatever the data."""
 
-    def scalars(self, loss: float) -> dict[str, float]:
+    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
         """PSNR of luma, dB."""
-        return {"psnr": float(10 * np.log10(255**2 / loss))}
+        return {"psnr": float(10 * np.log10(255**2 / losses["loss"]))}
 
     @property
     def signatures(self) -> dict[str, Signature]:

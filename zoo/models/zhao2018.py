@@ -39,19 +39,36 @@ from codec_zoo.presets import Paper, Preset, Recipe, register
 
 # Steps for each network in turn.
 TURN = 100
+# Gray levels for 1 at a network's output: so much detail changes as fast as the layers inside learn. At 255 the last
+# layer overshoots and the ReLUs before it die.
+DETAIL = 16.0
 # Squared error that a bit a pixel is worth on JPEG's curve at these rates, to choose the best weights.
 RATE_WEIGHT = 300.0
 
 
+def _pass_on(shape, dtype=None):
+    """Kernel that starts as the identity with a little noise: what the first layer finds reaches the last at once."""
+    kernel = keras.initializers.HeNormal()(shape, dtype) * 0.25
+    identity = np.zeros(shape, "float32")
+    identity[shape[0] // 2, shape[1] // 2] = np.eye(shape[2], shape[3])
+    return kernel + ops.convert_to_tensor(identity, dtype)
+
+
 def _convolutions(name: str, first: int, maps: int, inner: int, stride: int = 1) -> list[keras.layers.Layer]:
     """A 9×9 (or ``first``) and ``inner`` 3×3 convolutions with ReLU; the first of those has the stride."""
-    layers = [keras.layers.Conv2D(maps, first, padding="same", activation="relu", name=f"{name}0")]
-    for i in range(1, inner + 1):
-        strides = stride if i == 1 else 1
-        layers.append(
-            keras.layers.Conv2D(maps, 3, strides=strides, padding="same", activation="relu", name=f"{name}{i}")
+    kernels_strides = [(first, 1), *((3, stride if i == 0 else 1) for i in range(inner))]
+    return [
+        keras.layers.Conv2D(
+            maps,
+            kernel,
+            strides=strides,
+            padding="same",
+            activation="relu",
+            kernel_initializer=_pass_on if i else "he_normal",
+            name=f"{name}{i}",
         )
-    return layers
+        for i, (kernel, strides) in enumerate(kernels_strides)
+    ]
 
 
 def _last(name: str, kernel: int, scale: int = 1) -> keras.layers.Layer:
@@ -126,14 +143,14 @@ class Branch(keras.layers.Layer):
         luma = ops.cast(luma, "float32")
         small = ops.average_pool(luma, self.scale, padding="valid") if self.scale > 1 else luma
         detail = self.description(luma / 255.0 - 0.5, training=training)
-        return ops.clip(small + 255.0 * ops.cast(detail, "float32"), 0.0, 255.0)
+        return ops.clip(small + DETAIL * ops.cast(detail, "float32"), 0.0, 255.0)
 
     def restore(self, representation, network=None, training=False):
         """A representation, coded or not → picture, float32 ``[N, H, W, 1]``; by ``post`` or another network."""
         network = network or self.post
         large = self.upscale(representation)
         given = large if self.method == "jiang-networks" else ops.cast(representation, "float32")
-        return large + 255.0 * ops.cast(network(given / 255.0 - 0.5, training=training), "float32")
+        return large + DETAIL * ops.cast(network(given / 255.0 - 0.5, training=training), "float32")
 
     def upscale(self, representation):
         """s(·): bilinear, to the size of the picture; float32."""
@@ -213,26 +230,33 @@ class MixedResolution(keras.Model):
 
     def learners(self) -> list[keras.Model]:
         """Of each branch: post, virtual, description."""
-        return [Learner(branch, [layer], loss) for branch in self.branches for layer, loss in branch.losses_of()]
+        return [
+            Learner(branch, [layer], loss, name=f"{branch.name}_{layer.name}")
+            for branch in self.branches
+            for layer, loss in branch.losses_of()
+        ]
 
-    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> Any:
-        """Branches and networks take turns; representations are really coded.
+    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> dict[str, Any]:
+        """Branches and networks take turns; representations are really coded. The loss is named after both.
 
         Args:
             learners: compiled.
-            batch: ``uint8 [N, P, P, 1]``, luma.
+            batch: ``uint8 [N, P, P, 1]``, luma; a high branch beside a low one gets the middle quarter of each
+                patch, for representations of the same size.
             step: number of the step.
         """
         turn = step // TURN % len(learners)
         branch = learners[turn].model
-        given = {"picture": np.asarray(batch)}
+        side = batch.shape[1] * branch.scale // self.stride
+        start = (batch.shape[1] - side) // 2
+        given = {"picture": np.asarray(batch)[:, start : start + side, start : start + side]}
         if learners[turn] is not learners[-1] and learners[turn + 1].model is branch:  # all but the description
             representation = ops.convert_to_numpy(branch.represent(given["picture"]))
             quality = branch.qualities[step % len(branch.qualities)]
             rounded = np.round(representation).astype(np.uint8)
             given["coded"] = np.stack([code_gray(picture, quality)[0] for picture in rounded])
             given["representation"] = representation
-        return learners[turn].train_on_batch(given)
+        return {f"loss_{learners[turn].name}": learners[turn].train_on_batch(given)}
 
     @property
     def priors(self) -> dict[str, FactorizedPrior]:
@@ -242,8 +266,8 @@ class MixedResolution(keras.Model):
     def initialize(self, images: np.ndarray) -> None:
         """Nothing: training starts from resampled pictures, whatever the data."""
 
-    def scalars(self, loss: float) -> dict[str, float]:
-        """Nothing: losses of different networks are mixed."""
+    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
+        """Nothing beyond the losses."""
         return {}
 
     @property
