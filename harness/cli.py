@@ -408,6 +408,18 @@ def evaluate(specs, data, output, figure, limit, workers, as_json) -> None:
 
 
 @cli.command()
+@click.argument("paper")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="[default: reproduced/PAPER]")
+@click.option("--cifar", type=click.Path(path_type=Path), help="A folder with CIFAR-10's test pictures.")
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+def reproduce(paper, output, cifar, workers) -> None:
+    """Measure the tables of PAPER (report2017) with our files, beside its own numbers."""
+    from codec_zoo.harness.reproduce import reproduce as measure
+
+    click.echo(measure(paper, output or Path("reproduced") / paper, cifar, workers))
+
+
+@cli.command()
 @click.argument("picture", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)

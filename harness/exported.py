@@ -40,7 +40,7 @@ class ExportedModel:
         self.seconds = 0.0
         try:
             self.card: dict[str, Any] = json.loads((folder / "assets" / cards.FILE).read_text())
-            self._signatures = tf.saved_model.load(str(folder)).signatures
+            self._module = tf.saved_model.load(str(folder))  # which keeps the variables alive
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{folder} is not an exported model of this zoo ({error}). Export it again: `codec-zoo export`."
@@ -55,7 +55,7 @@ class ExportedModel:
 
     def call(self, signature: str, **inputs) -> dict[str, Any]:
         """Call a signature with tensors; tensors come back, and gradients can go through."""
-        return self._signatures[signature](**inputs)
+        return self._module.signatures[signature](**inputs)
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Call a signature with arrays; arrays come back."""

@@ -52,10 +52,12 @@ class BlockModel:
 
     Attributes:
         bits: of a latent.
+        channels: maps of the latents.
         steps: how often the picture, then what is missing, is coded.
     """
 
     bits: int
+    channels: int
     steps: int = 1
 
     def analyse(self, pictures, training=None) -> list:
@@ -93,7 +95,7 @@ class BlockModel:
         """``encode``; ``decode_k`` of the first k steps, ``decode`` of all."""
         functions = {"encode": Signature(self.encode, {"images": ("uint8", (None, None, None, 3))})}
         for count in range(1, self.steps + 1):
-            inputs = {f"latents{i}": ("uint8", (None, None, None, None)) for i in range(1, count + 1)}
+            inputs = {f"latents{i}": ("uint8", (None, None, None, self.channels)) for i in range(1, count + 1)}
             signature = Signature(self.decode, {**inputs, "size": ("int32", (None, 2))})
             functions[f"decode_{count}"] = functions["decode"] = signature
         return functions
@@ -197,7 +199,7 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         super().__init__(**kwargs)
         self.encoder = encoder(latents)
         self.decoder = decoder(latents, decoder_maps)
-        self.latents, self.bits, self.decoder_maps, self.steps = latents, bits, tuple(decoder_maps), steps
+        self.channels, self.bits, self.decoder_maps, self.steps = latents, bits, tuple(decoder_maps), steps
         # What is missing is small: it is enlarged before it is coded, and reduced again behind the decoder.
         self.gains = [
             self.add_weight(shape=(), initializer=keras.initializers.Constant(1.0 + 3.0 * i), name=f"gain{i}")
@@ -244,7 +246,10 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         """Also ``reconstruct``, for a decoder fine-tuned to a picture; of models with one step."""
         functions = super().signatures
         if self.steps == 1:
-            inputs = {"latents1": ("uint8", (None, None, None, None)), "change": ("float32", (self.tuned_weights,))}
+            inputs = {
+                "latents1": ("uint8", (None, None, None, self.channels)),
+                "change": ("float32", (self.tuned_weights,)),
+            }
             functions["reconstruct"] = Signature(self.reconstruct, inputs)
         return functions
 
@@ -280,7 +285,7 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         config = super().get_config()
-        config.update(latents=self.latents, bits=self.bits, decoder_maps=self.decoder_maps, steps=self.steps)
+        config.update(latents=self.channels, bits=self.bits, decoder_maps=self.decoder_maps, steps=self.steps)
         return config
 
 
@@ -359,7 +364,8 @@ class CompressionGAN(BlockModel, keras.Model):
             raise ValueError(f"adversarial must be w or dc, error l1 or l2. Received: {adversarial!r}, {error!r}")
         self.adversarial, self.error, self.latents, self.bits = adversarial, error, latents, bits
         self.encoder = encoder(latents) if latents else None
-        self.generator = generator(latents or 3)
+        self.channels = latents or 3
+        self.generator = generator(self.channels)
         self.discriminator = discriminator()
         self.built = True
 
