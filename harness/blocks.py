@@ -171,8 +171,8 @@ def cut(image: np.ndarray, overlap: int = 0) -> np.ndarray:
     counts = [_count(length, overlap) for length in image.shape[:2]]
     missing = [count * step + overlap - length for count, length in zip(counts, image.shape[:2], strict=True)]
     padded = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (BLOCK, BLOCK), axis=(0, 1))[::step, ::step]
-    return np.ascontiguousarray(windows.transpose(0, 1, 3, 4, 2).reshape(-1, BLOCK, BLOCK, image.shape[2]))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (BLOCK, BLOCK, image.shape[2]))[::step, ::step]
+    return np.ascontiguousarray(windows.reshape(-1, BLOCK, BLOCK, image.shape[2]))
 
 
 def blend(blocks: np.ndarray, height: int, width: int, overlap: int = 0) -> np.ndarray:

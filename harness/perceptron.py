@@ -217,7 +217,7 @@ def learn(plane: np.ndarray, preset: str) -> Weights | None:
     # Small pictures see each of their pixels about twenty times.
     steps = min(recipe.steps, EXECUTED * math.ceil(20 * len(inputs) / recipe.batch_size / EXECUTED))
     order = random.integers(len(inputs), size=steps * recipe.batch_size)
-    inputs, target = (np.float32(values * scale)[order] for values in (inputs, target))
+    inputs, target = ((values * scale).astype(np.float32)[order] for values in (inputs, target))
     network.fit(inputs, target, recipe.batch_size, shuffle=False, verbose=0)
 
     weights = []

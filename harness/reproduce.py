@@ -121,11 +121,11 @@ def _report_cifar(folder: Path, pictures: Sequence[Path], workers: int) -> str:
     trained = [name for name in REPORT_TABLE_2 if name in weights.index()]
     specs = [f"{name},coding=fixed,tune=no" for name in trained]
     rows = evaluation.evaluate(specs, pictures, folder / "cifar.jsonl", workers)
-    found = {spec: (point["psnr"], None) for spec, point in zip(trained, evaluation.summarize(rows), strict=True)}
-    found |= {name: _at_ratio(name, pictures, headerless=True) for name in STANDARD}
+    found = {spec: point["psnr"] for spec, point in zip(trained, evaluation.summarize(rows), strict=True)}
+    found |= {name: _at_ratio(name, pictures, headerless=True)[0] for name in STANDARD}
     for side in (4, 16):
         name = f"{4 * (side // 4) ** 2} principal components of {side}×{side} blocks, not rounded"
-        found[name] = _principal_components([read_image(path) for path in pictures], side), None
+        found[name] = _principal_components([read_image(path) for path in pictures], side)
     lines = [
         "### Table 2: PSNR at 16:1 on CIFAR-10\n",
         f"Means of {len(pictures)} test pictures' PSNR. 16:1 is 192 bytes of latents of fixed length, which our",
@@ -134,8 +134,8 @@ def _report_cifar(folder: Path, pictures: Sequence[Path], workers: int) -> str:
         "| | ours, dB | the report, dB |",
         "|---|---:|---:|",
     ]
-    for name in sorted(found, key=lambda name: -found[name][0]):
-        lines.append(f"| {name} | {found[name][0]:.2f} | {REPORT_TABLE_2.get(name) or ''} |")
+    for name in sorted(found, key=lambda name: -found[name]):
+        lines.append(f"| {name} | {found[name]:.2f} | {REPORT_TABLE_2.get(name) or ''} |")
     return "\n".join([*lines, ""])
 
 
@@ -166,7 +166,7 @@ def _report_large(folder: Path, kodak: Sequence[Path], workers: int) -> str:
 
 
 def _principal_components(pictures: Sequence[np.ndarray], side: int) -> float:
-    """PSNR (dB, of the mean error) where four real numbers stand for each 4×4 pixels, by the best linear transform."""
+    """PSNR (dB, of the mean error) where four real numbers stand for 4×4 pixels, by the best linear transform."""
     blocks = np.stack(pictures).astype(np.float64)
     count, height, width, channels = blocks.shape
     blocks = blocks.reshape(count, height // side, side, width // side, side, channels).swapaxes(2, 3)

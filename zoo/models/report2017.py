@@ -213,7 +213,8 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
 
     def _code(self, pictures):
         """Rounded latents of each step, and the picture behind each."""
-        latents, decoded = [], []
+        latents: list = []
+        decoded: list = []
         for step in range(self.steps):
             shown = pictures if step == 0 else (pictures - decoded[-1]) * self.gains[step - 1] + 0.5
             latents.append(self.quantise(self.encoder(shown)))
