@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from codec_zoo.errors import MessageTooLargeError, ModelError, ServerError, UsageError
+from codec_zoo.errors import CodecZooError, MessageTooLargeError, ModelError, ServerError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 from codec_zoo.harness.exported import ExportedModel, coded
 from codec_zoo.harness.range_coder import load_tables
@@ -115,7 +115,9 @@ class Server:
             f"Ready: {', '.join(map(str, ready))}. Leave out --server-version for the newest."
         )
 
-    def _refused(self, reason: str) -> ServerError:
+    def _refused(self, reason: str) -> CodecZooError:
+        if "servable version label" in reason:
+            return UsageError(f"the server at {self.address} does not know that label: {reason}")
         return ServerError(f"the server at {self.address} refused the request: {reason}")
 
     def _unknown(self, model: str) -> UsageError:
