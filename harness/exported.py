@@ -184,7 +184,14 @@ def cached_models() -> list[Path]:
     """Folders of the models in the cache that this version can run: exported there, or downloaded."""
     bases = (cache_folder() / "models").glob("*/*")
     folders = [folder for base in bases if base.is_dir() for folder in list_versions(base)]
-    return [folder for folder in folders if read_card(folder).get("schema") == cards.SCHEMA]
+    return [folder for folder in folders if _is_usable(folder)]
+
+
+def _is_usable(folder: Path) -> bool:
+    try:
+        return read_card(folder).get("schema") == cards.SCHEMA
+    except (OSError, ValueError):
+        return False
 
 
 def find_model(stream: Bitstream) -> LocalModel:

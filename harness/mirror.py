@@ -376,6 +376,8 @@ def _unpack(archive: Path, entry: Entry, folder: Path) -> None:
         if size != entry.unpacked_bytes:
             raise ValueError(f"it unpacks to {size:,} bytes, its index says {entry.unpacked_bytes:,}")
         card = read_card(folder)
+        if not isinstance(card, dict):
+            raise ValueError("its card is none")
         found = card.get("preset"), card.get("version"), card.get("weights_sha256"), card.get("schema")
         if found != (entry.preset, entry.version, entry.weights_sha256, entry.card_schema):
             raise ValueError("its card is of another model")

@@ -128,7 +128,7 @@ def server(serving):
 
 
 @pytest.fixture(scope="session")
-def codec_zoo(tmp_path_factory):
+def cli(tmp_path_factory):
     """Run ``codec-zoo`` in a process of its own; returns exit code, stdout, stderr. The cache is the session's."""
     cache = tmp_path_factory.mktemp("cache")
 

@@ -146,6 +146,13 @@ def test_download_and_run(web, cache, exports, photo):
         mirror.download(PRESET, web.url, 7)
 
 
+def test_a_model_that_is_broken_in_the_cache_is_passed_over(original, cache):
+    folder = mirror.download(PRESET, str(original))
+    assert exported.cached_models() == [folder]
+    (folder / "assets" / "model_card.json").write_text("{")
+    assert exported.cached_models() == []
+
+
 def test_from_a_folder(original, cache):
     assert mirror.download(PRESET, str(original), 1).parts[-2:] == (PRESET, "1")
     with pytest.raises(UsageError, match=r"has no nothing\. It has fu2019"):
@@ -272,6 +279,9 @@ def hostile_member(kind: str) -> list[tuple[tarfile.TarInfo, bytes]]:
     elif kind == "other model":
         data = b'{"preset": "other"}'
         member.name, member.size = f"{PRESET}/1/assets/model_card.json", len(data)
+    elif kind == "no card":
+        data = b"[]"
+        member.name, member.size = f"{PRESET}/1/assets/model_card.json", len(data)
     return [(member, data)]
 
 
@@ -287,6 +297,7 @@ def hostile_member(kind: str) -> list[tuple[tarfile.TarInfo, bytes]]:
         "header bomb",
         "many files",
         "other model",
+        "no card",
         "not an archive",
         "cut",
     ],
@@ -309,6 +320,8 @@ def test_hostile_archives(web, cache, folder, tmp_path, kind):
                 for member, data in hostile_member(kind):
                     tar.addfile(member, io.BytesIO(data))
     changed = dataclasses.replace(entry, sha256=weights.hash_file(archive), bytes=archive.stat().st_size)
+    if kind in ("other model", "no card"):  # all else is as announced
+        changed = dataclasses.replace(changed, unpacked_bytes=len(hostile_member(kind)[0][1]))
     mirror.write_index(folder / mirror.INDEX, [changed])
     before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
     with pytest.raises(DownloadError, match="is not a model of codec-zoo"):
@@ -385,23 +398,23 @@ def test_two_downloads_at_once(web, cache):
 
 
 @pytest.mark.slow
-def test_release_numbers_versions(tmp_path, codec_zoo):
+def test_release_numbers_versions(tmp_path, cli):
     """The same weights keep their version; others, found in an index, make way for the next."""
     name = "hu2018-filter-svac-q48"
-    code, out, err = codec_zoo("release", tmp_path, name, "--json")
+    code, out, err = cli("release", tmp_path, name, "--json")
     first = json.loads(out)
     assert code == 0 and first["version"] == 1 and first["new"], err
     stamp = (tmp_path / first["file"]).stat().st_mtime_ns
-    code, out, _ = codec_zoo("release", tmp_path, name)
+    code, out, _ = cli("release", tmp_path, name)
     assert "as before" in out and (tmp_path / first["file"]).stat().st_mtime_ns == stamp
     change_index(tmp_path, weights_sha256="0" * 64)
     [(entry, new)] = release.release(tmp_path, [name])
     assert new and entry.version == 2
     versions = [e.version for e in mirror.parse_index((tmp_path / mirror.INDEX).read_bytes(), "")]
     assert versions == [1, 2] and len(list(tmp_path.glob("*.tar.gz"))) == 2
-    code, _, err = codec_zoo("release", tmp_path, "nothing")
+    code, _, err = cli("release", tmp_path, "nothing")
     assert code == 2 and "no preset" in err
-    code, _, err = codec_zoo("release", tmp_path, "zhao2018-nothing")
+    code, _, err = cli("release", tmp_path, "zhao2018-nothing")
     assert code == 2
 
 

@@ -122,15 +122,14 @@ def test_the_server_stalls_then_dies_then_comes_back(start_server, serving, kind
     server = start_server(serving)
     url = getattr(server, protocol)
     model = ServedModel(open_server(url, timeout=30), kinds["hybrid"])
+    impatient = ServedModel(open_server(url, timeout=5), kinds["hybrid"])
     expected = model.run("encode", images=photo[None])
 
     server.stop(signal.SIGSTOP)
-    impatient = ServedModel.__new__(ServedModel)
-    impatient.__dict__.update(model.__dict__, _server=open_server(url, timeout=1))
     started = time.monotonic()
-    with pytest.raises(ServerError, match="no answer within 1 s"):
+    with pytest.raises(ServerError, match="no answer within 5 s"):
         impatient.run("encode", images=photo[None])
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 7
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(model.run, "encode", images=photo[None])
@@ -206,13 +205,13 @@ def test_warm_up_requests_are_replayed(server, serving, kinds):
             assert ServedModel(open_server(server.grpc), name).run(request.model_spec.signature_name, **given)
 
 
-def test_command_line(codec_zoo, server, serving, kinds, kodak_paths, tmp_path):
+def test_command_line(cli, server, serving, kinds, kodak_paths, tmp_path):
     model, url = kinds["hybrid"], server.grpc
     file, remote, back = tmp_path / "local.czoo", tmp_path / "remote.czoo", tmp_path / "back.png"
-    assert codec_zoo("compress", kodak_paths[22], "--model", serving / "models" / model, "-o", file)[0] == 0
-    code, out, err = codec_zoo("compress", kodak_paths[22], "--model", model, "--server", url, "-o", remote, "--json")
+    assert cli("compress", kodak_paths[22], "--model", serving / "models" / model, "-o", file)[0] == 0
+    code, out, err = cli("compress", kodak_paths[22], "--model", model, "--server", url, "-o", remote, "--json")
     assert code == 0 and remote.read_bytes() == file.read_bytes(), err
-    code, again, err = codec_zoo("decompress", remote, "--server", server.rest, "-o", back, "--json")
+    code, again, err = cli("decompress", remote, "--server", server.rest, "-o", back, "--json")
     assert code == 0 and json.loads(again)["pixels_sha256"] == json.loads(out)["pixels_sha256"], err
     before = sorted(tmp_path.iterdir())
     for arguments, words, status in [
@@ -221,7 +220,7 @@ def test_command_line(codec_zoo, server, serving, kinds, kodak_paths, tmp_path):
         (["--server", "grpc://localhost:1", "--timeout", "1"], "cannot be reached", 1),
         (["--server", "localhost"], "Received", 2),
     ]:
-        code, _, err = codec_zoo(
+        code, _, err = cli(
             "compress", kodak_paths[22], "--model", model, "--server", url, "-o", tmp_path / "x.czoo", *arguments
         )
         assert (code, words in err) == (status, True), (arguments, code, err)
@@ -229,22 +228,22 @@ def test_command_line(codec_zoo, server, serving, kinds, kodak_paths, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_whole_path(codec_zoo, start_server, kinds, kodak_paths, tmp_path):
+def test_the_whole_path(cli, start_server, kinds, kodak_paths, tmp_path):
     """Release, mirror, download, serve, compress: 24 pictures give the same files served and local."""
     from codec_zoo import weights
 
     presets = [name for name in kinds.values() if name in weights.index()]
     cache = {"CODEC_ZOO_CACHE": str(tmp_path / "cache")}
-    code, out, err = codec_zoo("release", tmp_path / "mirror", *presets)
+    code, out, err = cli("release", tmp_path / "mirror", *presets)
     assert code == 0, err
     handler = lambda *given: QuietHandler(*given, directory=tmp_path / "mirror")  # noqa: E731
     with serve_http(handler) as url:
         folders = {}
         for name in presets:
-            code, out, err = codec_zoo("download", name, "--from", url, **cache)
+            code, out, err = cli("download", name, "--from", url, **cache)
             assert code == 0, err
             folders[name] = out.strip()
-        code, out, err = codec_zoo(
+        code, out, err = cli(
             *("serve-config", tmp_path / "serve", "--from", url, "--base-path", tmp_path / "serve" / "models"),
             **cache,
         )
@@ -254,7 +253,7 @@ def test_the_whole_path(codec_zoo, start_server, kinds, kodak_paths, tmp_path):
         hashes = {}
         for where, options in {"local": ["--model", folders[name]], "served": ["--model", name]}.items():
             options = [*options, *(["--server", server.grpc] if where == "served" else [])]
-            code, _, err = codec_zoo("compress", *kodak_paths, "-o", f"{tmp_path / where / name}/", *options, **cache)
+            code, _, err = cli("compress", *kodak_paths, "-o", f"{tmp_path / where / name}/", *options, **cache)
             assert code == 0, err
             files = sorted((tmp_path / where / name).iterdir())
             hashes[where] = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
