@@ -149,7 +149,7 @@ def test_a_request_survives_a_restart(server, kinds, photo):
     with serve_http(gateway.handler()) as url:
         model = ServedModel(open_server(url), kinds["hybrid"])
         gateway.drop = 2
-        assert model.run("encode", images=photo[None])["size"].tolist() == [[512, 768]]
+        assert model.run("encode", images=photo[None, :64])["size"].tolist() == [[64, 768]]
         assert gateway.drop == 0
 
 
@@ -161,8 +161,7 @@ def test_messages_too_large_go_in_tiles(start_server, serving, kinds, photo):
     for kind in ("layered", "filter"):
         local = codec_for(open_model(str(serving / "models" / kinds[kind])))
         data = local.encode(picture)
-        if kind == "layered":
-            assert codec_for(ServedModel(remote, kinds[kind])).encode(picture) == data
+        assert codec_for(ServedModel(remote, kinds[kind])).encode(picture) == data
         decoded = codec_for(ServedModel(remote, kinds[kind])).decode(data).astype(int)
         difference = np.abs(decoded - local.decode(data))
         assert difference.max() <= 1 and np.mean(difference > 0) < 0.001
@@ -172,10 +171,10 @@ def test_messages_too_large_go_in_tiles(start_server, serving, kinds, photo):
 
 def test_a_proxy_with_a_limit(server, serving, kinds, photo):
     gateway = Gateway(server.rest, limit=600_000)
-    local = codec_for(open_model(str(serving / "models" / kinds["layered"])))
+    local = codec_for(open_model(str(serving / "models" / kinds["filter"])))
     picture = photo[:320, :480]
     with serve_http(gateway.handler()) as url:
-        assert codec_for(ServedModel(open_server(url), kinds["layered"])).encode(picture) == local.encode(picture)
+        assert codec_for(ServedModel(open_server(url), kinds["filter"])).encode(picture) == local.encode(picture)
         assert gateway.refused > 0
         with pytest.raises(MessageTooLargeError, match="413"):
             ServedModel(open_server(url), kinds["hybrid"]).run("encode", images=photo[None])
@@ -205,6 +204,7 @@ def test_warm_up_requests_are_replayed(server, serving, kinds):
             assert ServedModel(open_server(server.grpc), name).run(request.model_spec.signature_name, **given)
 
 
+@pytest.mark.slow
 def test_command_line(cli, server, serving, kinds, kodak_paths, tmp_path):
     model, url = kinds["hybrid"], server.grpc
     file, remote, back = tmp_path / "local.czoo", tmp_path / "remote.czoo", tmp_path / "back.png"
@@ -215,10 +215,8 @@ def test_command_line(cli, server, serving, kinds, kodak_paths, tmp_path):
     assert code == 0 and json.loads(again)["pixels_sha256"] == json.loads(out)["pixels_sha256"], err
     before = sorted(tmp_path.iterdir())
     for arguments, words, status in [
-        (["--model", "nothing"], "no model called 'nothing'", 2),
         (["--server-version", "9"], "no version 9", 2),
         (["--server", "grpc://localhost:1", "--timeout", "1"], "cannot be reached", 1),
-        (["--server", "localhost"], "Received", 2),
     ]:
         code, _, err = cli(
             "compress", kodak_paths[22], "--model", model, "--server", url, "-o", tmp_path / "x.czoo", *arguments
