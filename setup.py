@@ -21,7 +21,7 @@ setup(
     version="0.1.0",
     description="A Keras model zoo for learned and hybrid image compression",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11.4,<3.13",
     package_dir=FOLDERS,
     packages=list(FOLDERS),
     package_data={
@@ -42,15 +42,20 @@ setup(
         "tf": [
             "av>=18,<19",
             "bjontegaard>=1.3",
+            "filelock>=3.16",
+            "grpcio>=1.66",
             "imagecodecs>=2026.1",
             "importlib_resources",  # TFDS needs it and does not say so
             "matplotlib>=3.9",
             "protobuf<5",
+            "pyyaml>=6",
+            "requests>=2.32",
             "setuptools<81",  # TensorBoard 2.17 imports pkg_resources
             "tensorboard==2.17.*",
             "tensorflow==2.17.*",
             "tensorflow-compression-ops==2.17.*",
             "tensorflow-datasets>=4.9.10",
+            "tensorflow-serving-api==2.17.*",
             # 1.21 lets pip install, then `import tensorflow_datasets` is broken
             "tensorflow-metadata==1.17.3",
         ],

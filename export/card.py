@@ -7,7 +7,7 @@ import keras
 
 from codec_zoo.presets import Preset
 
-SCHEMA = 2
+SCHEMA = 3
 FILE = "model_card.json"
 
 

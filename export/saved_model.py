@@ -2,6 +2,9 @@
 
 A plain ``tf.Module`` is saved, not a Keras model: ``keras.export`` drops assets and stores every variable
 twice. The written folder is the layout of TF Serving: ``<directory>/<preset>/<version>/``.
+
+Beside the model's own signatures there is ``describe``: ``request`` (int32 ``[N]``, any) → ``card`` and ``tables``
+(uint8 ``[N, bytes]``), the two assets, since a client of a server cannot read files there.
 """
 
 import json
@@ -9,6 +12,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from codec_zoo import weights
 from codec_zoo.errors import ModelError
 from codec_zoo.export import card as cards
 from codec_zoo.export.tables import TABLES, build_tables, save_tables
+from codec_zoo.export.warmup import write_warmup
 from codec_zoo.files import atomic_folder
 from codec_zoo.model import Signature
 from codec_zoo.presets import get_preset
@@ -71,15 +76,19 @@ def export_model(
         module.weights = [weight.value for weight in model.weights]
         module.card = tf.saved_model.Asset(str(card_file))
         arrays = tables or build_tables(model)
+        tables_file = Path(scratch) / TABLES
         if arrays:
-            save_tables(arrays, Path(scratch) / TABLES)
-            module.tables = tf.saved_model.Asset(str(Path(scratch) / TABLES))
-        signatures = {}
+            save_tables(arrays, tables_file)
+            module.tables = tf.saved_model.Asset(str(tables_file))
+        described = {"card": card_file.read_bytes(), "tables": tables_file.read_bytes() if arrays else b""}
+        module.describe = _trace_description(described)
+        signatures = {"describe": module.describe.get_concrete_function()}
         for key, signature in model.signatures.items():
             function = _trace(signature)
             setattr(module, key, function)
             signatures[key] = function.get_concrete_function()
         tf.saved_model.save(module, str(folder), {**signatures, "serving_default": signatures["encode"]})
+        write_warmup(folder, name, ((key, inputs) for key, inputs, _ in _samples(model)))
         if verify:
             verify_export(model, folder)
     return target
@@ -95,6 +104,37 @@ def _trace(signature: Signature):
         return dict(signature.function(**dict(zip(names, tensors, strict=True))))
 
     return run
+
+
+def _trace_description(files: dict[str, bytes]):
+    """The ``tf.function`` of ``describe``; see the module."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="request")], autograph=False)
+    def describe(request):
+        return {
+            name: tf.tile(tf.constant(np.frombuffer(data, np.uint8))[None], [tf.size(request), 1])
+            for name, data in files.items()
+        }
+
+    return describe
+
+
+def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """Each signature with inputs and the model's outputs, for two pictures of an odd size; ``encode`` first."""
+    y, x = np.mgrid[:75, :91]
+    waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
+    picture = np.stack(waves, axis=-1).astype(np.uint8)
+    given: dict[str, np.ndarray] = {"images": np.stack([picture, picture[::-1, ::-1]])}
+    for name, signature in model.signatures.items():  # ``encode`` gives the others their inputs
+        for key in signature.inputs.keys() - given.keys():
+            dtype, shape = signature.inputs[key]
+            given[key] = (0.01 * np.sin(np.arange(math.prod(shape)))).reshape(shape).astype(dtype)
+        inputs = {key: given[key] for key in signature.inputs}
+        outputs = signature.function(**{key: tf.constant(value) for key, value in inputs.items()})
+        values = {key: np.asarray(value) for key, value in outputs.items()}
+        yield name, inputs, values
+        if name == "encode":
+            given |= values
 
 
 # Runs with TensorFlow alone, isolated from this project and from Keras.
@@ -124,24 +164,16 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     Raises:
         ModelError: it does not.
     """
-    y, x = np.mgrid[:75, :91]
-    waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
-    picture = np.stack(waves, axis=-1).astype(np.uint8)
-    given: dict[str, np.ndarray] = {"images": np.stack([picture, picture[::-1, ::-1]])}
-    expected: dict[str, np.ndarray] = {}
-    for name, signature in model.signatures.items():  # ``encode`` first: it gives the others their inputs
-        for key in signature.inputs.keys() - given.keys():
-            dtype, shape = signature.inputs[key]
-            given[key] = (0.01 * np.sin(np.arange(math.prod(shape)))).reshape(shape).astype(dtype)
-        outputs = signature.function(**{key: tf.constant(given[key]) for key in signature.inputs})
-        values = {key: np.asarray(value) for key, value in outputs.items()}
+    card = np.frombuffer((folder / "assets" / cards.FILE).read_bytes(), np.uint8)
+    given = {"request": np.zeros(2, np.int32)}
+    expected = {"describe.card": np.stack([card, card])}
+    for name, inputs, values in _samples(model):
+        given |= inputs
         expected |= {f"{name}.{key}": value for key, value in values.items()}
-        if name == "encode":
-            given |= values
     with tempfile.TemporaryDirectory() as scratch:
-        inputs, outputs_file = Path(scratch) / "given.npz", Path(scratch) / "got.npz"
-        np.savez(inputs, **given)
-        command = [sys.executable, "-I", "-c", _PROBE, str(folder), str(inputs), str(outputs_file)]
+        given_file, outputs_file = Path(scratch) / "given.npz", Path(scratch) / "got.npz"
+        np.savez(given_file, **given)
+        command = [sys.executable, "-I", "-c", _PROBE, str(folder), str(given_file), str(outputs_file)]
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:
             raise ModelError(f"the export does not load without project code: {process.stderr[-800:]}")

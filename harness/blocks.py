@@ -16,7 +16,7 @@ import numpy as np
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs import get_codec
-from codec_zoo.harness.exported import ExportedModel, parse_layers
+from codec_zoo.harness.exported import ExportedModel, LocalModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec
 
@@ -67,7 +67,11 @@ class BlockCodec(ModelCodec):
         self.layers = parse_layers(model.card["pipeline"]["layers"] if layers is None else layers, model)
         self.coding = CODED if coding == "jxl" else FIXED
         self.overlap = int(overlap)
-        self.tune = tune == "yes" and model.card["pipeline"]["tuned"]
+        self.tuner: LocalModel | None = None
+        if tune == "yes" and model.card["pipeline"]["tuned"]:
+            if not isinstance(model, LocalModel):
+                raise UsageError(f"{model.preset} learns each picture, which a server cannot: choose --tune no.")
+            self.tuner = model
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
@@ -76,8 +80,8 @@ class BlockCodec(ModelCodec):
         latents = [np.concatenate([part[f"latents{i + 1}"] for part in coded]) for i in range(self.layers)]
         rows = _count(image.shape[0], self.overlap)
         layers = [Layer(LayerKind.LATENT, self._pack(values, rows)) for values in latents]
-        if self.tune:
-            layers += fine_tune(self.model, latents[0], blocks)
+        if self.tuner:
+            layers += fine_tune(self.tuner, latents[0], blocks)
         return self.to_file(image, layers)
 
     def _pack(self, latents: np.ndarray, rows: int) -> bytes:
@@ -213,7 +217,7 @@ def reconstruct(model: ExportedModel, latents: np.ndarray, change: np.ndarray) -
     return np.clip(np.rint(np.concatenate(parts)), 0, 255).astype(np.uint8)
 
 
-def fine_tune(model: ExportedModel, latents: np.ndarray, blocks: np.ndarray) -> list[Layer]:
+def fine_tune(model: LocalModel, latents: np.ndarray, blocks: np.ndarray) -> list[Layer]:
     """What to add to the decoder's weights for this picture (§4.1, Fig. 8), if it gains anything.
 
     Args:

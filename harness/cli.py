@@ -69,6 +69,24 @@ def _notice(text: str) -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+server_option = click.option(
+    "--server", metavar="URL", help="Run the model on a server: grpc://HOST:PORT, http://HOST:PORT (or grpcs, https)."
+)
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds for each request to the server.",
+)
+source_option = click.option("--from", "source", metavar="URL|DIR", help="A mirror; without, the packaged weights.")
+results_option = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("docs"),
+    show_default=True,
+    help="Folder with rows of `evaluate` (*.jsonl), for the measured RD.",
+)
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
 
 
@@ -255,11 +273,15 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]")
 @click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman.")
 @click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]")
+@click.option("--tune", type=click.Choice(["yes", "no"]), help="CNN-AE-FT: learn the picture. [default: yes]")
 @click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]")
 @click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444.")
 @click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif.")
+@server_option
+@click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
+@timeout_option
 @json_option
-def compress(pictures, output, model, as_json, **options) -> None:
+def compress(pictures, output, model, server, server_version, timeout, as_json, **options) -> None:
     """Compress PICTURES to .czoo files, and say what their decoder will show."""
     from codec_zoo.files import write_atomic
     from codec_zoo.harness import images
@@ -269,7 +291,14 @@ def compress(pictures, output, model, as_json, **options) -> None:
 
     targets = _targets(pictures, output, ".czoo")
     given = {name: value for name, value in options.items() if value is not None}
-    codec = codec_for(open_model(model or DEFAULT_PRESET), **given)
+    name = model or DEFAULT_PRESET
+    if server:
+        from codec_zoo.harness.server import ServedModel, open_server
+
+        version = int(server_version) if (server_version or "").isdecimal() else server_version
+        codec = codec_for(ServedModel(open_server(server, timeout), name, version), **given)
+    else:
+        codec = codec_for(open_model(name), **given)
     for path, target in zip(pictures, targets, strict=True):
         picture = images.read_image(path, _notice)
         data = codec.encode(picture)
@@ -296,15 +325,21 @@ def compress(pictures, output, model, as_json, **options) -> None:
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")
 @click.option("--no-filter", is_flag=True, help="Filter behind a codec: the codec's own picture; needs no model.")
+@server_option
+@timeout_option
 @json_option
-def decompress(files, output, model, layers, no_filter, as_json) -> None:
+def decompress(files, output, model, layers, no_filter, server, timeout, as_json) -> None:
     """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has."""
     from codec_zoo.harness import bitstream, images
-    from codec_zoo.harness.exported import find_model, open_model
+    from codec_zoo.harness.exported import ExportedModel, find_model, open_model
     from codec_zoo.harness.filtered import decode_plain
     from codec_zoo.harness.pipelines import codec_for
 
     targets = _targets(files, output, ".png")
+    if server:
+        from codec_zoo.harness.server import find_served, open_server
+
+        remote = open_server(server, timeout)
     for path, target in zip(files, targets, strict=True):
         stream = bitstream.read(_read_file(path))
         if stream.missing:
@@ -315,7 +350,11 @@ def decompress(files, output, model, layers, no_filter, as_json) -> None:
         if no_filter:
             picture = decode_plain(stream)
         else:
-            exported = open_model(model) if model else find_model(stream)
+            exported: ExportedModel
+            if server:
+                exported = find_served(remote, stream, model)
+            else:
+                exported = open_model(model) if model else find_model(stream)
             exported.check_coded(stream)
             picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
         images.write_image(target, picture)
@@ -441,6 +480,60 @@ def benchmark(picture, specs, threads, as_json) -> None:
             f"{spec}: {', '.join(shown)}, peak memory {values['peak_memory_bytes'] / 2**30:.2f} GiB, "
             f"{values['psnr']:.2f} dB, {values['bytes']:,} bytes",
         )
+
+
+@cli.command()
+@click.argument("preset")
+@source_option
+@click.option("--version", type=click.IntRange(1), help="On the mirror; default: the newest.")
+@json_option
+def download(preset: str, source: str | None, version: int | None, as_json: bool) -> None:
+    """Bring PRESET into the cache and say where it is; --model takes that folder."""
+    from codec_zoo.harness import mirror
+    from codec_zoo.harness.exported import read_card
+
+    folder = mirror.download(preset, source, version)
+    card = read_card(folder)
+    values = {key: card[key] for key in ("preset", "version", "weights_sha256", "licence")}
+    _emit({"folder": str(folder), **values}, as_json, str(folder))
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("presets", nargs=-1)
+@results_option
+@json_option
+def release(directory: Path, presets: tuple[str, ...], results: Path, as_json: bool) -> None:
+    """Make DIRECTORY a mirror of PRESETS (all that are trained): archives and index.json for any web server."""
+    from codec_zoo.harness.release import release as write_release
+
+    for entry, new in write_release(directory, presets, results):
+        text = f"{entry.file}: {entry.bytes:,} bytes, sha256 {entry.sha256[:16]}…{'' if new else ' (as before)'}"
+        _emit({**vars(entry), "new": new}, as_json, text)
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@results_option
+def cards(directory: Path, results: Path) -> None:
+    """Render the model cards of all presets as pages in DIRECTORY."""
+    from codec_zoo.harness.release import write_cards
+
+    pages = write_cards(directory, results)
+    click.echo(f"{directory}: {len(pages)} pages")
+
+
+@cli.command("serve-config")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("presets", nargs=-1)
+@source_option
+@click.option("--base-path", default="/models", show_default=True, help="Of DIRECTORY/models, as the server sees it.")
+def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, base_path: str) -> None:
+    """Write models and configuration for TensorFlow Serving to DIRECTORY: PRESETS, or all that are trained."""
+    from codec_zoo.harness.serving_config import write_serving
+
+    for path in write_serving(directory, presets, source, base_path):
+        click.echo(str(path))
 
 
 def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:

@@ -61,7 +61,7 @@ def evaluate(
     wanted = [(_with_quality(spec, q), q) for spec in specs for q in qualities_of(spec)]
     for spec in {spec: None for spec, _ in wanted}:
         open_codec(spec)  # a mistake shows before the work starts; models are exported once
-    known = {_key(row): row for row in _read_rows(output)}
+    known = {_key(row): row for row in read_rows(output)}
     hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
     weights = {spec: _weights_of(spec) for spec, _ in wanted}
     tasks, rows = [], []
@@ -229,7 +229,7 @@ def _key(row: Row) -> tuple[str, str, str | None]:
     return row["spec"], row["image_sha256"], row["weights_sha256"]
 
 
-def _read_rows(path: Path | None) -> list[Row]:
+def read_rows(path: Path | None) -> list[Row]:
     """Rows of a file that an earlier run left; a last line that was cut is passed over."""
     rows = []
     if path and path.exists():

@@ -54,7 +54,11 @@ class FilteredCodec(ModelCodec):
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 3]`` (or ``[H, W, 1]``, decoded as gray again); see ``Codec.encode``."""
-        ycbcr = self.model.run("encode", images=as_rgb(image)[None])["ycbcr"][0]
+
+        def convert(tile: np.ndarray) -> np.ndarray:
+            return self.model.run("encode", images=tile[None])["ycbcr"][0]
+
+        ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0)
         payload = bytes([self.number]) + self.step.encode_ycbcr(ycbcr)
         return self.to_file(image, [Layer(LayerKind.PICTURE, payload)])
 

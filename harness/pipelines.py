@@ -41,7 +41,7 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
     """
     kind = model.card["pipeline"]["kind"]
     if kind not in _PIPELINES:
-        raise ModelError(f"{model.folder} needs the codec pipeline {kind!r}. Update codec-zoo.")
+        raise ModelError(f"{model.where} needs the codec pipeline {kind!r}. Update codec-zoo.")
     try:
         return _PIPELINES[kind](model, **options)
     except TypeError as error:

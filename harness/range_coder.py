@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -102,9 +103,9 @@ def _ops():
     return tensorflow_compression_ops
 
 
-def load_tables(path: Path) -> dict[str, Tables]:
-    """The tables of an export, by the latent they are for."""
-    with np.load(path) as stored:
+def load_tables(file: Path | BinaryIO) -> dict[str, Tables]:
+    """The tables of an export (``tables.npz``), by the latent they are for."""
+    with np.load(file) as stored:
         names = sorted(name.removesuffix(".cdf") for name in stored.files if name.endswith(".cdf"))
         return {name: Tables(stored[f"{name}.cdf"], stored[f"{name}.offset"]) for name in names}
 

@@ -1,17 +1,24 @@
 """Large pictures through an exported model in tiles, so that memory stays bounded and no seam shows.
 
 A tile is run with as many pixels around it as the model's convolutions reach, and only its inside is kept: what
-comes out is what the whole picture at once would give, but for the last bits of float sums.
+comes out is what the whole picture at once would give, but for the last bits of float sums. Where a server refuses
+a message as too large, smaller tiles are tried.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
+from codec_zoo.errors import MessageTooLargeError
 from codec_zoo.harness.exported import ExportedModel
 
 # Side of a tile, pixels; a multiple of every model's stride. Pictures of up to twice its area go in one piece.
 TILE = 1024
+# Smaller tiles are mostly what lies around them.
+_SMALLEST = 128
+
+T = TypeVar("T")
 
 
 def encode(model: ExportedModel, image: np.ndarray, tile: int = TILE) -> dict[str, np.ndarray]:
@@ -24,7 +31,14 @@ def encode(model: ExportedModel, image: np.ndarray, tile: int = TILE) -> dict[st
 
     Returns:
         ``y1``, ``z1`` …: int32 ``[h, w, C]``.
+
+    Raises:
+        MessageTooLargeError: the model is on a server that refuses even small tiles.
     """
+    return _in_fitting_tiles(lambda side: _encode(model, image, side), tile, model.card["pipeline"]["stride"])
+
+
+def _encode(model: ExportedModel, image: np.ndarray, tile: int) -> dict[str, np.ndarray]:
     height, width = image.shape[:2]
     stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["encode"]
     whole: dict[str, np.ndarray] = {}
@@ -47,6 +61,13 @@ def decode(
     model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int = TILE
 ) -> np.ndarray:
     """The picture of ``y1`` … ``yk``: ``uint8 [H, W, 3]``; see :func:`encode`."""
+    stride = model.card["pipeline"]["stride"]
+    return _in_fitting_tiles(lambda side: _decode(model, latents, height, width, side), tile, stride)
+
+
+def _decode(
+    model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int
+) -> np.ndarray:
     stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["decode"]
     image = np.empty((height, width, 3), np.uint8)
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
@@ -67,6 +88,12 @@ def run_in_tiles(
     function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int = TILE
 ) -> np.ndarray:
     """``function`` of a picture, ``uint8 [H, W, C]``, that keeps its shape and looks at ``reach`` pixels around."""
+    return _in_fitting_tiles(lambda side: _run_in_tiles(function, image, reach, side), tile, 1)
+
+
+def _run_in_tiles(
+    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int
+) -> np.ndarray:
     height, width = image.shape[:2]
     result = np.empty_like(image)
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
@@ -76,6 +103,18 @@ def run_in_tiles(
             around = function(np.ascontiguousarray(image[rows_around, columns_around]))
             inside[:] = around[top : top + inside.shape[0], left : left + inside.shape[1]]
     return result
+
+
+def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:
+    """``run(tile)``, with ever smaller tiles, multiples of ``stride``, while messages are too large for a server."""
+    while True:
+        try:
+            return run(tile)
+        except MessageTooLargeError:
+            smaller = tile // 2 // stride * stride
+            if smaller < _SMALLEST:
+                raise
+            tile = smaller
 
 
 def _tiles(height: int, width: int, tile: int, reach: int, axis: int) -> Iterator[tuple[slice, slice]]:

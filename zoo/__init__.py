@@ -2,3 +2,13 @@
 
 if __name__ != "codec_zoo":
     raise ImportError("this is the source folder of codec_zoo: run `pip install -e .`, then `import codec_zoo`")
+
+
+def pretrained(preset: str, source: str | None = None, version: int | None = None):
+    """A trained model, exported and ready to run; see ``codec_zoo.harness.mirror.pretrained``. Needs TensorFlow.
+
+    The Keras model, for any backend, is ``codec_zoo.weights.pretrained(preset)``.
+    """
+    from codec_zoo.harness import mirror  # the package's front door: the only way from here to the harness
+
+    return mirror.pretrained(preset, source, version)

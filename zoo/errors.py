@@ -30,3 +30,15 @@ class BitstreamError(CodecZooError):
 
 class ModelError(CodecZooError):
     """A model, its weights or its export is missing or not the one asked for."""
+
+
+class DownloadError(CodecZooError):
+    """A mirror cannot be reached, or what it sends is not what its index promises."""
+
+
+class ServerError(CodecZooError):
+    """A model server cannot be reached, does not answer in time, or refuses a request."""
+
+
+class MessageTooLargeError(ServerError):
+    """A request is larger than the server takes: smaller tiles may pass."""

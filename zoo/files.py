@@ -11,6 +11,21 @@ from codec_zoo.errors import CodecZooError
 
 
 @contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the system's errors in the block into one that says that ``path`` cannot be written.
+
+    Raises:
+        CodecZooError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CodecZooError(
+            f"cannot write {path}: {error.strerror or error}. Free space or choose another place."
+        ) from error
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; it takes the name ``path`` only if the block succeeds.
 
@@ -20,7 +35,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         CodecZooError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}", dir=path.parent)
         os.close(handle)
@@ -35,10 +50,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CodecZooError(
-            f"cannot write {path}: {error.strerror or error}. Free space or choose another place."
-        ) from error
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -49,9 +60,13 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder; it becomes ``path``, replacing what was there, only if the block succeeds."""
+    """Yield a temporary folder; it becomes ``path``, replacing what was there, only if the block succeeds.
+
+    Raises:
+        CodecZooError: the disk is full, or the folder cannot be written.
+    """
     path = Path(path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
@@ -66,10 +81,6 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise CodecZooError(
-            f"cannot write {path}: {error.strerror or error}. Free space or choose another place."
-        ) from error
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from codec_zoo.errors import CodecZooError, ModelError
 from codec_zoo.export import saved_model
-from codec_zoo.harness.exported import ExportedModel
+from codec_zoo.harness.exported import LocalModel
 from codec_zoo.presets import get_preset, list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -19,7 +19,7 @@ PRESET = "fu2019-hybrid-s16-prelu"
 
 def test_signatures_and_card(exports, model):
     loaded = tf.saved_model.load(str(exports / PRESET / "1"))
-    assert set(loaded.signatures) == {"encode", "decode", "serving_default"}
+    assert set(loaded.signatures) == {"describe", "encode", "decode", "serving_default"}
     encode = loaded.signatures["encode"].structured_outputs
     assert encode["compact"].dtype == tf.uint8 and encode["size"].dtype == tf.int32
     card = json.loads((exports / PRESET / "1" / "assets" / "model_card.json").read_text())
@@ -75,7 +75,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
 
 def test_not_a_model(tmp_path):
     with pytest.raises(ModelError, match="not an exported model"):
-        ExportedModel(tmp_path)
+        LocalModel(tmp_path)
 
 
 @pytest.mark.slow

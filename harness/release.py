@@ -1,0 +1,249 @@
+"""What a release is made of: numbered exports, their archives with an index, and the models' cards as pages."""
+
+import gzip
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from codec_zoo import weights
+from codec_zoo.export import card as cards
+from codec_zoo.export.saved_model import export_pretrained
+from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.harness import mirror
+from codec_zoo.harness.evaluation import read_rows, summarize
+from codec_zoo.harness.exported import read_card
+from codec_zoo.harness.mirror import Entry
+from codec_zoo.presets import Preset, get_preset, list_presets
+
+
+def trained_presets(names: Iterable[str]) -> list[str]:
+    """``names``, or without any all presets with trained weights.
+
+    Raises:
+        UsageError: no such preset.
+        ModelError: a preset has no trained weights.
+    """
+    chosen = list(names) or sorted(weights.index())
+    for name in chosen:
+        weights.entry(name)
+    return chosen
+
+
+def number_version(name: str, released: Mapping[int, str]) -> tuple[int, bool]:
+    """The version that the packaged weights of a preset have, and whether it is a new one.
+
+    Args:
+        name: of the preset.
+        released: version → hash of its weights.
+    """
+    current = cards.hash_weights(weights.pretrained(name))
+    same = [version for version, released_hash in released.items() if released_hash == current]
+    return (max(same), False) if same else (max(released, default=0) + 1, True)
+
+
+def release(directory: Path, names: Iterable[str] = (), results: Path = Path("docs")) -> list[tuple[Entry, bool]]:
+    """Make ``directory`` a mirror: an archive for each preset, and the index. Any static web server serves it.
+
+    Weights that are in the index already keep their version and archive; new weights get the next version, and
+    the older ones stay.
+
+    Args:
+        directory: of the mirror, new or older.
+        names: presets; all that are trained, without any.
+        results: folder with rows of ``codec-zoo evaluate``, for the measured RD.
+
+    Returns:
+        Each preset's entry, and whether it is new.
+
+    Raises:
+        UsageError: no such preset.
+        ModelError: not trained, or the export does not reproduce the model.
+        CodecZooError: the folder cannot be written.
+    """
+    index = directory / mirror.INDEX
+    entries = mirror.parse_index(index.read_bytes(), str(index)) if index.exists() else []
+    made = []
+    for name in trained_presets(names):
+        of_preset = {entry.version: entry for entry in entries if entry.preset == name}
+        known = {number: e.weights_sha256 for number, e in of_preset.items() if e.card_schema == cards.SCHEMA}
+        # Numbers of other schemas are taken too.
+        version, new = number_version(name, {**dict.fromkeys(of_preset, ""), **known})
+        if new:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = export_pretrained(name, scratch, version)
+                entries.append(pack(folder, directory, results))
+            mirror.write_index(index, entries)
+            of_preset[version] = entries[-1]
+        made.append((of_preset[version], new))
+    return made
+
+
+def pack(folder: Path, directory: Path, results: Path) -> Entry:
+    """Write the archive of an export: plain files, sorted, without dates and owners.
+
+    Args:
+        folder: ``…/<preset>/<version>``.
+        directory: of the mirror.
+        results: see :func:`release`.
+    """
+    card = read_card(folder)
+    archive = directory / f"{card['preset']}-{card['version']}.tar.gz"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with (
+        atomic_path(archive) as temporary,
+        gzip.GzipFile(temporary, "wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for path in files:
+            member = tarfile.TarInfo(f"{card['preset']}/{card['version']}/{path.relative_to(folder).as_posix()}")
+            member.size = path.stat().st_size
+            with open(path, "rb") as file:
+                tar.addfile(member, file)
+    return Entry(
+        preset=card["preset"],
+        version=card["version"],
+        file=archive.name,
+        bytes=archive.stat().st_size,
+        sha256=weights.hash_file(archive),
+        unpacked_bytes=sum(path.stat().st_size for path in files),
+        card_schema=card["schema"],
+        weights_sha256=card["weights_sha256"],
+        licence=card["licence"],
+        rd=measured(card["weights_sha256"], results),
+        held_out=card["training"].get("held_out", {}),
+    )
+
+
+def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
+    """Points on the Kodak pictures of a model with these weights.
+
+    Args:
+        weights_sha256: as in the card.
+        results: folder with rows of ``codec-zoo evaluate`` (``*.jsonl``), looked through with its subfolders.
+    """
+    rows = [row for path in sorted(results.rglob("*.jsonl")) for row in read_rows(path)]
+    own = [row for row in rows if row["weights_sha256"] == weights_sha256 and row["image"].startswith("kodim")]
+    points = []
+    for point in summarize(own):
+        kept = {key: point[key] for key in ("quality", "bpp", "psnr", "ms_ssim", "pictures")}
+        points.append({"codec": point["codec"].rpartition("/")[2], **kept})
+    return points
+
+
+def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
+    """Render the card of every preset as a Markdown page, and a list of them.
+
+    Args:
+        directory: for ``PRESET.md`` and ``README.md``.
+        results: see :func:`release`.
+
+    Raises:
+        CodecZooError: the folder cannot be written.
+    """
+    pages = []
+    lines = ["# Models", "", "Written by `codec-zoo cards`, from the models' own cards.", ""]
+    lines += ["| preset | paper | parameters | trained |", "|---|---|---:|---|"]
+    for preset in list_presets():
+        card = make_card(preset)
+        pages.append(directory / f"{preset.name}.md")
+        write_atomic(pages[-1], render_card(card, measured(card.get("weights_sha256", ""), results)).encode())
+        steps = f"{card['training']['step']:,} steps" if card["training"] else "not yet"
+        authors = card["paper"]["authors"].split(",")[0]
+        lines.append(
+            f"| [`{preset.name}`]({preset.name}.md) | {authors} et al. {card['paper']['year']} "
+            f"| {card['parameters']:,} | {steps} |"
+        )
+    pages.append(directory / "README.md")
+    write_atomic(pages[-1], ("\n".join(lines) + "\n").encode())
+    return pages
+
+
+def make_card(preset: Preset) -> dict[str, Any]:
+    """The card that an export of the packaged weights has; without a weights' hash where there are none."""
+    trained = preset.name in weights.index()
+    model = weights.pretrained(preset.name) if trained else get_preset(preset.name).create()
+    card = cards.make_card(preset, model, 1, weights.entry(preset.name) if trained else {})
+    if not trained:
+        del card["weights_sha256"]
+    return card
+
+
+def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str:
+    """A model card as a Markdown page.
+
+    Args:
+        card: as in an export's ``assets/model_card.json``.
+        rd: points, from :func:`measured`.
+    """
+    paper, training = card["paper"], card["training"]
+    lines = [
+        f"# {card['preset']}",
+        "",
+        f"{paper['authors']}: [*{paper['title']}*]({paper['url']}), {paper['year']}. "
+        f"Reproduces: {card['reproduces']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| parameters | {card['parameters']:,} |",
+        f"| codec | {', '.join(f'{key}: {_plain(value)}' for key, value in card['pipeline'].items())} |",
+        f"| licence | {card['licence']} |",
+    ]
+    if training:
+        lines.append(f"| weights (SHA-256) | `{card['weights_sha256']}` |")
+    lines += ["", "## Signatures", "", "| signature | inputs |", "|---|---|"]
+    for name, inputs in card["signatures"].items():
+        shapes = [f"`{key}` {dtype} [{', '.join(map(_side, shape))}]" for key, (dtype, shape) in inputs.items()]
+        lines.append(f"| `{name}` | {', '.join(shapes)} |")
+    lines += ["", "## Training", ""]
+    if not training:
+        lines.append(f"Not trained yet: `codec-zoo train {card['preset']}`.")
+        return "\n".join(lines) + "\n"
+    recipe = ", ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in training["recipe"].items())
+    held_out = ", ".join(f"{key} {_plain(value)}" for key, value in training["held_out"].items())
+    lines += [
+        "| | |",
+        "|---|---|",
+        f"| steps | {training['step']:,} |",
+        f"| seconds | {training['seconds']:,.0f} |",
+        f"| device | {training['device']} |",
+        f"| data | {training['data']} |",
+        f"| recipe | {recipe} |",
+        f"| backend, precision | Keras {training['keras']} on {training['backend']}, {training['precision']} |",
+        f"| started from | {training.get('initial_weights') or 'fresh weights'} |",
+        f"| commit | `{training['commit']}` |",
+        f"| held out | {held_out} |",
+        "",
+        "## Measured on Kodak",
+        "",
+    ]
+    points = [
+        f"| `{p['codec']}` | {_plain(p['quality'])} | {p['bpp']:.4f} | {p['psnr']:.2f} | {p['ms_ssim']:.4f} "
+        f"| {p['pictures']} |"
+        for p in rd
+    ]
+    if points:
+        lines += [
+            "| codec | quality | bpp | PSNR, dB | MS-SSIM | pictures |",
+            "|---|---:|---:|---:|---:|---:|",
+            *points,
+        ]
+    else:
+        lines.append(f"Not yet: `codec-zoo evaluate --codec {card['preset']}`.")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> str:
+    """A value of a card in a table's cell."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _side(length: int | None) -> str:
+    return "any" if length is None else str(length)
