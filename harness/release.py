@@ -150,6 +150,7 @@ def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
         pages.append(directory / f"{preset.name}.md")
         write_atomic(pages[-1], render_card(card, measured(card.get("weights_sha256", ""), results)).encode())
         steps = f"{card['training']['step']:,} steps" if card["training"] else "not yet"
+        steps = steps if preset.trains else "by each file"
         authors = card["paper"]["authors"].split(",")[0]
         lines.append(
             f"| [`{preset.name}`]({preset.name}.md) | {authors} et al. {card['paper']['year']} "
@@ -197,6 +198,8 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
         shapes = [f"`{key}` {dtype} [{', '.join(map(_side, shape))}]" for key, (dtype, shape) in inputs.items()]
         lines.append(f"| `{name}` | {', '.join(shapes)} |")
     lines += ["", "## Training", ""]
+    if not card["signatures"]:
+        return "\n".join([*lines, "None: each file brings weights of its own."]) + "\n"
     if not training:
         lines.append(f"Not trained yet: `codec-zoo train {card['preset']}`.")
         return "\n".join(lines) + "\n"

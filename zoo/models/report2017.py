@@ -512,6 +512,11 @@ class LosslessPredictor(keras.Model):
             differences = layer(differences)
         return differences
 
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """None: it is not exported."""
+        return {}
+
     def start_linear(self, weights: np.ndarray) -> None:
         """Start as the linear predictor with these 60 weights, which two units of each layer carry, by sign."""
         for i, layer in enumerate(self.stack):
