@@ -41,6 +41,7 @@ setup(
     extras_require={
         "tf": [
             "av>=18,<19",
+            "bitarray>=3",
             "bjontegaard>=1.3",
             "filelock>=3.16",
             "grpcio>=1.66",

@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (130, 203)])
 def test_the_file_is_the_codecs(model, noise, size):
     picture = noise(*size)
-    codec = FilteredCodec(model)
+    codec = FilteredCodec(model, filter="on")
     stream = bitstream.read(codec.encode(picture))
     (layer,) = stream.layers
     step = get_ycbcr_codec("svac:48")
@@ -40,6 +40,18 @@ def test_the_file_is_the_codecs(model, noise, size):
     plain = decode_plain(stream)
     assert np.array_equal(plain, color.ycbcr_to_rgb(ycbcr)) and (size == (1, 1) or not np.array_equal(plain, mended))
     assert np.array_equal(FilteredCodec(model, filter="off").decode_layers(stream, 1), plain)
+
+
+def test_harm_is_left_out(model, photo):
+    """This untrained filter makes luma worse: the file says so, and every decoder shows the codec's picture."""
+    picture = photo[:96, :96]
+    given, left_out = FilteredCodec(model, filter="on").encode(picture), FilteredCodec(model).encode(picture)
+    payloads = [bitstream.read(data).layers[0].payload for data in (given, left_out)]
+    assert (payloads[0][0], payloads[1][0]) == (1, 129) and payloads[0][1:] == payloads[1][1:]
+    plain = decode_plain(bitstream.read(given))
+    for choice in ("auto", "on", "off"):
+        assert np.array_equal(FilteredCodec(model, filter=choice).decode(left_out), plain)
+    assert not np.array_equal(FilteredCodec(model).decode(given), plain)
 
 
 def test_other_codecs_and_qualities(model, photo):

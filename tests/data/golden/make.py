@@ -3,12 +3,23 @@
 from pathlib import Path
 
 from codec_zoo.harness import evaluation, images
-from codec_zoo.harness.exported import open_model
-from codec_zoo.harness.hybrid import HybridCodec
+from codec_zoo.harness.pipelines import open_codec
 
-folder = Path(__file__).parent
-picture = images.read_image(evaluation.find_pictures("kodak")[22])[100:231, 200:390]
-codec = HybridCodec(open_model("fu2019-hybrid-s16-prelu"), 30)
-data = codec.encode(picture)
-(folder / "kodim23-crop.czoo").write_bytes(data)
-images.write_image(folder / "kodim23-crop.png", codec.decode(data))
+# One of each kind of file.
+SPECS = {
+    "hybrid": "fu2019-hybrid-s16-prelu:30",
+    "layered": "jia2019-sae-mse-e2",
+    "filter": "hu2018-filter-svac-q48",
+    "blocks": "report2017-cnn-ae-ft",
+    "perceptron": "report2017-mlp",
+    "perceptron-huffman": "report2017-mlp,coding=huffman",
+}
+
+if __name__ == "__main__":
+    folder = Path(__file__).parent
+    picture = images.read_image(evaluation.find_pictures("kodak")[22])[100:231, 200:390]
+    for name, spec in SPECS.items():
+        codec = open_codec(spec)
+        data = codec.encode(picture)
+        (folder / f"{name}.czoo").write_bytes(data)
+        images.write_image(folder / f"{name}.png", codec.decode(data))
