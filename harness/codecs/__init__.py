@@ -23,7 +23,6 @@ _CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "jpeg": ("standard", "JPEG", {}),
     "jpeg-420": ("standard", "JPEG420", {}),
     "jpeg-bm3d": ("standard", "JPEGWithBM3D", {}),
-    "jpeg-lossless": ("lossless", "LosslessJPEG", {}),
     "jpeg-ls": ("lossless", "JPEGLS", {}),
     "jpeg2000": ("standard", "JPEG2000", {}),
     "jpeg2000-lossless": ("lossless", "LosslessJPEG2000", {}),
