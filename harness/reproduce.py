@@ -172,7 +172,7 @@ def _principal_components(pictures: Sequence[np.ndarray], side: int) -> float:
     blocks = blocks.reshape(count, height // side, side, width // side, side, channels).swapaxes(2, 3)
     blocks = blocks.reshape(-1, side * side * channels)
     variances = np.linalg.eigvalsh(np.cov(blocks, rowvar=False))
-    lost = variances[: len(variances) - 4 * (side // 4) ** 2].sum() / len(variances)
+    lost = max(float(variances[: len(variances) - 4 * (side // 4) ** 2].sum()) / len(variances), 1e-20)
     return float(10 * np.log10(255**2 / lost))
 
 

@@ -1,0 +1,53 @@
+"""What stands beside a paper's numbers: how bytes are counted, and what a transform can give at most."""
+
+import numpy as np
+import pytest
+
+from codec_zoo.errors import UsageError
+from codec_zoo.harness import reproduce
+from codec_zoo.harness.codecs import get_codec
+from codec_zoo.harness.images import write_image
+from codec_zoo.metrics import psnr
+
+
+@pytest.mark.parametrize("codec", ["jpeg-420:30", "jpeg2000:30"])
+def test_headers_and_tables_are_not_counted(codec, photo):
+    """What is counted depends on the picture; the rest of the file hardly does."""
+    files = [get_codec(codec).encode(photo[:size, :size]) for size in (32, 256)]
+    counted = [reproduce.entropy_coded_bytes(data) for data in files]
+    rest = [len(data) - count for data, count in zip(files, counted, strict=True)]
+    assert 0 < counted[0] < counted[1] / 8
+    assert min(rest) > 50 and max(rest) < 1.5 * min(rest)
+    with pytest.raises(UsageError, match="JPEG"):
+        reproduce.entropy_coded_bytes(get_codec("webp:30").encode(photo[:32, :32]))
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg2000"])
+def test_at_ratio_is_the_best_that_fits(name, photo, tmp_path):
+    picture = photo[:96, :128]
+    write_image(tmp_path / "a.png", picture)
+    found, _ = reproduce._at_ratio(name, [tmp_path / "a.png"])
+    codec, qualities = reproduce.STANDARD[name]
+    fitting = []
+    for quality in qualities:
+        step = get_codec(f"{codec}:{quality}")
+        data = step.encode(picture)
+        if 8 * len(data) <= 1.5 * 96 * 128:
+            fitting.append(psnr(picture, step.decode(data)))
+    assert found == pytest.approx(max(fitting), abs=0.05)
+
+
+def test_principal_components():
+    """Blocks that four numbers describe lose nothing; of noise 4 of 48 dimensions are kept."""
+    random = np.random.default_rng(0)
+    basis = random.normal(size=(4, 48))
+    blocks = (random.normal(size=(4000, 4)) @ basis).reshape(4000, 4, 4, 3)
+    assert reproduce._principal_components(list(blocks), 4) > 100
+    noise = list(random.normal(0, 10, (40, 64, 64, 3)))
+    expected = 10 * np.log10(255**2 / (100 * 44 / 48))
+    assert reproduce._principal_components(noise, 4) == pytest.approx(expected, abs=0.2)
+
+
+def test_unknown_paper(tmp_path):
+    with pytest.raises(UsageError, match="report2017"):
+        reproduce.reproduce("nobody1999", tmp_path, None, 1)
