@@ -13,7 +13,7 @@ from PIL import Image
 from codec_zoo import weights
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import UsageError
-from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.files import atomic_path, cache_folder, write_atomic
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.images import read_image
@@ -91,7 +91,7 @@ def _report_lossless(folder: Path, kodak: Sequence[Path], workers: int) -> str:
     specs = (*mlp, "png", "jpeg-ls", "jpeg2000-lossless", "jxl-lossless")
     gray = []
     for path in kodak:
-        gray.append(folder / "gray" / path.name)
+        gray.append(cache_folder() / "kodak-gray" / path.name)
         if not gray[-1].exists():
             with atomic_path(gray[-1]) as temporary:
                 Image.fromarray(rgb_to_ycbcr(read_image(path))[..., 0]).save(temporary, "PNG")
