@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -148,11 +148,7 @@ def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Data
     image = dict(builder.info.features.items()).get("image")
     if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise UsageError(f"{name} has no RGB or gray 8-bit 'image'. It has: {builder.info.features}")
-    if "val" not in builder.info.splits:
-        if "validation" not in builder.info.splits:
-            split = {"train": "train[:98%]", "val": "train[98%:]"}.get(split, split)
-        elif split == "val":
-            split = "validation"
+    split = _split_of(split, builder.info.splits)
     try:
         builder.info.splits[split]  # slices too
     except (KeyError, ValueError) as error:
@@ -160,6 +156,17 @@ def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Data
     dataset = builder.as_dataset(split, read_config=tfds.ReadConfig(try_autocache=False))
     to_rgb = tf.image.grayscale_to_rgb if image.shape[-1] == 1 else tf.identity
     return dataset.map(lambda example: to_rgb(example["image"]))
+
+
+def _split_of(split: str, known: Container[str]) -> str:
+    """TFDS's name of a split; see :func:`load`."""
+    if "val" in known or split not in ("train", "val"):
+        return split
+    if "validation" in known:
+        return "validation" if split == "val" else split
+    if "train" in known:
+        return "train[:98%]" if split == "train" else "train[98%:]"
+    return split
 
 
 def _prepare(builder: tfds.core.DatasetBuilder) -> None:

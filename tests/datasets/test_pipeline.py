@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from codec_zoo.datasets import pipeline
 from codec_zoo.datasets.kodak.kodak import Kodak
 from codec_zoo.datasets.pipeline import load, training_batches
 from codec_zoo.errors import CodecZooError, ImageError, UsageError
@@ -124,3 +125,19 @@ def test_no_room_and_no_images_are_errors(photos, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(photos / "nothing"))
     with pytest.raises(CodecZooError, match="set TMPDIR"):
         training_batches(photos, **options)
+
+
+@pytest.mark.parametrize(
+    ("known", "train", "val"),
+    [
+        (("train", "test"), "train[:98%]", "train[98%:]"),
+        (("train", "validation"), "train", "validation"),
+        (("train", "val"), "train", "val"),
+        (("test",), "train", "val"),
+    ],
+)
+def test_validation_split(known, train, val):
+    """CIFAR-10 has none of its own, and the test split is never trained or selected on."""
+    assert pipeline._split_of("train", known) == train
+    assert pipeline._split_of("val", known) == val
+    assert pipeline._split_of("test", known) == "test"
