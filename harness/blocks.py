@@ -24,8 +24,8 @@ BLOCK = 32
 # Blocks that go through the model at once.
 BATCH = 256
 FIXED, CODED = 0, 1
-# Fine-tuning: Adam's steps and rate.
-TUNING_STEPS, TUNING_RATE = 200, 2e-3
+# Fine-tuning: Adam's steps, its rate, and blocks a step.
+TUNING_STEPS, TUNING_RATE, TUNING_BATCH = 200, 2e-3, 48
 
 
 class BlockCodec(ModelCodec):
@@ -243,7 +243,7 @@ def fine_tune(model: LocalModel, latents: np.ndarray, blocks: np.ndarray) -> lis
 
     for _ in range(TUNING_STEPS):
         with tf.GradientTape() as tape:
-            loss = error(random.choice(len(blocks), min(len(blocks), BATCH), replace=False))
+            loss = error(random.choice(len(blocks), min(len(blocks), TUNING_BATCH), replace=False))
         optimizer.apply_gradients([(tape.gradient(loss, change), change)])
     found = change.numpy()
     unit = np.float32(max(float(np.abs(found).max()), 1e-12) / 127)
