@@ -92,9 +92,13 @@ def start_server():
 
 @pytest.fixture(scope="session")
 def kinds() -> dict[str, str]:
-    """Kind of codec → the smallest trained preset of that kind, or any where none is trained."""
+    """Kind of codec → the smallest trained preset of that kind, or any where none is trained.
+
+    Those that learn each picture cannot compress by a server.
+    """
     size = {name: (weights.FOLDER / record["file"]).stat().st_size for name, record in weights.index().items()}
-    presets = sorted(list_presets(), key=lambda preset: size.get(preset.name, float("inf")), reverse=True)
+    served = [preset for preset in list_presets() if preset.trains and not preset.pipeline.get("tuned")]
+    presets = sorted(served, key=lambda preset: size.get(preset.name, float("inf")), reverse=True)
     return {preset.pipeline["kind"]: preset.name for preset in presets}
 
 

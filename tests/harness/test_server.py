@@ -27,7 +27,7 @@ from codec_zoo.harness.server import ServedModel, find_served, open_server
 from codec_zoo.harness.tiling import run_in_tiles
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
-KINDS = ("filter", "hybrid", "layered", "mixed")
+KINDS = ("blocks", "filter", "hybrid", "layered", "mixed")
 
 
 def test_every_kind_of_codec_is_covered(kinds):
