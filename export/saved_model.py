@@ -88,7 +88,9 @@ def export_model(
             setattr(module, key, function)
             signatures[key] = function.get_concrete_function()
         tf.saved_model.save(module, str(folder), {**signatures, "serving_default": signatures["encode"]})
-        write_warmup(folder, name, ((key, inputs) for key, inputs, _ in _samples(model)))
+        # Not of `reconstruct`, whose weights have no batch of their own.
+        warm = ((key, inputs) for key, inputs, _ in _samples(model) if {len(v) for v in inputs.values()} == {2})
+        write_warmup(folder, name, warm)
         if verify:
             verify_export(model, folder)
     return target
