@@ -16,7 +16,7 @@ import decimal
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -31,7 +31,7 @@ from codec_zoo.harness import range_coder
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.model_codec import ModelCodec
-from codec_zoo.presets import Preset, get_preset
+from codec_zoo.presets import Preset, Recipe, get_preset
 
 # Rows above, pixels to each side.
 REACH = 5
@@ -42,7 +42,7 @@ LEFT, UPPER = NEIGHBOURS.index((0, -1)), NEIGHBOURS.index((-1, 0))
 LAG = REACH + 1
 # Fixed point: weights, and what goes from layer to layer.
 WEIGHT_BITS, VALUE_BITS = 10, 6
-# Largest sum of |errors| around a pixel, the last two weighted once and the others twice, in each context.
+# Largest sum of |errors| around a pixel, the left and the upper one twice, in each context.
 CONTEXTS = np.array([0, 1, 2, 3, 5, 7, 9, 12, 15, 19, 24, 30, 37, 46, 58, 72, 90, 115, 145, 185, 240, 320, 480])
 AROUND = [(0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1), (0, -2, 1), (-2, 0, 1)]
 SCALES = 64
@@ -79,10 +79,11 @@ class PerceptronCodec(ModelCodec):
         """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
         planes = rgb_to_ycocg(image) if image.shape[2] == 3 else image.astype(np.int32)
         layers = []
-        for i in range(min(planes.shape[2], self.layers)):
+        count = min(planes.shape[2], self.layers)
+        for i, learned in enumerate(learn([planes[..., i] + _lowest(i) for i in range(count)], self.model.preset)):
             plane, levels = planes[..., i] + _lowest(i), _levels(i)
             # A small picture is not worth weights.
-            payloads = [self._encode(plane, levels, weights) for weights in (None, learn(plane, self.model.preset))]
+            payloads = [self._encode(plane, levels, weights) for weights in (None, learned)]
             layers.append(Layer(LayerKind.PLANE, min(payloads, key=len)))
         return self.to_file(image, layers)
 
@@ -190,12 +191,19 @@ def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: 
     return predicted
 
 
-def learn(plane: np.ndarray, preset: str) -> Weights | None:
-    """Weights for a plane (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
+def learn(planes: Sequence[np.ndarray], preset: str) -> list[Weights | None]:
+    """Weights for a picture's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
 
-    The network starts as the best linear predictor and learns on from there.
+    For each the network starts as the best linear predictor, the rest of it as the plane before left it.
     """
+    network, fresh = _network(preset)
+    # Nothing stays of the picture before: a file does not depend on what was coded first.
+    network.set_weights(fresh)
     recipe = get_preset(preset).recipe
+    return [_learn(network, plane, recipe) for plane in planes]
+
+
+def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights | None:
     if plane.size < 256 or plane.min() == plane.max():
         return None
     random = np.random.default_rng(0)
@@ -208,7 +216,6 @@ def learn(plane: np.ndarray, preset: str) -> Weights | None:
     gram = inputs.T @ inputs
     linear = np.linalg.solve(gram + 1e-4 * (np.trace(gram) + 1) / len(gram) * np.eye(len(gram)), inputs.T @ target)
 
-    network = _network(preset)
     network.start_linear(linear)
     for variable in network.optimizer.variables:
         if variable is not network.optimizer.learning_rate:
@@ -230,15 +237,15 @@ def learn(plane: np.ndarray, preset: str) -> Weights | None:
 
 
 @functools.cache
-def _network(preset: str) -> keras.Model:
-    """One network for all planes, so that TensorFlow traces its training once."""
+def _network(preset: str) -> tuple[keras.Model, Weights]:
+    """One network for all planes, so that TensorFlow traces its training once, and its random weights."""
     keras.utils.set_random_seed(0)
     recipe = get_preset(preset).recipe
     network = get_preset(preset).create()
     rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps)
     network.compile(optimizer=keras.optimizers.Adam(rate), loss="mse", steps_per_execution=EXECUTED)
     network.optimizer.build(network.trainable_variables)
-    return network
+    return network, network.get_weights()
 
 
 def _pack_weights(weights: Weights | None) -> bytes:
