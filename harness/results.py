@@ -1,0 +1,147 @@
+"""What a paper's reproduction found: tables, curves, verdicts."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from codec_zoo.harness.evaluation import Row
+
+VERDICTS = ("reproduced", "ordering holds", "not reached")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the paper with our numbers in it.
+
+    Attributes:
+        title: as the paper counts it, and what it shows.
+        note: what was measured, on which pictures, and what differs from the paper. Markdown.
+        header: of the columns.
+        rows: cells as they are shown; ``""`` where there is no number.
+    """
+
+    title: str
+    note: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table under its title and note; columns of numbers to the right."""
+        numbers = [all(_is_number(row[i]) for row in self.rows) for i in range(len(self.header))]
+        lines = [f"### {self.title}", "", self.note, ""] if self.note else [f"### {self.title}", ""]
+        lines += [_line(self.header), _line(["---:" if number else "---" for number in numbers])]
+        return "\n".join([*lines, *map(_line, self.rows), ""])
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Points of one codec, lowest rate first.
+
+    Attributes:
+        name: of the codec.
+        points: bits a pixel, and the quality there.
+        source: where published points come from; ``""`` for what was measured here.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A figure of the paper: quality over rate.
+
+    Attributes:
+        name: of its files, ``[a-z0-9-]+``.
+        title: as the paper counts it, and what it shows.
+        quality: what the vertical axis shows, with its unit.
+        curves: measured and published.
+        note: as in :class:`Table`.
+    """
+
+    name: str
+    title: str
+    quality: str
+    curves: Sequence[Curve]
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A claim of the paper, and what became of it.
+
+    Attributes:
+        claim: in few words, with its place in the paper.
+        theirs: the paper's number, ``""`` where it states none.
+        ours: the number measured here.
+        verdict: one of :data:`VERDICTS`.
+        budget: of training, against the paper's; ``""`` where nothing is trained.
+
+    Raises:
+        ValueError: another verdict.
+    """
+
+    claim: str
+    theirs: str
+    ours: str
+    verdict: str
+    budget: str = ""
+
+    def __post_init__(self):
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}. Received: {self.verdict!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """All that was reproduced of one paper.
+
+    Attributes:
+        paper: its name on the command line.
+        title: authors, year, title.
+        verdicts: of its claims.
+        tables: its tables.
+        charts: its figures.
+        rows: what everything was made from, as ``codec_zoo.harness.evaluation.evaluate`` gives it: numbers of each
+            picture, seconds, machine, commit, hashes.
+        shown: specs of ``rows`` whose decoded pictures are worth looking at.
+    """
+
+    paper: str
+    title: str
+    verdicts: Sequence[Verdict]
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+    rows: Sequence[Row]
+    shown: Sequence[str]
+
+    def markdown(self) -> str:
+        """Verdicts and tables, figures as links to ``NAME.svg``."""
+        parts = [f"## {self.title}", "", verdict_table(self.verdicts).markdown()]
+        parts += [table.markdown() for table in self.tables]
+        for chart in self.charts:
+            parts += [f"### {chart.title}", "", *([chart.note, ""] if chart.note else [])]
+            parts += [f"![{chart.title}]({chart.name}.svg)", ""]
+        return "\n".join(parts)
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """Verdicts as a table."""
+    return Table(
+        "Verdicts",
+        "",
+        ("claim", "the paper", "ours", "verdict", "training, of ours and of the paper"),
+        [(v.claim, v.theirs, v.ours, v.verdict, v.budget) for v in verdicts],
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "").replace("−", "-").lstrip("≤≥+ ").rstrip("% ") or 0)
+    except ValueError:
+        return False
+    return True
