@@ -7,9 +7,9 @@ OUTPUT ?= demo_output
 .PHONY: demo test test-all lint clean
 .DELETE_ON_ERROR:
 
-# Compress, decompress and measure 24 real photographs; table, figures and decoded pictures in $(OUTPUT).
+# Compress, decompress and measure 24 real photographs; tables, figures and decoded pictures in $(OUTPUT).
 demo: $(VENV)/ready
-	$(BIN)/python -m codec_zoo.harness.demo $(OUTPUT)
+	$(BIN)/codec-zoo reproduce fu2019 --output $(OUTPUT)
 
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest

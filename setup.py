@@ -14,6 +14,7 @@ FOLDERS = {
     "codec_zoo.export": "export",
     "codec_zoo.harness": "harness",
     "codec_zoo.harness.codecs": "harness/codecs",
+    "codec_zoo.harness.papers": "harness/papers",
 }
 
 setup(

@@ -448,14 +448,40 @@ def evaluate(specs, data, output, figure, limit, workers, as_json) -> None:
 
 @cli.command()
 @click.argument("paper")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="[default: reproduced/PAPER]")
-@click.option("--cifar", type=click.Path(path_type=Path), help="A folder with CIFAR-10's test pictures.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("reproduced"), show_default=True
+)
+@click.option(
+    "--pictures",
+    multiple=True,
+    metavar="SET=DIR",
+    help="Pictures that do not come with the package: cifar10, classic, clic, jiang, set12, tecnick; repeatable.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Write the overview into it; of all.",
+)
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
-def reproduce(paper, output, cifar, workers) -> None:
-    """Measure the tables of PAPER (report2017) with our files, beside its own numbers."""
+def reproduce(paper, output, pictures, readme, workers) -> None:
+    """Measure the tables and figures of PAPER with our files, beside its own numbers.
+
+    PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. What is measured is kept: run it again to go on.
+    """
+    from codec_zoo.errors import UsageError
+    from codec_zoo.harness.reproduce import PAPERS, overview, update_readme
     from codec_zoo.harness.reproduce import reproduce as measure
 
-    click.echo(measure(paper, output or Path("reproduced") / paper, cifar, workers))
+    if readme and paper != "all":
+        raise UsageError("--readme needs all papers: `codec-zoo reproduce all --readme FILE`.")
+    if malformed := [pair for pair in pictures if "=" not in pair]:
+        raise UsageError(f"--pictures takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
+    folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in pictures)}
+    sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers)
+    click.echo(overview(sections))
+    if readme:
+        update_readme(readme, sections)
+    click.echo(f"{output}/report.html shows everything.", err=True)
 
 
 @cli.command()

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -63,7 +64,7 @@ def evaluate(
         open_codec(spec)  # a mistake shows before the work starts; models are exported once
     known = {_key(row): row for row in read_rows(output)}
     hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
-    weights = {spec: _weights_of(spec) for spec, _ in wanted}
+    weights = {spec: weights_of(spec) for spec, _ in wanted}
     tasks, rows = [], []
     for spec, _ in wanted:
         for path in pictures:
@@ -125,7 +126,7 @@ def measure(spec: str, path: Path) -> Row:
         "spec": spec,
         "codec": ",".join([name, *(f"{key}={value}" for key, value in options.items())]),
         "quality": quality,
-        "weights_sha256": _weights_of(spec),
+        "weights_sha256": weights_of(spec),
         "image": path.name,
         "width": picture.shape[1],
         "height": picture.shape[0],
@@ -169,35 +170,62 @@ def format_point(point: Row) -> str:
     )
 
 
-def bd_rate(anchor: Sequence[Row], test: Sequence[Row], metric: str = "psnr", method: str = "akima") -> float:
-    """Bjøntegaard delta rate of ``test`` against ``anchor``, per cent; negative is better.
+def curve(points: Iterable[Row], metric: str) -> list[tuple[float, float]]:
+    """Rate–distortion curve of points from :func:`summarize`: bits a pixel and dB, lowest rate first.
 
     Args:
-        anchor: points of one codec, from :func:`summarize`.
-        test: points of another.
-        metric: ``"psnr"`` or ``"ms_ssim"`` (taken in dB, −10·log10(1 − x)).
+        points: of one codec.
+        metric: ``"psnr"``, ``"psnr_y"``, ``"ssim"`` (as it is), or ``"ms_ssim"`` (as −10·log10(1 − x)).
+    """
+    pairs = [(point["bpp"], point[metric]) for point in points if point[metric] is not None]
+    if metric == "ms_ssim":
+        pairs = [(bpp, float(-10 * np.log10(1 - value))) for bpp, value in pairs]
+    return sorted(pairs)
+
+
+def bd_rate(
+    anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], method: str = "akima"
+) -> float:
+    """Bjøntegaard delta rate of ``test`` against ``anchor``, per cent, over the qualities that both reach.
+
+    Args:
+        anchor: bits a pixel and quality, as from :func:`curve`.
+        test: the same of another codec; negative is better.
         method: ``"akima"`` or ``"cubic"``.
 
     Raises:
-        UsageError: a curve has fewer than four points.
+        UsageError: a curve has fewer than three points (cubic: four), or they have no quality in common.
     """
+    return _bjontegaard("bd_rate", anchor, test, method)
+
+
+def bd_psnr(
+    anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], method: str = "akima"
+) -> float:
+    """Bjøntegaard delta of quality, dB, over the rates that both reach; positive is better. See :func:`bd_rate`."""
+    return _bjontegaard("bd_psnr", anchor, test, method)
+
+
+def _bjontegaard(
+    function: str, anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], method: str
+) -> float:
     import bjontegaard
 
-    curves = []
-    for points in (anchor, test):
-        if len(points) < 4:
-            raise UsageError(f"BD-rate needs four points or more. Received: {len(points)}")
-        points = sorted(points, key=lambda point: point["bpp"])
-        values = np.array([point[metric] for point in points])
-        curves.append(
-            ([point["bpp"] for point in points], values if metric == "psnr" else -10 * np.log10(1 - values))
+    needed = 4 if method == "cubic" else 3
+    if min(len(anchor), len(test)) < needed:
+        raise UsageError(f"a Bjøntegaard delta needs {needed} points or more. Received: {len(anchor)}, {len(test)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "curves do not overlap": said below
+        value = getattr(bjontegaard, function)(
+            *zip(*sorted(anchor), strict=True),
+            *zip(*sorted(test), strict=True),
+            method=method,
+            require_matching_points=False,
+            min_overlap=0,
         )
-    (rate_a, value_a), (rate_b, value_b) = curves
-    return float(
-        bjontegaard.bd_rate(
-            rate_a, value_a, rate_b, value_b, method=method, require_matching_points=False, min_overlap=0
-        )
-    )
+    if np.isnan(value):
+        raise UsageError("the curves have nothing in common: a Bjøntegaard delta cannot be given.")
+    return float(value)
 
 
 def describe() -> Row:
@@ -217,7 +245,7 @@ def _with_quality(spec: str, quality: float | None) -> str:
     return spec if quality is None or split_spec(spec)[2] is not None else f"{spec}:{quality:g}"
 
 
-def _weights_of(spec: str) -> str | None:
+def weights_of(spec: str) -> str | None:
     """The weights' hash of a learned codec, None for a standard one."""
     from codec_zoo.harness.pipelines import open_codec
 
@@ -243,8 +271,12 @@ def read_rows(path: Path | None) -> list[Row]:
 
 def _append_row(path: Path, row: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        file.write(json.dumps(row) + "\n")
+    with open(path, "a+b") as file:
+        if size := file.tell():
+            file.seek(size - 1)
+            if file.read() != b"\n":
+                file.write(b"\n")  # behind a line that was cut
+        file.write(json.dumps(row).encode() + b"\n")
 
 
 class _environment:

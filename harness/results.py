@@ -25,9 +25,11 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """The table under its title and note; columns of numbers to the right."""
+        """The table under its title and note; columns of numbers to the right. Without columns: title and note."""
         numbers = [all(_is_number(row[i]) for row in self.rows) for i in range(len(self.header))]
         lines = [f"### {self.title}", "", self.note, ""] if self.note else [f"### {self.title}", ""]
+        if not self.header:
+            return "\n".join(lines)
         lines += [_line(self.header), _line(["---:" if number else "---" for number in numbers])]
         return "\n".join([*lines, *map(_line, self.rows), ""])
 
@@ -100,7 +102,7 @@ class Section:
         paper: its name on the command line.
         title: authors, year, title.
         verdicts: of its claims.
-        tables: its tables.
+        tables: its tables; the first is our numbers beside the paper's, for an overview.
         charts: its figures.
         rows: what everything was made from, as ``codec_zoo.harness.evaluation.evaluate`` gives it: numbers of each
             picture, seconds, machine, commit, hashes.

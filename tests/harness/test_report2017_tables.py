@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from codec_zoo.errors import UsageError
-from codec_zoo.harness import reproduce
 from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.images import write_image
+from codec_zoo.harness.papers import report2017
 from codec_zoo.metrics import psnr
 
 
@@ -14,20 +14,20 @@ from codec_zoo.metrics import psnr
 def test_headers_and_tables_are_not_counted(codec, photo):
     """What is counted depends on the picture; the rest of the file hardly does."""
     files = [get_codec(codec).encode(photo[:size, :size]) for size in (32, 256)]
-    counted = [reproduce.entropy_coded_bytes(data) for data in files]
+    counted = [report2017.entropy_coded_bytes(data) for data in files]
     rest = [len(data) - count for data, count in zip(files, counted, strict=True)]
     assert 0 < counted[0] < counted[1] / 8
     assert min(rest) > 50 and max(rest) < 1.5 * min(rest)
     with pytest.raises(UsageError, match="JPEG"):
-        reproduce.entropy_coded_bytes(get_codec("webp:30").encode(photo[:32, :32]))
+        report2017.entropy_coded_bytes(get_codec("webp:30").encode(photo[:32, :32]))
 
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg2000"])
 def test_at_ratio_is_the_best_that_fits(name, photo, tmp_path):
     picture = photo[:96, :128]
     write_image(tmp_path / "a.png", picture)
-    found, _ = reproduce._at_ratio(name, [tmp_path / "a.png"])
-    codec, qualities = reproduce.STANDARD[name]
+    found, _ = report2017._at_ratio(name, [tmp_path / "a.png"])
+    codec, qualities = report2017.STANDARD[name]
     fitting = []
     for quality in qualities:
         step = get_codec(f"{codec}:{quality}")
@@ -42,12 +42,7 @@ def test_principal_components():
     random = np.random.default_rng(0)
     basis = random.normal(size=(4, 48))
     blocks = (random.normal(size=(4000, 4)) @ basis).reshape(4000, 4, 4, 3)
-    assert reproduce._principal_components(list(blocks), 4) > 100
+    assert report2017._principal_components(list(blocks), 4) > 100
     noise = list(random.normal(0, 10, (40, 64, 64, 3)))
     expected = 10 * np.log10(255**2 / (100 * 44 / 48))
-    assert reproduce._principal_components(noise, 4) == pytest.approx(expected, abs=0.2)
-
-
-def test_unknown_paper(tmp_path):
-    with pytest.raises(UsageError, match="report2017"):
-        reproduce.reproduce("nobody1999", tmp_path, None, 1)
+    assert report2017._principal_components(noise, 4) == pytest.approx(expected, abs=0.2)

@@ -1,0 +1,1 @@
+"""What the zoo reproduces of each paper, one file a paper: ``reproduce(bench) -> Section``."""

@@ -1,0 +1,144 @@
+"""What the papers' reproductions share: pictures, rows that are measured once, curves, gains."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from codec_zoo import weights
+from codec_zoo.errors import UsageError
+from codec_zoo.harness import evaluation
+from codec_zoo.harness.evaluation import Row
+from codec_zoo.harness.results import Curve, Table
+
+# Sets of pictures that do not come with the package, and what they are.
+SETS = {
+    "cifar10": "test pictures of CIFAR-10",
+    "classic": "classic gray pictures (Barbara, boats, Lena, peppers, …)",
+    "clic": "photographs of CLIC's validation set",
+    "jiang": "the gray pictures of Jiang 2017",
+    "set12": "the gray pictures of Set12",
+    "tecnick": "the 100 pictures of Tecnick",
+}
+Points = list[tuple[float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Where one paper is measured.
+
+    Attributes:
+        folder: of the paper; rows are kept in it, a file for each set of pictures.
+        pictures: folders of sets named in :data:`SETS`; Kodak's pictures come with the package.
+        workers: processes.
+    """
+
+    folder: Path
+    pictures: Mapping[str, Path]
+    workers: int = 1
+
+    def find(self, name: str) -> list[Path]:
+        """The pictures of a set; none, where its folder is not given."""
+        if name == "kodak":
+            return evaluation.find_pictures("kodak")
+        return evaluation.find_pictures(str(self.pictures[name])) if name in self.pictures else []
+
+    def measure(self, specs: Sequence[str], name: str) -> list[Row]:
+        """Rows of codecs on a set of pictures. Without the pictures: those rows that an earlier run left."""
+        file = self.folder / f"{name}.jsonl"
+        pictures = self.find(name)
+        if pictures:
+            return evaluation.evaluate(specs, pictures, file, self.workers)
+        rows = sorted(evaluation.read_rows(file), key=lambda row: row["image"])
+        hashes = {spec: evaluation.weights_of(spec) for spec in specs} if rows else {}
+        return [
+            row for spec in specs for row in rows if row["spec"] == spec and row["weights_sha256"] == hashes[spec]
+        ]
+
+
+def by_codec(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Means over pictures, codec by codec."""
+    found: dict[str, list[Row]] = {}
+    for point in evaluation.summarize(rows):
+        found.setdefault(point["codec"], []).append(point)
+    return found
+
+
+def measured_curves(points: Mapping[str, Sequence[Row]], metric: str) -> list[Curve]:
+    """A curve a codec, of :func:`by_codec`."""
+    return [Curve(name, evaluation.curve(group, metric)) for name, group in points.items()]
+
+
+def delta(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], of: str = "rate") -> str:
+    """BD-rate (``"rate"``, %) or BD-PSNR (``"psnr"``, dB) as a cell; empty if the curves share nothing."""
+    try:
+        if of == "rate":
+            return f"{evaluation.bd_rate(anchor, test):+.1f} %"
+        return f"{evaluation.bd_psnr(anchor, test):+.2f}"
+    except UsageError:
+        return ""
+
+
+def gains_table(title: str, note: str, points: Mapping[str, Sequence[Row]], anchors: Sequence[str]) -> Table:
+    """BD-rates of PSNR and of MS-SSIM (in dB) against some of the codecs, for all that have a curve."""
+    header = ["codec"]
+    for anchor in anchors:
+        header += [f"PSNR, against {anchor}", f"MS-SSIM, against {anchor}"]
+    rows = []
+    for name, group in points.items():
+        cells = [
+            delta(evaluation.curve(points[anchor], metric), evaluation.curve(group, metric))
+            for anchor in anchors
+            for metric in ("psnr", "ms_ssim")
+        ]
+        if len(group) > 2 and any(cells):
+            rows.append([name, *cells])
+    return Table(title, note, header, rows)
+
+
+def points_table(title: str, note: str, rows: Sequence[Row]) -> Table:
+    """All measured points."""
+    lines = []
+    for point in evaluation.summarize(rows):
+        quality = "" if point["quality"] is None else f"{point['quality']:g}"
+        similarity = "" if point["ms_ssim"] is None else f"{point['ms_ssim']:.4f}"
+        lines.append(
+            (
+                point["codec"],
+                quality,
+                f"{point['bpp']:.4f}",
+                f"{point['psnr']:.2f}",
+                similarity,
+                f"{point['encode_s']:.2f}",
+                f"{point['decode_s']:.2f}",
+            )
+        )
+    header = ("codec", "quality", "bpp", "PSNR, dB", "MS-SSIM", "encode, s", "decode, s")
+    return Table(title, note, header, lines)
+
+
+def at_rate(curve: Sequence[tuple[float, float]], bpp: float) -> float | None:
+    """The quality of a curve at a rate, linear in the logarithm of the rate; None outside of its rates."""
+    rates, values = zip(*sorted(curve), strict=True)
+    return float(np.interp(np.log(bpp), np.log(rates), values)) if rates[0] <= bpp <= rates[-1] else None
+
+
+def is_above(test: Sequence[tuple[float, float]], anchor: Sequence[tuple[float, float]]) -> bool:
+    """Whether every point of ``test`` at a rate that ``anchor`` spans lies above it; false where none does."""
+    rates, values = zip(*sorted(anchor), strict=True)
+    common = [(rate, value) for rate, value in test if rates[0] <= rate <= rates[-1]]
+    return bool(common) and all(value > np.interp(rate, rates, values) for rate, value in common)
+
+
+def trained(presets: Iterable[str]) -> list[str]:
+    """Those of the presets that have weights."""
+    return [preset for preset in presets if preset in weights.index()]
+
+
+def budget(presets: Sequence[str], paper: str) -> str:
+    """Steps and seconds of the weights in use, and the paper's own training."""
+    records = [weights.index()[preset] for preset in trained(presets)]
+    steps = sum(record["step"] for record in records)
+    seconds = sum(record["seconds"] for record in records)
+    return f"{steps:,} steps, {seconds / 60:.0f} min on {records[0]['device']}; the paper: {paper}" if records else ""

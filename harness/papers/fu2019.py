@@ -1,0 +1,202 @@
+"""Fu et al. 2019: the hybrid layered codec on Kodak (§3; Fig. 5, 6 and 8) and on Tecnick (Fig. 7)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from codec_zoo.files import write_atomic
+from codec_zoo.harness import figures, images
+from codec_zoo.harness.evaluation import bd_rate, curve
+from codec_zoo.harness.exported import open_model
+from codec_zoo.harness.hybrid import HybridCodec
+from codec_zoo.harness.papers.bench import (
+    Bench,
+    budget,
+    by_codec,
+    gains_table,
+    is_above,
+    measured_curves,
+    points_table,
+    trained,
+)
+from codec_zoo.harness.results import Chart, Section, Table, Verdict
+
+PRESET = "fu2019-hybrid-s16-prelu"
+ABLATIONS = [f"fu2019-hybrid-s{side}-{kind}" for side in (8, 16, 32) for kind in ("prelu", "relu")]
+QPS = (40, 34, 28, 22)
+STANDARD = ("jpeg", "jpeg2000", "webp")
+RGB, YCBCR = "bpg-rgb444", "bpg-ycbcr444"
+PAPER = "40 epochs of 81,650 patches, batch 20"
+
+
+def reproduce(bench: Bench) -> Section:
+    """Measure; also writes ``residuals.png``, ``layers.png`` and the files in it."""
+    codecs = [
+        PRESET,
+        *(f"{PRESET},{option}" for option in ("mapping=minmax", "mapping=shift", f"residual_codec={RGB}")),
+    ]
+    curves = [f"{codec}:{qp}" for codec in (*codecs, YCBCR, RGB) for qp in QPS]
+    rows = bench.measure([f"{PRESET},layers=1", *curves, *STANDARD], "kodak")
+    points = by_codec(rows)
+    compared = {name: group for name, group in points.items() if len(group) > 1}
+    others = [f"{name}:{qp}" for name in trained(ABLATIONS) if name != PRESET for qp in QPS]
+    ablation = by_codec([*rows, *bench.measure(others, "kodak")]) if others else {}
+    ablation = {name: group for name, group in ablation.items() if name in ABLATIONS}
+
+    kodak = bench.find("kodak")
+    counts = residual_counts(kodak)
+    figures.residual_histogram({f"{len(kodak)} Kodak pictures": counts}, bench.folder / "residuals.png")
+    show_layers(kodak[22], bench.folder)
+    tables = [
+        gains_table(
+            "Fig. 6 in numbers: BD-rate on Kodak",
+            "Per cent, Akima, over what both curves reach; negative is better. MS-SSIM in dB.",
+            compared,
+            (RGB, YCBCR),
+        ),
+        _residual_table(counts),
+        points_table(
+            "Measured points on Kodak",
+            f"Means over {points[PRESET][0]['pictures']} pictures; bpp is 8 · bytes of the file over pixels, PSNR "
+            "and MS-SSIM are of RGB. One thread a picture.",
+            rows,
+        ),
+    ]
+    charts = _charts("Fig. 6", "kodak", compared)
+    tecnick = bench.measure([f"{codec}:{qp}" for codec in (*codecs[:3], YCBCR, RGB) for qp in QPS], "tecnick")
+    if tecnick:
+        charts += _charts("Fig. 7", "tecnick", by_codec(tecnick))
+    if len(ablation) > 1:
+        charts += _charts("Fig. 8", "ablation", ablation)
+        tables.append(gains_table("Fig. 8 in numbers: BD-rate of the ablations", "", ablation, (PRESET,)))
+    return Section(
+        paper="fu2019",
+        title="Fu et al. 2019: Improved hybrid layered image compression",
+        verdicts=[*_verdicts(points, counts), *_ablation_verdicts(ablation)],
+        tables=tables,
+        charts=charts,
+        rows=[*rows, *tecnick],
+        shown=[f"{PRESET},layers=1", f"{PRESET}:40", f"{PRESET}:34", f"{YCBCR}:40", f"{RGB}:40", "jpeg:10", "webp:5"],
+    )
+
+
+def _charts(figure: str, name: str, points) -> list[Chart]:
+    return [
+        Chart(f"{name}-{metric}", f"{figure}: {label} on {name.title()}", label, measured_curves(points, key))
+        for metric, key, label in (("psnr", "psnr", "PSNR (RGB), dB"), ("ms-ssim", "ms_ssim", "MS-SSIM, dB"))
+    ]
+
+
+def _verdicts(points, counts: np.ndarray) -> list[Verdict]:
+    psnr = {name: curve(group, "psnr") for name, group in points.items()}
+    training = budget([PRESET], PAPER)
+    of_anchor = {name: bd_rate(psnr[RGB], psnr[name]) for name in psnr if len(psnr[name]) > 2}
+    clip, minmax, shift = (
+        of_anchor[name] for name in (PRESET, f"{PRESET},mapping=minmax", f"{PRESET},mapping=shift")
+    )
+    in_rgb = of_anchor[f"{PRESET},residual_codec={RGB}"]
+    in_ycbcr = bd_rate(psnr[YCBCR], psnr[PRESET])
+    beaten = [name for name in STANDARD if is_above(psnr[PRESET], psnr[name])]
+    inside = counts[255 - 120 : 255 + 121].sum() / counts.sum()
+    wins = is_above(psnr[PRESET], psnr[RGB])
+    return [
+        Verdict(
+            "above BPG in RGB 4:4:4 at all rates (Fig. 6), the residual in YCbCr",
+            "better at all rates",
+            f"BD-rate {clip:+.1f} %",
+            "reproduced" if wins else "ordering holds" if clip < 0 else "not reached",
+            training,
+        ),
+        Verdict(
+            "the same, the residual in RGB too",
+            "better at all rates",
+            f"BD-rate {in_rgb:+.1f} %",
+            "ordering holds" if in_rgb < 0 else "not reached",
+            training,
+        ),
+        Verdict(
+            "above BPG in YCbCr 4:4:4, which the paper leaves out",
+            "",
+            f"BD-rate {in_ycbcr:+.1f} %",
+            "reproduced" if in_ycbcr < 0 else "not reached",
+            training,
+        ),
+        Verdict(
+            "above JPEG, JPEG 2000 and WebP (Fig. 6)",
+            "better at all rates",
+            f"above at all its rates: {', '.join(beaten) or 'none'}",
+            "reproduced" if len(beaten) == 3 else "not reached",
+            training,
+        ),
+        Verdict(
+            "clipping ≈ min–max, both above shift (§3.1)",
+            "almost the same; shift worse at high rates",
+            f"BD-rate against {RGB}: {clip:+.1f}, {minmax:+.1f}, {shift:+.1f} %",
+            "reproduced" if abs(clip - minmax) < 2 and shift > max(clip, minmax) else "not reached",
+            training,
+        ),
+        Verdict("more than 1 dB above DSSLIC (§3.1)", "> 1 dB", "not measured: DSSLIC is not here", "not reached"),
+        Verdict(
+            "most residuals lie in −120 … 120 (Fig. 5)",
+            "most",
+            f"{inside:.3%}",
+            "reproduced" if inside > 0.5 else "not reached",
+            training,
+        ),
+    ]
+
+
+def _ablation_verdicts(points) -> list[Verdict]:
+    """Fig. 8, as far as its variants are trained."""
+    rates = {name: bd_rate(curve(points[PRESET], "psnr"), curve(group, "psnr")) for name, group in points.items()}
+    if len(rates) < 2:
+        return []
+    return [
+        Verdict(
+            "S16 + PReLU the best of six (Fig. 8)",
+            "best",
+            "; ".join(f"{name.removeprefix('fu2019-hybrid-')} {rate:+.1f} %" for name, rate in rates.items()),
+            "not reached" if min(rates.values()) < 0 else "reproduced" if len(rates) == 6 else "ordering holds",
+            budget(list(rates), f"{PAPER}, each"),
+        )
+    ]
+
+
+def residual_counts(pictures: Sequence[Path]) -> np.ndarray:
+    """How often each residual −255 … 255 of the coarse reconstruction occurs: ``int64 [511]``."""
+    codec = HybridCodec(open_model(PRESET), layers=1)
+    counts = np.zeros(511, np.int64)
+    for path in pictures:
+        picture = images.as_rgb(images.read_image(path))
+        residual = picture.astype(np.int16) - codec.decode(codec.encode(picture))
+        counts += np.bincount(residual.ravel() + 255, minlength=511)
+    return counts
+
+
+def _residual_table(counts: np.ndarray) -> Table:
+    within = [
+        (str(most), f"{counts[255 - most : 256 + most].sum() / counts.sum():.2%}") for most in (10, 30, 60, 120)
+    ]
+    return Table(
+        "Fig. 5: residuals of the base layer on Kodak",
+        "Share of RGB samples whose residual is at most so large; drawn in `residuals.png`.",
+        ("at most", "share"),
+        within,
+    )
+
+
+def show_layers(picture: Path, folder: Path) -> None:
+    """Code a picture at several rates; write ``files/`` and all of them side by side, ``layers.png``."""
+    model = open_model(PRESET)
+    original = images.read_image(picture)
+    shown = [original]
+    for quality in (None, 40, 32, 24):
+        codec = HybridCodec(model, quality or 32, layers=2 if quality else 1)
+        data = codec.encode(original)
+        decoded = codec.decode(data)
+        name = f"{picture.stem}-{'base' if quality is None else f'q{quality}'}"
+        write_atomic(folder / "files" / f"{name}.czoo", data)
+        images.write_image(folder / "files" / f"{name}.png", decoded)
+        shown.append(decoded)
+    images.write_image(folder / "layers.png", np.concatenate([image[:, 256:512] for image in shown], axis=1))

@@ -1,0 +1,214 @@
+"""Jia et al. 2019: the scalable auto-encoder on Kodak (§IV; Table III, Fig. 3 and 4), and its baselines of Ballé."""
+
+from codec_zoo.errors import UsageError
+from codec_zoo.harness.evaluation import Row, bd_psnr, bd_rate, curve
+from codec_zoo.harness.papers.bench import Bench, Points, at_rate, budget, by_codec, delta, points_table, trained
+from codec_zoo.harness.published import published_curves
+from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
+
+LAYERS = ("base", "e1", "e2", "e3", "e4")
+# Bits a pixel, PSNR (dB) and MS-SSIM of the authors' own decoded pictures, means over 24 Kodak pictures, layer by
+# layer: computed from the supplement of the paper, https://github.com/chuanminj/MIPR2019.
+AUTHORS = {
+    "mse": (
+        (0.033654, 25.593912, 0.881211),
+        (0.102088, 27.40625, 0.931292),
+        (0.258538, 30.190679, 0.965655),
+        (0.535328, 32.820021, 0.980566),
+        (1.006706, 34.713042, 0.987536),
+    ),
+    "ms-ssim": (
+        (0.03257, 24.270267, 0.90485),
+        (0.213985, 26.764158, 0.971718),
+        (0.593131, 27.541821, 0.988959),
+        (1.085845, 27.505192, 0.990074),
+    ),
+}
+SUPPLEMENT = "the paper's supplement"
+# Table III: BD-rate (%) and BD-PSNR (dB) of the scalable auto-encoder against …
+TABLE_3 = {"balle2017": (-65.2, 3.38), "balle2018": (-0.6, 0.021)}
+PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
+BASELINES = {"balle2017": "balle2017-factorized-mse", "balle2018": "balle2018-hyperprior-mse"}
+PAPER = "1,000 epochs of 5,500 patches of 256×256 a layer"
+
+
+def reproduce(bench: Bench) -> Section:
+    """Measure all prefixes of the deepest stack that is trained, and the baselines that are."""
+    presets = trained([f"jia2019-sae-mse-{layer}" for layer in LAYERS])
+    deepest = presets[-1]
+    specs = [f"{deepest},layers={count}" for count in range(1, len(presets))] + [deepest]
+    baselines = {name: trained([f"{stem}-{point}" for point in range(1, 9)]) for name, stem in BASELINES.items()}
+    rows = bench.measure(
+        [*specs, *(preset for found in baselines.values() for preset in found), "bpg-rgb444", "bpg-ycbcr444"], "kodak"
+    )
+    points = by_codec(rows)
+    ours = [points[spec][0] for spec in specs]
+
+    charts = []
+    for metric, column, title in (("psnr", 1, "Fig. 3: PSNR (RGB), dB"), ("ms_ssim", 2, "Fig. 4: MS-SSIM, dB")):
+        curves = [Curve("scalable auto-encoder (ours)", curve(ours, metric))]
+        for name, found in baselines.items():
+            if found:
+                curves.append(Curve(f"{name} (ours)", curve([points[preset][0] for preset in found], metric)))
+        curves += [Curve(name, curve(points[name], metric)) for name in ("bpg-rgb444", "bpg-ycbcr444")]
+        curves += [
+            Curve(f"scalable auto-encoder for {track}, the authors", _authors(track, column), SUPPLEMENT)
+            for track in AUTHORS
+        ]
+        label = title.split(": ")[1]
+        charts.append(Chart(f"kodak-{metric.replace('_', '-')}", f"{title}, on Kodak", label, curves))
+
+    return Section(
+        paper="jia2019",
+        title="Jia et al. 2019: Layered image compression using scalable auto-encoder",
+        verdicts=_verdicts(ours, baselines, points, presets),
+        tables=[
+            _models_table(ours, baselines, points),
+            _table_3(ours, baselines, points),
+            _layers_table(),
+            points_table("Measured points on Kodak", "One thread a picture.", rows),
+        ],
+        charts=charts,
+        rows=rows,
+        shown=[*specs, *(preset for found in baselines.values() for preset in found), "bpg-rgb444:40"],
+    )
+
+
+def _authors(track: str, column: int) -> Points:
+    """The authors' curve: column 1 PSNR, column 2 MS-SSIM in dB."""
+    names = {1: "psnr", 2: "ms_ssim"}
+    return curve([{"bpp": p[0], names[column]: p[column]} for p in AUTHORS[track]], names[column])
+
+
+def _published(name: str) -> Points:
+    """PSNR of a baseline over rate, from its authors."""
+    return list(next(c.points for c in published_curves("kodak", "psnr") if c.name == PUBLISHED[name]))
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def _models_table(ours, baselines, points) -> Table:
+    """Every trained model beside what was published at its rate."""
+    rows = []
+
+    def add(name: str, point: Row, theirs: Points, training: str) -> None:
+        at = at_rate(theirs, point["bpp"])
+        rows.append(
+            (
+                name,
+                f"{point['bpp']:.4f}",
+                f"{point['psnr']:.2f}",
+                f"{point['ms_ssim']:.4f}",
+                _cell(at, ".2f"),
+                _cell(None if at is None else point["psnr"] - at, "+.2f"),
+                training,
+            )
+        )
+
+    for layer, point in zip(LAYERS, ours, strict=False):
+        preset = f"jia2019-sae-mse-{layer}"
+        add(preset, point, _authors("mse", 1), budget([preset], PAPER))
+    for name, found in baselines.items():
+        for preset in found:
+            add(preset, points[preset][0], _published(name), budget([preset], "about a million steps"))
+    header = ("model", "bpp", "PSNR, dB", "MS-SSIM", "published PSNR at this rate", "difference, dB", "training")
+    note = (
+        "Means over 24 Kodak pictures, whole files; the scalable auto-encoder's are one file, cut behind each layer. "
+        "Published: the authors' own decoded pictures (Jia) and results (Ballé), between their points linear in the "
+        "logarithm of the rate."
+    )
+    return Table("Models on Kodak", note, header, rows)
+
+
+def _layers_table() -> Table:
+    rows = [
+        (f"base … {layer}" if i else "base", f"{bpp:.4f}", f"{psnr:.2f}", f"{ms_ssim:.4f}")
+        for i, (layer, (bpp, psnr, ms_ssim)) in enumerate(zip(LAYERS, AUTHORS["mse"], strict=True))
+    ]
+    note = "Of the pictures that the authors decoded, for squared error: means over 24 Kodak pictures."
+    return Table("The authors' layers (Fig. 3)", note, ("layers", "bpp", "PSNR, dB", "MS-SSIM"), rows)
+
+
+def _table_3(ours, baselines, points) -> Table:
+    own = curve(ours, "psnr")
+    rows = []
+    for name, (theirs_rate, theirs_psnr) in TABLE_3.items():
+        anchors = {"published": _published(name)}
+        if len(baselines[name]) > 2:
+            anchors["ours"] = curve([points[preset][0] for preset in baselines[name]], "psnr")
+        for whose, anchor in anchors.items():
+            rows.append(
+                (
+                    f"{name}, {whose}",
+                    delta(anchor, own),
+                    delta(anchor, own, "psnr"),
+                    f"{theirs_rate:+.1f} %" if whose == "published" else "",
+                    f"{theirs_psnr:+.2f}" if whose == "published" else "",
+                )
+            )
+    anchor = _authors("mse", 1)
+    rows.append(("the authors' decoded pictures", delta(anchor, own), delta(anchor, own, "psnr"), "", ""))
+    return Table(
+        "Table III: the scalable auto-encoder against …",
+        "Akima, over what both curves reach; empty where that is nothing, or a curve has fewer than three points.",
+        ("anchor", "BD-rate", "BD-PSNR, dB", "the paper: BD-rate", "BD-PSNR, dB"),
+        rows,
+    )
+
+
+def _verdicts(ours, baselines, points, presets) -> list[Verdict]:
+    own, training = curve(ours, "psnr"), budget(presets, PAPER)
+    found = []
+    for name, (theirs_rate, _) in TABLE_3.items():
+        anchor = _published(name)
+        rate = _rate(anchor, own)
+        found.append(
+            Verdict(
+                f"against {name}, published (Table III)",
+                f"BD-rate {theirs_rate:+.1f} %",
+                f"BD-rate {rate:+.1f} %" if rate is not None else "no rate in common",
+                _outcome(rate, theirs_rate),
+                training,
+            )
+        )
+    rate = _rate(_authors("mse", 1), own)
+    found.append(
+        Verdict(
+            "the authors' own layers, rate for rate (Fig. 3)",
+            "",
+            "no rate in common"
+            if rate is None
+            else f"BD-rate {rate:+.1f} %, {bd_psnr(_authors('mse', 1), own):+.2f} dB",
+            "not reached" if rate is None or rate > 0 else "reproduced",
+            training,
+        )
+    )
+    found.append(
+        Verdict(
+            "one file, decodable behind each layer, quality rising (§III)",
+            "five layers",
+            f"{len(ours)} layers: {' → '.join(f'{psnr:.2f}' for _, psnr in own)} dB",
+            "reproduced"
+            if len(ours) == 5
+            else "ordering holds"
+            if own == sorted(own, key=lambda p: p[1])
+            else "not reached",
+            training,
+        )
+    )
+    return found
+
+
+def _rate(anchor: Points, test: Points) -> float | None:
+    try:
+        return bd_rate(anchor, test)
+    except UsageError:
+        return None
+
+
+def _outcome(ours: float | None, theirs: float) -> str:
+    if ours is None or ours > 0 > theirs + 1:
+        return "not reached"
+    return "reproduced" if ours <= theirs + 1 else "ordering holds" if ours < 0 else "not reached"

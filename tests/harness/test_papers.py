@@ -1,0 +1,124 @@
+"""Reproductions of papers: curves, gains, verdicts, and rows that are measured once."""
+
+import json
+
+import numpy as np
+import pytest
+
+from codec_zoo.errors import UsageError
+from codec_zoo.harness import evaluation
+from codec_zoo.harness.images import write_image
+from codec_zoo.harness.papers import bench, hu2018, jia2019, zhao2018
+from codec_zoo.harness.papers.bench import Bench
+from codec_zoo.harness.results import Table, Verdict
+
+ANCHOR = [(0.1, 25.0), (0.2, 28.0), (0.4, 31.0), (0.8, 34.0)]
+
+
+def test_bjontegaard_deltas():
+    """A tenth fewer bits at each quality is −10 %, at both methods; a decibel more at each rate is +1 dB."""
+    fewer = [(0.9 * bpp, psnr) for bpp, psnr in ANCHOR]
+    better = [(bpp, psnr + 1) for bpp, psnr in ANCHOR]
+    for method in ("akima", "cubic"):
+        assert evaluation.bd_rate(ANCHOR, fewer, method) == pytest.approx(-10)
+        assert evaluation.bd_psnr(ANCHOR, better[::-1], method) == pytest.approx(1)
+    assert evaluation.bd_rate(ANCHOR[:3], fewer[:3]) == pytest.approx(-10)
+    with pytest.raises(UsageError, match="3 points"):
+        evaluation.bd_rate(ANCHOR[:2], fewer)
+    with pytest.raises(UsageError, match="nothing in common"):
+        evaluation.bd_rate(ANCHOR, [(bpp, psnr + 20) for bpp, psnr in ANCHOR])
+    assert bench.delta(ANCHOR, [(bpp, psnr + 20) for bpp, psnr in ANCHOR]) == ""
+
+
+def test_curve_of_similarity_is_in_decibels():
+    points = [{"bpp": 0.4, "ms_ssim": 0.99}, {"bpp": 0.1, "ms_ssim": 0.9}, {"bpp": 0.2, "ms_ssim": None}]
+    assert evaluation.curve(points, "ms_ssim") == [(0.1, pytest.approx(10)), (0.4, pytest.approx(20))]
+
+
+def test_above_is_at_every_rate_that_both_have():
+    above = [(0.05, 0.0), (0.3, 30.0), (0.9, 0.0)]
+    assert bench.is_above(above, ANCHOR)
+    assert not bench.is_above([*above, (0.15, 26.0)], ANCHOR)
+    assert not bench.is_above([(0.05, 40.0)], ANCHOR), "no rate in common proves nothing"
+
+
+def test_upper_envelope_takes_the_better_resolution():
+    low = [(0.1, 24.0), (0.2, 26.0), (0.4, 26.5)]
+    high = [(0.15, 23.0), (0.3, 27.0), (0.6, 30.0)]
+    points = {
+        f"{zhao2018.MIXED}, {name}": [{"bpp": bpp, "psnr": psnr} for bpp, psnr in pairs]
+        for name, pairs in (("low", low), ("high", high))
+    }
+    assert zhao2018.upper_envelope(points, zhao2018.MIXED, "psnr") == [low[0], low[1], high[1], high[2]]
+    assert zhao2018._switch(points) == 0.3
+
+
+def test_gain_is_that_of_each_picture():
+    rows = [
+        {"codec": f"f{switch}", "image": image, "psnr_y": value}
+        for switch, values in (("", (30.5, 31.0)), (",filter=off", (30.0, 31.0)))
+        for image, value in zip("ab", values, strict=True)
+    ]
+    assert hu2018.gains(rows, "f") == {"a": 0.5, "b": 0.0}
+
+
+def test_rows_are_measured_once_and_enough_without_the_pictures(photo, tmp_path, monkeypatch):
+    """Interrupted, resumed, or without the pictures: the same rows."""
+    pictures = tmp_path / "pictures"
+    for i in range(3):
+        write_image(pictures / f"{i}.png", photo[64 * i : 64 * i + 64, :96])
+    specs = ["jpeg:30", "webp:30"]
+    first = Bench(tmp_path / "a", {"set12": pictures}).measure(specs, "set12")
+    assert [row["spec"] for row in first] == 3 * specs[:1] + 3 * specs[1:]
+    file = tmp_path / "a" / "set12.jsonl"
+    kept = file.read_text().splitlines()
+    file.write_text("\n".join(kept[:2]) + "\n" + kept[2][:40])  # cut in the middle of a row
+    again = Bench(tmp_path / "a", {"set12": pictures}).measure(specs, "set12")
+    numbers = ("spec", "image", "bytes", "psnr", "ssim", "image_sha256")
+    assert [[row[key] for key in numbers] for row in again] == [[row[key] for key in numbers] for row in first]
+    monkeypatch.setattr(evaluation, "measure", None)
+    assert Bench(tmp_path / "a", {}).measure(specs, "set12") == again
+    assert Bench(tmp_path / "b", {}).measure(specs, "set12") == []
+
+
+def test_authors_points_are_a_curve():
+    for track, points in jia2019.AUTHORS.items():
+        rates = [bpp for bpp, *_ in points]
+        assert rates == sorted(rates), track
+        assert all(0 < ms_ssim < 1 and 20 < psnr < 40 for _, psnr, ms_ssim in points)
+
+
+def test_table_in_markdown():
+    table = Table("T", "note", ("codec", "bpp"), (("a", "1.50"), ("b", "−2 %")))
+    assert table.markdown() == "### T\n\nnote\n\n| codec | bpp |\n| --- | ---: |\n| a | 1.50 |\n| b | −2 % |\n"
+    assert Table("T", "not measured", (), ()).markdown() == "### T\n\nnot measured\n"
+    with pytest.raises(ValueError, match="verdict"):
+        Verdict("claim", "", "", "excellent")
+
+
+def test_residual_table_counts_both_signs():
+    from codec_zoo.harness.papers import fu2019
+
+    counts = np.zeros(511, np.int64)
+    counts[[255, 255 + 10, 255 - 11, 255 + 200]] = 1
+    assert [row[1] for row in fu2019._residual_table(counts).rows] == ["50.00%", "75.00%", "75.00%", "75.00%"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nobody1999"], "report2017"),
+        (["fu2019", "--pictures", "x"], "SET=DIR"),
+        (["fu2019", "--pictures", "x=y"], "set12"),
+    ],
+)
+def test_mistakes_on_the_command_line(cli, arguments, words, tmp_path):
+    code, _, err = cli("reproduce", *arguments, "--output", tmp_path / "out")
+    assert code == 2 and words in err
+    assert not (tmp_path / "out").exists()
+    assert json.dumps(err).count("Traceback") == 0
+
+
+def test_quality_at_a_rate():
+    assert bench.at_rate(ANCHOR, 0.2 * 2**0.5) == pytest.approx(29.5)
+    assert bench.at_rate(ANCHOR, 0.05) is None
