@@ -27,6 +27,7 @@ setup(
     packages=list(FOLDERS),
     package_data={
         "codec_zoo": ["weights/*.h5", "weights/*.json", "weights/*.npz", "py.typed"],
+        "codec_zoo.harness": ["published.csv", "report_assets/*"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
     },
     # What models and training need; any Keras backend will do.
@@ -48,7 +49,10 @@ setup(
             "grpcio>=1.66",
             "imagecodecs>=2026.1",
             "importlib_resources",  # TFDS needs it and does not say so
+            "jinja2>=3.1",
+            "markdown-it-py>=3",
             "matplotlib>=3.9",
+            "plotly>=6",
             "protobuf<5",
             "pyyaml>=6",
             "requests>=2.32",
@@ -61,6 +65,7 @@ setup(
             # 1.21 lets pip install, then `import tensorflow_datasets` is broken
             "tensorflow-metadata==1.17.3",
         ],
+        "test": ["hypothesis>=6", "playwright>=1.50", "pytest>=8", "pytest-timeout>=2"],
     },
     entry_points={"console_scripts": ["codec-zoo = codec_zoo.harness.cli:main"]},
     classifiers=[

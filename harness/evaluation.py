@@ -12,7 +12,7 @@ import os
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,6 @@ def evaluate(
     Raises:
         CodecZooError: a codec cannot be made, or a picture not be coded.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from codec_zoo.harness.pipelines import open_codec, qualities_of
 
     wanted = [(_with_quality(spec, q), q) for spec in specs for q in qualities_of(spec)]
@@ -74,31 +71,49 @@ def evaluate(
             else:
                 tasks.append((spec, path))
 
+    machine = describe()
+    for (_, path), row in in_processes(measure, tasks, workers, "measuring"):
+        rows.append({**row, "image_sha256": hashes[path], **machine})
+        if output:
+            _append_row(output, rows[-1])
+    order = {(spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)}
+    return sorted(rows, key=lambda row: order[row["spec"], row["image_sha256"]])
+
+
+def in_processes(
+    function: Callable[..., Any], tasks: Sequence[tuple], workers: int, title: str
+) -> Iterator[tuple[tuple, Any]]:
+    """Call ``function(*task)`` for each task in processes, with a progress bar.
+
+    Args:
+        function: of a module, so that other processes find it.
+        tasks: its arguments.
+        workers: processes; each has one thread if there are several.
+        title: what the bar calls the work.
+
+    Yields:
+        Task and result, as they are done. What a call raises is raised here, and ends the work.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if workers > 1 else {}
-    machine = describe()
-    done = 0
     with _environment(environment), Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("measuring", total=len(tasks))
+        bar = progress.add_task(title, total=len(tasks))
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, max(1, len(tasks))), spawn) as pool:
-            futures = {pool.submit(measure, spec, path): (spec, path) for spec, path in tasks}
+            futures = {pool.submit(function, *task): task for task in tasks}
             try:
-                for future in as_completed(futures):
-                    spec, path = futures[future]
-                    row = {**future.result(), "image_sha256": hashes[path], **machine}
-                    rows.append(row)
-                    if output:
-                        _append_row(output, row)
+                for done, future in enumerate(as_completed(futures), 1):
+                    result = future.result()
                     progress.advance(bar)
-                    done += 1
                     if not progress.console.is_terminal and done % 24 == 0:
-                        progress.console.print(f"{done}/{len(tasks)} measured")
+                        progress.console.print(f"{title}: {done} of {len(tasks)}")
+                    yield futures[future], result
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    order = {(spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)}
-    return sorted(rows, key=lambda row: order[row["spec"], row["image_sha256"]])
 
 
 def measure(spec: str, path: Path) -> Row:
@@ -246,7 +261,11 @@ def _with_quality(spec: str, quality: float | None) -> str:
 
 
 def weights_of(spec: str) -> str | None:
-    """The weights' hash of a learned codec, None for a standard one."""
+    """The weights' hash of a learned codec, None for a standard one.
+
+    Raises:
+        CodecZooError: the codec cannot be made.
+    """
     from codec_zoo.harness.pipelines import open_codec
 
     model = getattr(open_codec(spec), "model", None)

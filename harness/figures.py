@@ -12,6 +12,7 @@ import numpy as np
 
 from codec_zoo.files import atomic_path
 from codec_zoo.harness.evaluation import Row
+from codec_zoo.harness.results import Chart
 
 
 def rate_distortion(points: Sequence[Row], path: Path) -> None:
@@ -40,6 +41,49 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
     _save(figure, path)
 
 
+def draw_chart(chart: Chart, folder: Path) -> list[Path]:
+    """Draw a chart as ``NAME.svg`` and ``NAME.png``: what was measured thick, what was published thin behind it.
+
+    The same chart gives the same bytes.
+
+    Args:
+        chart: its ``name`` is that of the files.
+        folder: made if need be.
+
+    Returns:
+        The two files.
+
+    Raises:
+        CodecZooError: they cannot be written.
+    """
+    published = [curve for curve in chart.curves if curve.source]
+    measured = [curve for curve in chart.curves if not curve.source]
+    with plt.rc_context({"text.parse_math": False}):
+        figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
+        for i, curve in enumerate(published):
+            axis.plot(
+                *np.transpose(curve.points),
+                label=f"{curve.name} (published)",
+                color=f"{0.45 + 0.3 * (i % 2)}",
+                linestyle=("-", "--", "-.", ":")[i // 2 % 4],
+                linewidth=1,
+                zorder=1,
+            )
+        for i, curve in enumerate(measured):
+            axis.plot(
+                *np.transpose(curve.points), label=curve.name, marker="osD^vPX*"[i % 8], linewidth=2.4, zorder=3
+            )
+        axis.set(xlabel="bits per pixel", ylabel=chart.quality, title=chart.title)
+        axis.grid(alpha=0.3)
+        handles, labels = axis.get_legend_handles_labels()
+        order = [*range(len(published), len(handles)), *range(len(published))]
+        axis.legend([handles[i] for i in order], [labels[i] for i in order], fontsize="small")
+        paths = [folder / f"{chart.name}.{kind}" for kind in ("svg", "png")]
+        for path in paths:
+            _save(figure, path)
+    return paths
+
+
 def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw how often each residual value −255 … 255 occurs (Fu 2019, Fig. 5).
 
@@ -64,7 +108,8 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def _save(figure, path: Path) -> None:
-    """Write a figure whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=110)
+    """Write a figure whole or not at all, without the date."""
+    kind = path.suffix.lstrip(".") or "png"
+    with atomic_path(path) as temporary, plt.rc_context({"svg.hashsalt": "codec-zoo"}):
+        figure.savefig(temporary, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else {})
     plt.close(figure)

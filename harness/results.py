@@ -24,13 +24,16 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def numeric(self) -> list[bool]:
+        """Which columns hold nothing but numbers."""
+        return [all(_is_number(row[i]) for row in self.rows) for i in range(len(self.header))]
+
     def markdown(self) -> str:
         """The table under its title and note; columns of numbers to the right. Without columns: title and note."""
-        numbers = [all(_is_number(row[i]) for row in self.rows) for i in range(len(self.header))]
         lines = [f"### {self.title}", "", self.note, ""] if self.note else [f"### {self.title}", ""]
         if not self.header:
             return "\n".join(lines)
-        lines += [_line(self.header), _line(["---:" if number else "---" for number in numbers])]
+        lines += [_line(self.header), _line(["---:" if number else "---" for number in self.numeric()])]
         return "\n".join([*lines, *map(_line, self.rows), ""])
 
 

@@ -1,0 +1,339 @@
+"use strict";
+// Sorts tables, draws charts, compares pictures. Each <section class="paper"> has its data in a JSON script.
+
+const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+let printing = false;
+
+// === Tables ===
+
+const collator = new Intl.Collator("en", { numeric: true });
+
+function numberIn(text) {
+  return Number(text.replace(/[,≤≥+%\s]/g, "").replace("−", "-").replace("∞", "Infinity"));
+}
+
+/** Order a table's rows by the column whose heading says so; empty cells come last. */
+function sortRows(table) {
+  const headings = [...table.tHead.rows[0].cells];
+  const column = headings.findIndex((heading) => heading.ariaSort !== "none");
+  if (column < 0) return;
+  const sign = headings[column].ariaSort === "ascending" ? 1 : -1;
+  const numeric = headings[column].classList.contains("number");
+  const compare = numeric ? (a, b) => numberIn(a) - numberIn(b) || 0 : collator.compare;
+  const rows = [...table.tBodies[0].rows].map((row) => [row.cells[column].textContent.trim(), row]);
+  rows.sort(([a], [b]) => (a && b ? sign * compare(a, b) : (a ? 0 : 1) - (b ? 0 : 1)));
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+function makeSortable(table) {
+  for (const heading of table.tHead.rows[0].cells) {
+    heading.querySelector("button").addEventListener("click", () => {
+      const next = heading.ariaSort === "ascending" ? "descending" : "ascending";
+      for (const other of table.tHead.rows[0].cells) other.ariaSort = "none";
+      heading.ariaSort = next;
+      sortRows(table);
+    });
+  }
+}
+
+/** The table of all rows: only those of one codec are in the page at a time, since there may be thousands. */
+function showRows(figure, rows) {
+  const codec = figure.querySelector(".codec");
+  const picture = figure.querySelector(".picture");
+  const table = figure.querySelector("table");
+  const numeric = [...table.tHead.rows[0].cells].map((heading) => heading.classList.contains("number"));
+  function fill() {
+    const found = rows.filter((row) => (!codec.value || row[0] === codec.value)
+      && row[2].toLowerCase().includes(picture.value.toLowerCase()));
+    table.tBodies[0].replaceChildren(...found.map((row) => {
+      const line = document.createElement("tr");
+      row.forEach((text, i) => {
+        const cell = line.insertCell();
+        cell.textContent = text;
+        if (numeric[i]) cell.className = "number";
+      });
+      return line;
+    }));
+    sortRows(table);
+    figure.querySelector(".count").textContent = `${found.length} of ${rows.length} rows`;
+  }
+  codec.addEventListener("change", fill);
+  picture.addEventListener("input", fill);
+  fill();
+}
+
+// === Charts ===
+
+const PALETTES = {
+  light: {
+    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff", published: ["#6f7782", "#9aa1ab"],
+    measured: ["#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a6100", "#b5176b"],
+  },
+  dark: {
+    text: "#e7eaee", grid: "#2d343d", ground: "#14171b", published: ["#8d96a3", "#69717c"],
+    measured: ["#6cb0ff", "#ff9d66", "#5fd38a", "#c99bff", "#ff8a8a", "#5fd0e0", "#e5c04f", "#ff92c8"],
+  },
+};
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon"];
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+const DASH_ARRAYS = ["", "7 4", "2 3", "7 3 2 3", "11 4", "11 3 2 3"];
+const charts = [];
+
+function palette() {
+  return PALETTES[darkScheme.matches && !printing ? "dark" : "light"];
+}
+
+/** Plotly reads some HTML in names. */
+function plain(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+/** Curves get colours and dashes; published ones are drawn first, so that they lie behind. */
+function styled(curves) {
+  const published = curves.filter((curve) => curve.source);
+  const measured = curves.filter((curve) => !curve.source);
+  published.forEach((curve, i) => Object.assign(curve, { index: i, dash: (i >> 1) % DASHES.length }));
+  measured.forEach((curve, i) => Object.assign(curve, { index: i, dash: (i >> 3) % DASHES.length }));
+  return [...published, ...measured];
+}
+
+function colorOf(curve) {
+  const colors = curve.source ? palette().published : palette().measured;
+  return colors[curve.index % colors.length];
+}
+
+function trace(curve) {
+  return {
+    x: curve.x, y: curve.y, name: plain(curve.name), showlegend: false,
+    mode: curve.source ? "lines" : "lines+markers",
+    line: { color: colorOf(curve), width: curve.source ? 1.2 : 2.8, dash: DASHES[curve.dash] },
+    marker: { symbol: SYMBOLS[curve.index % SYMBOLS.length], size: 9 },
+    hovertemplate: `<b>${plain(curve.name)}</b>${curve.source ? ` (${plain(curve.source)})` : ""}<br>`
+      + `%{x:.4f} bpp<br>%{y:.3f}<extra></extra>`,
+  };
+}
+
+function layout(chart) {
+  const { text, grid, ground } = palette();
+  const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: text, ticks: "outside", tickcolor: grid, automargin: true };
+  const narrow = chart.div.clientWidth < 560;
+  return {
+    paper_bgcolor: ground, plot_bgcolor: ground, font: { color: text, family: "system-ui, sans-serif", size: 13 },
+    margin: { l: 10, r: 10, t: 36, b: 10 }, hovermode: "closest",
+    // On a touch screen a finger on the chart scrolls the page; the buttons zoom.
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    xaxis: { ...axis, title: { text: "bits per pixel" }, rangemode: "tozero", range: chart.range.x, nticks: narrow ? 5 : 10 },
+    yaxis: { ...axis, title: { text: plain(chart.quality) }, range: chart.range.y },
+    modebar: { color: text, activecolor: text, bgcolor: "rgba(0,0,0,0)" },
+    ...(printing ? { width: 660 } : { autosize: true }),
+  };
+}
+
+/** The part of the plane where something was measured: published curves may reach far beyond. */
+function rangeOf(curves) {
+  const measured = curves.filter((curve) => !curve.source && curve.x.length);
+  if (!measured.length) return {};
+  const right = 1.15 * Math.max(...measured.flatMap((curve) => curve.x));
+  const inside = curves.flatMap((curve) => curve.y.filter((_, i) => curve.x[i] <= right));
+  const [low, high] = [Math.min(...inside), Math.max(...inside)];
+  const margin = 0.05 * (high - low) || 1;
+  return { x: [0, right], y: [low - margin, high + margin] };
+}
+
+function sample(curve) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("width", 28);
+  svg.setAttribute("height", 12);
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(svg.namespaceURI, "line");
+  for (const [name, value] of Object.entries({ x1: 0, x2: 28, y1: 6, y2: 6, "stroke-width": curve.source ? 1.5 : 4 })) {
+    line.setAttribute(name, value);
+  }
+  line.setAttribute("stroke-dasharray", DASH_ARRAYS[curve.dash]);
+  line.setAttribute("stroke", colorOf(curve));
+  curve.sample = line;
+  svg.append(line);
+  return svg;
+}
+
+/** Check boxes that show and hide curves, a group for ours and one for each source. */
+function legend(chart) {
+  const sources = [...new Set(chart.curves.map((curve) => curve.source))].sort();
+  for (const source of sources) {
+    const group = document.createElement("fieldset");
+    const name = document.createElement("legend");
+    name.textContent = source ? `Published: ${source}` : "Measured here";
+    group.append(name);
+    const boxes = [];
+    chart.curves.forEach((curve, i) => {
+      if (curve.source !== source) return;
+      const label = document.createElement("label");
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
+      box.addEventListener("change", () => Plotly.restyle(chart.div, { visible: box.checked }, [i]));
+      boxes.push([box, i]);
+      label.append(box, sample(curve), curve.name);
+      group.append(label);
+    });
+    if (boxes.length > 1) {
+      const all = Object.assign(document.createElement("button"), { type: "button", textContent: "all or none" });
+      all.addEventListener("click", () => {
+        const checked = !boxes.every(([box]) => box.checked);
+        for (const [box] of boxes) box.checked = checked;
+        Plotly.restyle(chart.div, { visible: checked }, boxes.map(([, i]) => i));
+      });
+      group.append(all);
+    }
+    chart.legend.append(group);
+  }
+}
+
+function drawChart(div, legendBox, { quality, curves }) {
+  const chart = { div, legend: legendBox, quality, curves: styled(curves) };
+  chart.range = rangeOf(chart.curves);
+  charts.push(chart);
+  Plotly.newPlot(div, chart.curves.map(trace), layout(chart), {
+    responsive: true, displaylogo: false, displayModeBar: true, showTips: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "pan2d", "zoom2d"],
+  });
+  legend(chart);
+}
+
+/** Draw all charts again in the colours that hold now. */
+function recolor() {
+  for (const chart of charts) {
+    const visible = (chart.div.data || []).map((trace) => trace.visible ?? true);
+    Plotly.react(chart.div, chart.curves.map((curve, i) => ({ ...trace(curve), visible: visible[i] })), layout(chart));
+    for (const curve of chart.curves) curve.sample.setAttribute("stroke", colorOf(curve));
+  }
+}
+
+darkScheme.addEventListener("change", recolor);
+addEventListener("beforeprint", () => { printing = true; recolor(); });
+addEventListener("afterprint", () => { printing = false; recolor(); });
+
+// === Pictures ===
+
+/** A picture of the page, decoded; nothing keeps it but the caller. */
+async function readPicture(id) {
+  const image = new Image();
+  image.src = `data:${document.getElementById(id).textContent}`;
+  await image.decode();
+  return image;
+}
+
+function paint(canvas, image) {
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  canvas.getContext("2d", { willReadFrequently: true }).drawImage(image, 0, 0);
+}
+
+/** Move with the pointer while it is down, be it a mouse, a pen or a finger. */
+function onDrag(element, accepts, move) {
+  element.addEventListener("pointerdown", (event) => {
+    if (event.button || !accepts(event)) return;
+    element.setPointerCapture(event.pointerId);
+    element.addEventListener("pointermove", move);
+    const end = () => element.removeEventListener("pointermove", move);
+    for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, end, { once: true });
+    move(event);
+    event.preventDefault();
+  });
+}
+
+function comparePictures(figure, entries) {
+  const find = (name) => figure.querySelector(`.${name}`);
+  const [stage, scroller, layers, divider] = ["stage", "scroller", "layers", "divider"].map(find);
+  const [original, decoded, difference] = ["original", "decoded", "difference"].map((name) => figure.querySelector(`canvas.${name}`));
+  const range = figure.querySelector("input[type=range]");
+  let wanted = 0;
+
+  async function load() {
+    const entry = entries.find((each) => each.picture === find("picture").value && each.spec === find("codec").value);
+    const ticket = ++wanted;
+    const images = await Promise.all([entry.original, entry.decoded].map(readPicture));
+    if (ticket !== wanted) return; // another was chosen meanwhile
+    [original, decoded].forEach((canvas, i) => paint(canvas, images[i]));
+    find("numbers").textContent = `${entry.spec}: ${entry.numbers}`;
+    layers.ariaLabel = `${entry.picture}, original and as ${entry.spec} decodes it. ${entry.numbers}`;
+    figure.dataset.loaded = `${entry.picture} ${entry.spec}`;
+    place();
+    subtract();
+  }
+
+  /** |original − decoded|, amplified. */
+  function subtract() {
+    const on = find("view").value === "difference";
+    stage.classList.toggle("subtracted", on);
+    find("factor").disabled = !on;
+    range.disabled = on;
+    if (!on || !original.width) return;
+    const { width, height } = original;
+    const [before, after] = [original, decoded].map((canvas) => canvas.getContext("2d").getImageData(0, 0, width, height));
+    const factor = Number(find("factor").value);
+    for (let i = 0; i < before.data.length; i++) {
+      before.data[i] = i % 4 === 3 ? 255 : factor * Math.abs(before.data[i] - after.data[i]);
+    }
+    Object.assign(difference, { width, height });
+    difference.getContext("2d").putImageData(before, 0, 0);
+  }
+
+  /** Size the picture for the zoom; what was in the middle stays there. */
+  function place() {
+    if (!original.width) return;
+    const { width, height } = original;
+    const zoom = Number(find("zoom").value);
+    const scale = zoom || Math.min(1, (figure.clientWidth - 2) / width, (0.85 * innerHeight) / height);
+    const middle = [
+      (scroller.scrollLeft + scroller.clientWidth / 2) / (layers.clientWidth || 1),
+      (scroller.scrollTop + scroller.clientHeight / 2) / (layers.clientHeight || 1),
+    ];
+    layers.style.width = `${Math.floor(width * scale)}px`;
+    layers.style.height = `${Math.floor(height * scale)}px`;
+    layers.classList.toggle("fitted", !zoom);
+    layers.classList.toggle("magnified", zoom > 1);
+    scroller.scrollLeft = middle[0] * layers.clientWidth - scroller.clientWidth / 2;
+    scroller.scrollTop = middle[1] * layers.clientHeight - scroller.clientHeight / 2;
+    split();
+  }
+
+  /** The line stands still on the screen while the picture moves under it. */
+  function split() {
+    const x = (range.value / 100) * scroller.clientWidth;
+    divider.style.left = `${x}px`;
+    original.style.clipPath = `inset(0 ${layers.clientWidth - scroller.scrollLeft - x}px 0 0)`;
+    range.ariaValueText = `${Math.round(range.value)} % original`;
+  }
+
+  function moveLine(event) {
+    range.value = (100 * (event.clientX - stage.getBoundingClientRect().left)) / scroller.clientWidth;
+    split();
+  }
+
+  for (const name of ["picture", "codec"]) find(name).addEventListener("change", load);
+  for (const name of ["view", "factor"]) find(name).addEventListener("change", subtract);
+  find("zoom").addEventListener("change", place);
+  range.addEventListener("input", split);
+  scroller.addEventListener("scroll", split);
+  new ResizeObserver(place).observe(figure);
+  onDrag(divider, () => true, moveLine);
+  const fitted = () => layers.classList.contains("fitted");
+  onDrag(layers, (event) => fitted() || event.pointerType === "mouse", (event) => {
+    if (fitted()) moveLine(event);
+    else scroller.scrollBy(-event.movementX, -event.movementY);
+  });
+  load();
+}
+
+// === The page ===
+
+for (const table of document.querySelectorAll("table")) makeSortable(table);
+for (const section of document.querySelectorAll("section.paper")) {
+  const data = JSON.parse(section.querySelector("script.data").textContent);
+  const legends = section.querySelectorAll(".legend");
+  section.querySelectorAll(".chart").forEach((div, i) => drawChart(div, legends[i], data.charts[i]));
+  const viewer = section.querySelector(".viewer");
+  if (viewer) comparePictures(viewer, data.viewer);
+  const rows = section.querySelector(".rows");
+  if (rows) showRows(rows, data.rows);
+}
+document.documentElement.dataset.ready = "true";
