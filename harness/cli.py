@@ -427,18 +427,25 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.option("--data", default="kodak", show_default=True, metavar="kodak|DIR")
 @click.option("--output", type=click.Path(path_type=Path), help="JSON lines, one a picture; resumed if there.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
+@click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @json_option
-def evaluate(specs, data, output, figure, limit, workers, as_json) -> None:
+def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds."""
+    from codec_zoo.errors import UsageError
     from codec_zoo.harness import evaluation
 
+    if anchor and anchor not in specs:
+        raise UsageError(f"the anchor must be one of the codecs: {', '.join(specs)}. Received: {anchor!r}")
     pictures = evaluation.find_pictures(data)[:limit]
     rows = evaluation.evaluate(specs, pictures, output, workers)
     points = evaluation.summarize(rows)
     for point in points:
         _emit(point, as_json, evaluation.format_point(point))
+    if anchor:
+        for gain in evaluation.gains(points, anchor):
+            _emit(gain, as_json, evaluation.format_gain(gain))
     if figure:
         from codec_zoo.harness.figures import rate_distortion
 

@@ -243,6 +243,48 @@ def _bjontegaard(
     return float(value)
 
 
+def gains(points: Iterable[Row], anchor: str) -> list[Row]:
+    """Bjøntegaard deltas of every other codec of :func:`summarize` against ``anchor``, by PSNR and by MS-SSIM.
+
+    Returns:
+        For each codec ``bd_rate_psnr``, ``bd_rate_ms_ssim`` (%), ``bd_psnr`` (dB); None where the curves have nothing
+        in common, or a curve has fewer than three points.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for point in points:
+        groups[point["codec"]].append(point)
+    wanted = {
+        "bd_rate_psnr": (bd_rate, "psnr"),
+        "bd_rate_ms_ssim": (bd_rate, "ms_ssim"),
+        "bd_psnr": (bd_psnr, "psnr"),
+    }
+    found = []
+    for codec, group in groups.items():
+        if codec == anchor:
+            continue
+        gain: Row = {"codec": codec, "anchor": anchor}
+        for key, (function, metric) in wanted.items():
+            try:
+                gain[key] = function(curve(groups[anchor], metric), curve(group, metric))
+            except UsageError:
+                gain[key] = None
+        found.append(gain)
+    return found
+
+
+def format_gain(gain: Row) -> str:
+    """A line of :func:`gains`."""
+    cells = [
+        f"{name} {'–' if gain[key] is None else f'{gain[key]:+.2f} {unit}'}"
+        for name, key, unit in (
+            ("BD-rate (PSNR)", "bd_rate_psnr", "%"),
+            ("BD-rate (MS-SSIM)", "bd_rate_ms_ssim", "%"),
+            ("BD-PSNR", "bd_psnr", "dB"),
+        )
+    ]
+    return f"{gain['codec']:58} against {gain['anchor']}: {', '.join(cells)}"
+
+
 def describe() -> Row:
     """Machine, versions and commit, for the rows."""
     import platform

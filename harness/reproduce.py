@@ -50,7 +50,7 @@ def reproduce(papers: Sequence[str], folder: Path, pictures: Mapping[str, Path],
         for chart in section.charts:
             draw_chart(chart, folder / paper)
         sections.append(section)
-    write_report(sections, find_pictures("kodak"), folder)
+    write_report(sections, find_pictures("kodak"), folder, workers)
     return sections
 
 

@@ -30,6 +30,15 @@ def test_bjontegaard_deltas():
     assert bench.delta(ANCHOR, [(bpp, psnr + 20) for bpp, psnr in ANCHOR]) == ""
 
 
+def test_gains_against_an_anchor():
+    points = [{"codec": "a", "bpp": bpp, "psnr": psnr, "ms_ssim": None} for bpp, psnr in ANCHOR]
+    points += [{"codec": "b", "bpp": 0.9 * bpp, "psnr": psnr, "ms_ssim": None} for bpp, psnr in ANCHOR]
+    (gain,) = evaluation.gains(points, "a")
+    assert gain["codec"] == "b" and gain["bd_rate_psnr"] == pytest.approx(-10) and gain["bd_psnr"] > 0.4
+    assert gain["bd_rate_ms_ssim"] is None
+    assert "-10.00 %" in evaluation.format_gain(gain) and "(MS-SSIM) –" in evaluation.format_gain(gain)
+
+
 def test_curve_of_similarity_is_in_decibels():
     points = [{"bpp": 0.4, "ms_ssim": 0.99}, {"bpp": 0.1, "ms_ssim": 0.9}, {"bpp": 0.2, "ms_ssim": None}]
     assert evaluation.curve(points, "ms_ssim") == [(0.1, pytest.approx(10)), (0.4, pytest.approx(20))]
