@@ -20,6 +20,7 @@ from codec_zoo.harness.papers.bench import (
     points_table,
     trained,
 )
+from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Chart, Section, Table, Verdict
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -82,10 +83,14 @@ def reproduce(bench: Bench) -> Section:
 
 
 def _charts(figure: str, name: str, points) -> list[Chart]:
-    return [
-        Chart(f"{name}-{metric}", f"{figure}: {label} on {name.title()}", label, measured_curves(points, key))
-        for metric, key, label in (("psnr", "psnr", "PSNR (RGB), dB"), ("ms-ssim", "ms_ssim", "MS-SSIM, dB"))
-    ]
+    charts = []
+    for metric, label in (("psnr", "PSNR (RGB), dB"), ("ms_ssim", "MS-SSIM, dB")):
+        curves = measured_curves(points, metric)
+        if name == "kodak":
+            curves += published_curves(name, metric)
+        title = f"{figure}: {label.split(',')[0]} on {'Tecnick' if name == 'tecnick' else 'Kodak'}"
+        charts.append(Chart(f"{name}-{metric.replace('_', '-')}", title, label, curves))
+    return charts
 
 
 def _verdicts(points, counts: np.ndarray) -> list[Verdict]:

@@ -29,6 +29,7 @@ SUPPLEMENT = "the paper's supplement"
 TABLE_3 = {"balle2017": (-65.2, 3.38), "balle2018": (-0.6, 0.021)}
 PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
 BASELINES = {"balle2017": "balle2017-factorized-mse", "balle2018": "balle2018-hyperprior-mse"}
+BPG, QPS = ("bpg-rgb444", "bpg-ycbcr444"), (40, 34, 28, 22)
 PAPER = "1,000 epochs of 5,500 patches of 256×256 a layer"
 
 
@@ -38,9 +39,8 @@ def reproduce(bench: Bench) -> Section:
     deepest = presets[-1]
     specs = [f"{deepest},layers={count}" for count in range(1, len(presets))] + [deepest]
     baselines = {name: trained([f"{stem}-{point}" for point in range(1, 9)]) for name, stem in BASELINES.items()}
-    rows = bench.measure(
-        [*specs, *(preset for found in baselines.values() for preset in found), "bpg-rgb444", "bpg-ycbcr444"], "kodak"
-    )
+    others = [preset for found in baselines.values() for preset in found]
+    rows = bench.measure([*specs, *others, *(f"{codec}:{qp}" for codec in BPG for qp in QPS)], "kodak")
     points = by_codec(rows)
     ours = [points[spec][0] for spec in specs]
 
@@ -50,11 +50,12 @@ def reproduce(bench: Bench) -> Section:
         for name, found in baselines.items():
             if found:
                 curves.append(Curve(f"{name} (ours)", curve([points[preset][0] for preset in found], metric)))
-        curves += [Curve(name, curve(points[name], metric)) for name in ("bpg-rgb444", "bpg-ycbcr444")]
+        curves += [Curve(name, curve(points[name], metric)) for name in BPG]
         curves += [
             Curve(f"scalable auto-encoder for {track}, the authors", _authors(track, column), SUPPLEMENT)
             for track in AUTHORS
         ]
+        curves += published_curves("kodak", metric)
         label = title.split(": ")[1]
         charts.append(Chart(f"kodak-{metric.replace('_', '-')}", f"{title}, on Kodak", label, curves))
 
@@ -70,7 +71,7 @@ def reproduce(bench: Bench) -> Section:
         ],
         charts=charts,
         rows=rows,
-        shown=[*specs, *(preset for found in baselines.values() for preset in found), "bpg-rgb444:40"],
+        shown=[*specs, *others, f"{BPG[0]}:{QPS[0]}"],
     )
 
 
