@@ -71,7 +71,7 @@ def evaluate(
                 tasks.append((spec, path))
 
     machine = describe()
-    for (spec, path), row in in_processes(measure, tasks, workers, "measuring"):
+    for (_, path), row in in_processes(measure, tasks, workers, "measuring"):
         rows.append({**row, "image_sha256": hashes[path], **machine})
         if output:
             _append_row(output, rows[-1])

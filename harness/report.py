@@ -222,7 +222,11 @@ def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> st
     scripts = [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     environment = Environment(
-        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"markdown": _markdown, "inline": _markdown_inline, "slug": _slug}
     identifiers = {key: f"picture-{i}" for i, key in enumerate(embedded.data)}
@@ -295,7 +299,7 @@ _COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("bytes", "bytes", 0),
     ("bpp", "bpp", 4),
     ("PSNR, dB", "psnr", 2),
-    ("PSNR of luma, dB", "psnr_y", 2),
+    ("PSNR-Y, dB", "psnr_y", 2),
     ("SSIM", "ssim", 4),
     ("MS-SSIM", "ms_ssim", 4),
     ("encode, s", "encode_s", 3),
