@@ -67,7 +67,7 @@ function showRows(figure, rows) {
 
 const PALETTES = {
   light: {
-    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff", published: ["#6f7782", "#9aa1ab"],
+    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff", published: ["#6f7782", "#8b929c"],
     measured: ["#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a6100", "#b5176b"],
   },
   dark: {
