@@ -14,6 +14,10 @@ from codec_zoo.files import atomic_path
 from codec_zoo.harness.evaluation import Row
 from codec_zoo.harness.results import Chart
 
+# Of measured curves; no gray, which is that of published ones.
+COLORS = ("#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a6100", "#b5176b")
+LINES = ("-", "--", "-.", ":")
+
 
 def rate_distortion(points: Sequence[Row], path: Path) -> None:
     """Draw mean PSNR and MS-SSIM over bits per pixel, a curve a codec (Fu 2019, Fig. 6).
@@ -59,25 +63,32 @@ def draw_chart(chart: Chart, folder: Path) -> list[Path]:
     published = [curve for curve in chart.curves if curve.source]
     measured = [curve for curve in chart.curves if not curve.source]
     with plt.rc_context({"text.parse_math": False}):
-        figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
+        figure, axis = plt.subplots(figsize=(12, 6.5), layout="constrained")
         for i, curve in enumerate(published):
             axis.plot(
                 *np.transpose(curve.points),
                 label=f"{curve.name} (published)",
                 color=f"{0.45 + 0.3 * (i % 2)}",
-                linestyle=("-", "--", "-.", ":")[i // 2 % 4],
+                linestyle=LINES[i // 2 % 4],
                 linewidth=1,
                 zorder=1,
             )
         for i, curve in enumerate(measured):
             axis.plot(
-                *np.transpose(curve.points), label=curve.name, marker="osD^vPX*"[i % 8], linewidth=2.4, zorder=3
+                *np.transpose(curve.points),
+                label=curve.name,
+                color=COLORS[i % 8],
+                marker="osD^vPX*"[(i + i // 8) % 8],
+                linestyle=LINES[i // 8 % 4],
+                linewidth=2.4,
+                zorder=3,
             )
         axis.set(xlabel="bits per pixel", ylabel=chart.quality, title=chart.title)
         axis.grid(alpha=0.3)
         handles, labels = axis.get_legend_handles_labels()
         order = [*range(len(published), len(handles)), *range(len(published))]
-        axis.legend([handles[i] for i in order], [labels[i] for i in order], fontsize="small")
+        shown = [handles[i] for i in order], [labels[i] for i in order]
+        figure.legend(*shown, loc="outside right upper", fontsize="small")
         paths = [folder / f"{chart.name}.{kind}" for kind in ("svg", "png")]
         for path in paths:
             _save(figure, path)

@@ -299,7 +299,7 @@ _COLUMNS: tuple[tuple[str, str, int | None], ...] = (
     ("bytes", "bytes", 0),
     ("bpp", "bpp", 4),
     ("PSNR, dB", "psnr", 2),
-    ("PSNR of luma, dB", "psnr_y", 2),
+    ("PSNR-Y, dB", "psnr_y", 2),
     ("SSIM", "ssim", 4),
     ("MS-SSIM", "ms_ssim", 4),
     ("encode, s", "encode_s", 3),

@@ -54,6 +54,7 @@ function showRows(figure, rows) {
       });
       return line;
     }));
+    table.classList.toggle("one-codec", codec.value !== "");
     sortRows(table);
     figure.querySelector(".count").textContent = `${found.length} of ${rows.length} rows`;
   }
@@ -66,7 +67,7 @@ function showRows(figure, rows) {
 
 const PALETTES = {
   light: {
-    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff", published: ["#6f7782", "#9aa1ab"],
+    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff", published: ["#6f7782", "#8b929c"],
     measured: ["#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a6100", "#b5176b"],
   },
   dark: {
@@ -74,6 +75,7 @@ const PALETTES = {
     measured: ["#6cb0ff", "#ff9d66", "#5fd38a", "#c99bff", "#ff8a8a", "#5fd0e0", "#e5c04f", "#ff92c8"],
   },
 };
+const MARKS = ["●", "■", "◆", "▲", "✖", "✚", "★", "⬟"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const DASH_ARRAYS = ["", "7 4", "2 3", "7 3 2 3", "11 4", "11 3 2 3"];
@@ -92,24 +94,25 @@ function plain(text) {
 function styled(curves) {
   const published = curves.filter((curve) => curve.source);
   const measured = curves.filter((curve) => !curve.source);
-  published.forEach((curve, i) => Object.assign(curve, { index: i, dash: (i >> 1) % DASHES.length }));
-  measured.forEach((curve, i) => Object.assign(curve, { index: i, dash: (i >> 3) % DASHES.length }));
+  published.forEach((curve, i) => Object.assign(curve, { color: i % 2, dash: (i >> 1) % DASHES.length }));
+  measured.forEach((curve, i) => {
+    Object.assign(curve, { color: i % 8, dash: (i >> 3) % DASHES.length, symbol: (i + (i >> 3)) % SYMBOLS.length });
+  });
   return [...published, ...measured];
 }
 
 function colorOf(curve) {
-  const colors = curve.source ? palette().published : palette().measured;
-  return colors[curve.index % colors.length];
+  return (curve.source ? palette().published : palette().measured)[curve.color];
 }
 
-function trace(curve) {
+function trace(curve, quality) {
   return {
     x: curve.x, y: curve.y, name: plain(curve.name), showlegend: false,
     mode: curve.source ? "lines" : "lines+markers",
     line: { color: colorOf(curve), width: curve.source ? 1.2 : 2.8, dash: DASHES[curve.dash] },
-    marker: { symbol: SYMBOLS[curve.index % SYMBOLS.length], size: 9 },
+    marker: { symbol: SYMBOLS[curve.symbol ?? 0], size: 9 },
     hovertemplate: `<b>${plain(curve.name)}</b>${curve.source ? ` (${plain(curve.source)})` : ""}<br>`
-      + `%{x:.4f} bpp<br>%{y:.3f}<extra></extra>`,
+      + `%{x:.4f} bpp<br>${plain(quality)}: %{y:.3f}<extra></extra>`,
   };
 }
 
@@ -140,19 +143,22 @@ function rangeOf(curves) {
   return { x: [0, right], y: [low - margin, high + margin] };
 }
 
+/** A piece of the curve for the legend. */
 function sample(curve) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("width", 28);
-  svg.setAttribute("height", 12);
-  svg.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(svg.namespaceURI, "line");
-  for (const [name, value] of Object.entries({ x1: 0, x2: 28, y1: 6, y2: 6, "stroke-width": curve.source ? 1.5 : 4 })) {
-    line.setAttribute(name, value);
+  const add = (name, attributes) => {
+    const node = svg.appendChild(document.createElementNS(svg.namespaceURI, name));
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  for (const [key, value] of Object.entries({ width: 30, height: 14, "aria-hidden": "true" })) svg.setAttribute(key, value);
+  const width = curve.source ? 1.5 : 3;
+  add("line", { x1: 0, x2: 30, y1: 7, y2: 7, stroke: "currentColor", "stroke-width": width, "stroke-dasharray": DASH_ARRAYS[curve.dash] });
+  if (!curve.source) {
+    add("text", { x: 15, y: 12, "text-anchor": "middle", "font-size": 14, fill: "currentColor" }).textContent = MARKS[curve.symbol];
   }
-  line.setAttribute("stroke-dasharray", DASH_ARRAYS[curve.dash]);
-  line.setAttribute("stroke", colorOf(curve));
-  curve.sample = line;
-  svg.append(line);
+  svg.style.color = colorOf(curve);
+  curve.sample = svg;
   return svg;
 }
 
@@ -191,8 +197,9 @@ function drawChart(div, legendBox, { quality, curves }) {
   const chart = { div, legend: legendBox, quality, curves: styled(curves) };
   chart.range = rangeOf(chart.curves);
   charts.push(chart);
-  Plotly.newPlot(div, chart.curves.map(trace), layout(chart), {
+  Plotly.newPlot(div, chart.curves.map((curve) => trace(curve, quality)), layout(chart), {
     responsive: true, displaylogo: false, displayModeBar: true, showTips: false,
+    showSendToCloud: false, plotlyServerURL: "", // plotly would offer to upload the chart
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "pan2d", "zoom2d"],
   });
   legend(chart);
@@ -202,8 +209,8 @@ function drawChart(div, legendBox, { quality, curves }) {
 function recolor() {
   for (const chart of charts) {
     const visible = (chart.div.data || []).map((trace) => trace.visible ?? true);
-    Plotly.react(chart.div, chart.curves.map((curve, i) => ({ ...trace(curve), visible: visible[i] })), layout(chart));
-    for (const curve of chart.curves) curve.sample.setAttribute("stroke", colorOf(curve));
+    Plotly.react(chart.div, chart.curves.map((curve, i) => ({ ...trace(curve, chart.quality), visible: visible[i] })), layout(chart));
+    for (const curve of chart.curves) curve.sample.style.color = colorOf(curve);
   }
 }
 

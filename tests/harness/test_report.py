@@ -1,0 +1,383 @@
+"""The page of all reproductions, made from real files, and driven in a real browser."""
+
+import dataclasses
+import itertools
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec_zoo.errors import UsageError
+from codec_zoo.harness import report
+from codec_zoo.harness.evaluation import evaluate
+from codec_zoo.harness.figures import draw_chart
+from codec_zoo.harness.published import published_curves
+from codec_zoo.harness.report import write_report
+from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
+from codec_zoo.metrics import psnr
+
+HOSTILE = '</script><img src="https://evil.example/x.png" onerror="alert(1)">&amp; "quoted" \'single\''
+SPECS = ("jpeg:30", "webp:40")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, kodak_paths):
+    """Two pieces of photographs, large enough for MS-SSIM."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for source in (kodak_paths[2], kodak_paths[22]):
+        paths.append(folder / source.name)
+        Image.open(source).crop((200, 100, 400, 290)).save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def section(pictures):
+    """A paper with one of everything, measured."""
+    rows = evaluate(SPECS, pictures)
+    mean = {spec: [np.mean([r[key] for r in rows if r["spec"] == spec]) for key in ("bpp", "psnr")] for spec in SPECS}
+    curves = [Curve(spec, [tuple(mean[spec]), (2.0, 40.0)]) for spec in SPECS]
+    return Section(
+        paper="test2020",
+        title="Tester 2020: A paper",
+        verdicts=[Verdict("WebP beats JPEG (Table 1)", "+1 dB", "+2 dB", "reproduced"), _verdict("not reached")],
+        tables=[Table("Table 1: numbers", "With **care**.", ("codec", "PSNR, dB"), [("a", "9.5"), ("b", "10.25")])],
+        charts=[
+            Chart("test-rd", "Figure 1", "PSNR, dB", [*curves, *published_curves("kodak", "psnr")[:3]], "A note.")
+        ],
+        rows=rows,
+        shown=SPECS,
+    )
+
+
+@pytest.fixture(scope="module")
+def page(section, pictures, tmp_path_factory):
+    return write_report([section], pictures, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Work done in this process, which starts faster; gets the tasks of each piece of work."""
+    calls = []
+
+    def in_process(function, tasks, workers, title):
+        calls.append(tasks)
+        return ((task, function(*task)) for task in tasks)
+
+    monkeypatch.setattr(report, "in_processes", in_process)
+    return calls
+
+
+def _verdict(verdict: str) -> Verdict:
+    return Verdict("claim", "", "0", verdict, "1 step")
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, and the text of scripts; fails where tags do not match."""
+
+    VOID = ("meta", "input", "br", "img", "hr", "link")
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.found, self.open, self.text = [], [], []
+        self.feed(path.read_text())
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "script" not in self.open and "style" not in self.open:
+            self.text.append(data)
+
+    def all(self, tag, **wanted):
+        return [a for t, a in self.found if t == tag and all(a.get(key) == value for key, value in wanted.items())]
+
+
+def test_page_is_whole_and_loads_nothing(page, section):
+    elements = Elements(page)
+    for tag, attributes in elements.found:
+        for name in ("src", "srcset", "data", "action", "poster", "background"):
+            assert name not in attributes, (tag, attributes)
+        assert attributes.get("href", "#").startswith("#")
+    assert not elements.all("link")
+    style = re.search("<style>(.*?)</style>", page.read_text(), re.S)[1]
+    assert "url(" not in style and "@import" not in style
+    (policy,) = elements.all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert policy["content"].startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in policy["content"]
+    text = " ".join(elements.text)
+    for expected in (
+        "All verdicts",
+        section.title,
+        "Table 1: numbers",
+        "Figure 1",
+        "reproduced",
+        "care",
+        "Provenance",
+    ):
+        assert expected in text
+    assert section.rows[0]["commit"] in text
+
+
+def test_headings_go_down_one_level_at_a_time(page):
+    levels = [int(tag[1]) for tag, _ in Elements(page).found if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_numbers_beside_pictures_are_those_of_the_rows(page, section):
+    data = json.loads(re.search(r'class="data">(.*?)</script>', page.read_text(), re.S)[1])
+    assert [(entry["spec"], entry["picture"]) for entry in data["viewer"]] == [
+        (row["spec"], row["image"]) for row in section.rows
+    ]
+    for entry, row in zip(data["viewer"], section.rows, strict=True):
+        assert f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)" in entry["numbers"]
+        assert f"PSNR {row['psnr']:.2f} dB" in entry["numbers"]
+
+
+def test_pictures_are_what_the_files_decode_to(page, section, pictures):
+    for row in section.rows:
+        stem = f"{row['spec'].replace(':', '-')}-{Path(row['image']).stem}-"
+        (file,) = (path for path in (page.parent / "pictures").iterdir() if path.name.startswith(stem))
+        original = np.asarray(Image.open(next(path for path in pictures if path.name == row["image"])))
+        assert psnr(original, np.asarray(Image.open(file))) == pytest.approx(row["psnr"], abs=1e-9)
+
+
+def test_same_inputs_give_the_same_bytes(page, section, pictures, tmp_path, calls):
+    again = write_report([section], pictures, tmp_path)
+    assert again.read_bytes() == page.read_bytes()
+    assert [f.read_bytes() for f in sorted((tmp_path / "pictures").iterdir())] == [
+        f.read_bytes() for f in sorted((page.parent / "pictures").iterdir())
+    ]
+
+
+def test_resumes(page, section, pictures, tmp_path, calls):
+    shutil.copytree(page.parent / "pictures", tmp_path / "pictures")
+    files = sorted((tmp_path / "pictures").iterdir())
+    assert len(files) == 6  # two originals, two codecs
+    before = {file: file.stat().st_mtime_ns for file in files}
+    files[0].unlink()
+    assert write_report([section], pictures, tmp_path).read_bytes() == page.read_bytes()
+    assert [target for _, _, target in calls[0]] == [files[0]]
+    assert {file: file.stat().st_mtime_ns for file in files[1:]} == {file: before[file] for file in files[1:]}
+    write_report([section], pictures, tmp_path)
+    assert calls[1:] == [[]]
+
+
+def test_too_many_pictures_are_stored_with_loss_then_left_out(page, section, pictures, tmp_path, calls):
+    shutil.copytree(page.parent / "pictures", tmp_path / "pictures")
+    lossless = sum(file.stat().st_size for file in (tmp_path / "pictures").iterdir())
+    text = write_report([section], pictures, tmp_path, picture_bytes=lossless - 1).read_text()
+    assert "AVIF 4:4:4 of quality 90" in text and "mean PSNR 4" in text and "Left out" not in text
+    none = write_report([section], pictures, tmp_path, picture_bytes=1).read_text()
+    assert f"left out, to keep this file small: {pictures[0].name}, {pictures[1].name}." in none
+    assert write_report([section], pictures, tmp_path, picture_bytes=1).read_text() == none
+    smallest = sum(len(json.loads(file.read_text())["data"]) for file in tmp_path.rglob("*quality-80.json"))
+    text = write_report([section], pictures, tmp_path, picture_bytes=smallest * 3 // 4).read_text()
+    assert "AVIF 4:4:4 of quality 80" in text and f"Left out, to keep this file small: {pictures[1].name}." in text
+    assert f'"picture": "{pictures[0].name}"' in text and f'"picture": "{pictures[1].name}"' not in text
+
+
+def test_hostile_text_is_escaped(section, tmp_path):
+    rows = [
+        {**row, "codec": HOSTILE, "spec": HOSTILE, "image": HOSTILE, "device": HOSTILE, "psnr": np.inf}
+        for row in section.rows
+    ]
+    hostile = dataclasses.replace(
+        section,
+        title=HOSTILE,
+        verdicts=[Verdict(HOSTILE, HOSTILE, HOSTILE, "reproduced", HOSTILE)],
+        tables=[Table(HOSTILE, f"{HOSTILE} ![x](https://evil.example/y.png)", (HOSTILE,), [(HOSTILE,)])],
+        charts=[Chart("x", HOSTILE, HOSTILE, [Curve(HOSTILE, [(1, 2)], HOSTILE)], HOSTILE)],
+        rows=rows,
+        shown=(),
+    )
+    path = write_report([hostile], [], tmp_path)
+    elements = Elements(path)
+    assert not elements.all("img")
+    assert len(elements.all("script")) == 3  # data, plotly, ours
+    assert HOSTILE in " ".join(elements.text)  # shown as it is
+    data = json.loads(re.search(r'class="data">(.*?)</script>', path.read_text(), re.S)[1])
+    assert data["charts"][0]["curves"][0]["name"] == HOSTILE
+    assert data["rows"][0][0] == HOSTILE and "∞" in data["rows"][0]
+
+
+def test_nothing_to_show_is_a_page_too(tmp_path):
+    empty = Section("none", "No rows yet", [], [], [], [], [])
+    assert "No rows yet" in " ".join(Elements(write_report([empty], [], tmp_path)).text)
+
+
+def test_unknown_codec_is_refused_before_the_work(section, pictures, tmp_path):
+    with pytest.raises(UsageError, match="no codec"):
+        write_report([dataclasses.replace(section, shown=["jpgg:3"])], pictures, tmp_path)
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_charts_are_drawn_the_same_each_time(section, tmp_path):
+    drawn = [[p.read_bytes() for p in draw_chart(section.charts[0], tmp_path / name)] for name in "ab"]
+    assert drawn[0] == drawn[1]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["test-rd.png", "test-rd.svg"]
+    assert b"<dc:date>" not in drawn[0][0]
+    draw_chart(Chart("odd", "$ and $", "100 %", [Curve("$x", [(1, 2)])]), tmp_path)
+
+
+@pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
+def test_published_curves(metric):
+    curves = published_curves("kodak", metric)
+    assert len({curve.name for curve in curves}) == len(curves) == 14
+    for curve in curves:
+        assert curve.source
+        rates, values = np.transpose(curve.points)
+        assert (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 4
+        assert (values > 4).all() and (values < 50).all()
+    best = {curve.name: np.interp(0.8, *np.transpose(curve.points)) for curve in curves}
+    assert best["VVC (VTM)"] > best["BPG 4:4:4"] > best["WebP"] > best["JPEG 4:2:0"]
+
+
+def test_published_curves_of_other_sets_are_refused():
+    with pytest.raises(UsageError, match="kodak"):
+        published_curves("tecnick", "psnr")
+    with pytest.raises(UsageError, match="ms_ssim"):
+        published_curves("kodak", "vmaf")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium of this machine."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not executable:
+        pytest.skip("there is no Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.slow
+def test_page_in_a_browser(browser, page, section):
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    errors, requests = [], []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_selector(".viewer[data-loaded]")
+    paper = tab.locator("section.paper")
+
+    # A curve goes and comes back; hovering names it; nothing offers to upload the chart.
+    traces = paper.locator(".scatterlayer .trace")
+    assert traces.count() == 5
+    box = paper.get_by_role("checkbox", name="jpeg:30", exact=True)
+    box.uncheck()
+    tab.wait_for_function("document.querySelectorAll('.scatterlayer .trace').length === 4")
+    box.check()
+    tab.wait_for_function("document.querySelectorAll('.scatterlayer .trace').length === 5")
+    point = paper.locator(".scatterlayer .trace .point").first.bounding_box()
+    tab.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
+    hover = paper.locator(".hovertext")
+    hover.wait_for()
+    assert "bpp" in hover.text_content() and "PSNR, dB" in hover.text_content()
+    titles = paper.locator(".modebar-btn").evaluate_all("all => all.map(button => button.dataset.title)")
+    assert titles == ["Download plot as a PNG", "Zoom in", "Zoom out", "Reset axes"]
+    before = tab.evaluate("document.querySelector('.chart').layout.xaxis.range.slice()")
+    paper.locator("[data-title='Zoom in']").click()
+    tab.wait_for_function("old => document.querySelector('.chart').layout.xaxis.range[1] < old", arg=before[1])
+
+    # A table of numbers sorts as numbers, by keyboard too.
+    table = paper.get_by_role("table", name="Table 1: numbers")
+    heading = table.locator("th").nth(1)
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert table.locator("tbody td:nth-child(2)").all_text_contents() == ["9.5", "10.25"]
+    heading.get_by_role("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert table.locator("tbody td:nth-child(2)").all_text_contents() == ["10.25", "9.5"]
+
+    # Rows of each picture: one codec, all, those that are searched for.
+    rows = paper.locator(".rows")
+    assert rows.locator("tbody tr").count() == 2
+    rows.locator("select.codec").select_option("all")
+    assert rows.locator("tbody tr").count() == 4
+    rows.get_by_label("Picture contains").fill(section.rows[0]["image"])
+    assert rows.locator("tbody tr").count() == 2
+
+    # The line moves with the mouse and with keys; the picture before it is the original.
+    viewer = paper.locator(".viewer")
+    slider = viewer.locator("input[type=range]")
+    assert slider.input_value() == "50"
+    slider.press("ArrowRight")
+    assert slider.input_value() == "50.5"
+    picture = viewer.locator(".scroller").bounding_box()
+    middle = picture["y"] + picture["height"] / 2
+    tab.mouse.move(picture["x"] + picture["width"] * 0.505, middle)
+    tab.mouse.down()
+    tab.mouse.move(picture["x"] + picture["width"] * 0.25, middle, steps=4)
+    tab.mouse.up()
+    assert float(slider.input_value()) == pytest.approx(25, abs=1)
+    clip = viewer.locator("canvas.original").evaluate("canvas => canvas.style.clipPath")
+    assert float(re.search(r"0(?:px)? ([\d.]+)px", clip)[1]) == pytest.approx(150, abs=3)  # of 200
+
+    # The canvases hold the very pixels of the lossless files.
+    def pixels(name):
+        return tab.evaluate(
+            "name => { const c = document.querySelector(`canvas.${name}`);"
+            " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }",
+            name,
+        )
+
+    files = sorted((page.parent / "pictures").iterdir())
+    stem = Path(section.rows[0]["image"]).stem
+    images = {}
+    for name, prefix in (("original", f"original-{stem}"), ("decoded", f"jpeg-30-{stem}")):
+        images[name] = np.asarray(Image.open(next(f for f in files if f.name.startswith(prefix))).convert("RGB"))
+        found = np.array(pixels(name), np.uint8).reshape(*images[name].shape[:2], 4)[..., :3]
+        assert (found == images[name]).all()
+
+    viewer.get_by_role("combobox", name="View").select_option("difference")
+    viewer.get_by_role("combobox", name="Amplified").select_option("4×")
+    expected = np.minimum(255, 4 * np.abs(images["original"].astype(int) - images["decoded"]))
+    assert (np.array(pixels("difference")).reshape(*expected.shape[:2], 4)[..., :3] == expected).all()
+    viewer.get_by_role("combobox", name="View").select_option("slider")
+    viewer.get_by_role("combobox", name="Zoom").select_option("8×")
+    assert viewer.locator("canvas.original").bounding_box()["width"] == 1600
+    viewer.get_by_role("combobox", name="Codec").select_option("webp:40")
+    tab.wait_for_selector(".viewer[data-loaded$='webp:40']")
+    assert "webp:40" in viewer.locator(".numbers").text_content()
+
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_on_a_phone(browser, page, scheme):
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, is_mobile=True
+    )
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector(".viewer[data-loaded]")
+    for zoom in ("fit", "8×"):
+        tab.locator("select.zoom").select_option(zoom)
+        assert tab.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    chart = tab.evaluate("getComputedStyle(document.querySelector('.main-svg')).backgroundColor")
+    assert ground == chart == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
+    other = {"light": "dark", "dark": "light"}[scheme]
+    tab.emulate_media(color_scheme=other)
+    tab.wait_for_function(
+        "old => getComputedStyle(document.querySelector('.main-svg')).backgroundColor !== old", arg=chart
+    )
+    context.close()
