@@ -261,6 +261,8 @@ class RestServer(Server):
         except requests.Timeout as error:
             raise self._late() from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            if _timed_out(error):  # while it was sent
+                raise self._late() from error
             raise _Busy(f"{type(error).__name__}: {error}"[:200]) from error
         except requests.RequestException as error:
             raise ServerError(f"{url} cannot be asked ({error}). Check the address.") from error
@@ -276,6 +278,13 @@ class RestServer(Server):
             return answer.json()
         except ValueError as error:
             raise ServerError(f"{url} does not answer in JSON: is it a model server's REST port?") from error
+
+
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether a time-out is behind an error."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def open_server(url: str, timeout: float = 60) -> Server:

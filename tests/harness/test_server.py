@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,6 +115,14 @@ def test_a_web_page_is_no_model_server(tmp_path, kinds):
     handler = lambda *given: QuietHandler(*given, directory=tmp_path)  # noqa: E731
     with serve_http(handler) as url, pytest.raises(ServerError, match="REST port"):
         ServedModel(open_server(url), "page")
+
+
+def test_a_request_that_cannot_be_sent_in_time():
+    """The server takes the connection and reads nothing: late, not unreachable."""
+    with socket.create_server(("localhost", 0)) as listener:
+        address = f"http://localhost:{listener.getsockname()[1]}"
+        with pytest.raises(ServerError, match="no answer within 2 s"):
+            open_server(address, timeout=2)._request("m:predict", "x" * 50_000_000, 2)
 
 
 @pytest.mark.slow
