@@ -7,6 +7,7 @@ bytes and decoded, kept losslessly in ``pictures/`` beside the page, and put int
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 from PIL import Image
 
 from codec_zoo.files import atomic_path, write_atomic
@@ -215,9 +219,8 @@ def _read(file: Path) -> tuple[str, float]:
 
 
 def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
+    """The page as HTML."""
+    from plotly.offline import get_plotlyjs  # half a second that the processes that code pictures are spared
 
     scripts = [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -358,7 +361,7 @@ def _points(chart: Chart) -> Table:
 def _seconds(rows: Sequence[Row]) -> Table:
     return Table(
         "Seconds",
-        "Means of one picture: a codec's first picture, which warms it up, is not counted.",
+        "Means of one picture, after a first pass that is not timed.",
         ("codec", "pictures", "encode, s", "decode, s"),
         [
             [p["spec"], str(p["pictures"]), _format(p["encode_s"], 3), _format(p["decode_s"], 3)]
@@ -386,21 +389,16 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
 
 
-def _markdown(text: str):
-    """Markdown as safe HTML: HTML in it is shown as text, pictures are links."""
-    from markupsafe import Markup
-
+def _markdown(text: str) -> Markup:
+    """Markdown as safe HTML: HTML in it is shown as text, and pictures are not loaded."""
     return Markup(_renderer().render(text))
 
 
-def _markdown_inline(text: str):
+def _markdown_inline(text: str) -> Markup:
     """As :func:`_markdown`, of a line, without the paragraph around it."""
-    from markupsafe import Markup
-
     return Markup(_renderer().renderInline(text))
 
 
-def _renderer():
-    from markdown_it import MarkdownIt
-
+@functools.cache
+def _renderer() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")

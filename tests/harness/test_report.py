@@ -372,6 +372,20 @@ def test_page_on_a_phone(browser, page, scheme):
     for zoom in ("fit", "8×"):
         tab.locator("select.zoom").select_option(zoom)
         assert tab.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+
+    # A finger moves the line, zoomed or not.
+    slider = tab.locator(".viewer input[type=range]")
+    touch = context.new_cdp_session(tab)
+    for start, end in ((50, 20), (20, 70)):
+        tab.locator(".viewer .scroller").scroll_into_view_if_needed()
+        box = tab.locator(".viewer .scroller").bounding_box()
+        points = [{"x": box["x"] + box["width"] * x / 100, "y": box["y"] + 60} for x in (start, end)]
+        touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points[1:]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        assert float(slider.input_value()) == pytest.approx(end, abs=1)
+        tab.locator("select.zoom").select_option("fit")
+
     ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     chart = tab.evaluate("getComputedStyle(document.querySelector('.main-svg')).backgroundColor")
     assert ground == chart == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
