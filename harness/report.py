@@ -24,7 +24,7 @@ from PIL import Image
 
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.evaluation import Row, in_processes, summarize, weights_of
-from codec_zoo.harness.results import VERDICTS, Chart, Section, Table, verdict_table
+from codec_zoo.harness.results import VERDICTS, Chart, Curve, Section, Table, verdict_table
 from codec_zoo.metrics import psnr
 
 # Bytes of all pictures: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
@@ -269,14 +269,7 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         if (spec, path) in identifiers
     ]
     charts = [
-        {
-            "quality": chart.quality,
-            "curves": [
-                {"name": c.name, "x": [p[0] for p in c.points], "y": [p[1] for p in c.points], "source": c.source}
-                for c in chart.curves
-            ],
-        }
-        for chart in section.charts
+        {"quality": chart.quality, "curves": [_curve(curve) for curve in chart.curves]} for chart in section.charts
     ]
     return {
         "id": f"paper-{_slug(section.paper)}",
@@ -292,6 +285,12 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         "shown_pictures": list(dict.fromkeys(entry["picture"] for entry in viewer)),
         "data": {"charts": charts, "rows": _cells(section.rows), "viewer": viewer},
     }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    """A curve for the script; of lossless codecs, whose PSNR is infinite, there is nothing to draw."""
+    points = [(float(rate), float(quality)) for rate, quality in curve.points if np.isfinite(quality)]
+    return {"name": curve.name, "source": curve.source, "x": [p[0] for p in points], "y": [p[1] for p in points]}
 
 
 # Heading, key, decimals (None: as it is).
@@ -351,7 +350,7 @@ def _points(chart: Chart) -> Table:
         "",
         ("codec", "bits per pixel", chart.quality, "source"),
         [
-            [curve.name, f"{rate:.4f}", f"{quality:.3f}", curve.source or "measured here"]
+            [curve.name, _format(rate, 4), _format(quality, 3), curve.source or "measured here"]
             for curve in chart.curves
             for rate, quality in curve.points
         ],
