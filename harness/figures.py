@@ -60,8 +60,8 @@ def draw_chart(chart: Chart, folder: Path) -> list[Path]:
     Raises:
         CodecZooError: they cannot be written.
     """
-    published = [curve for curve in chart.curves if curve.source]
-    measured = [curve for curve in chart.curves if not curve.source]
+    published = [curve for curve in chart.curves if curve.source and curve.points]
+    measured = [curve for curve in chart.curves if not curve.source and curve.points]
     with plt.rc_context({"text.parse_math": False}):
         figure, axis = plt.subplots(figsize=(12, 6.5), layout="constrained")
         for i, curve in enumerate(published):

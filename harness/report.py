@@ -7,6 +7,7 @@ bytes and decoded, kept losslessly in ``pictures/`` beside the page, and put int
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 from PIL import Image
 
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.evaluation import Row, in_processes, summarize, weights_of
-from codec_zoo.harness.results import VERDICTS, Chart, Section, Table, verdict_table
+from codec_zoo.harness.results import VERDICTS, Chart, Curve, Section, Table, verdict_table
 from codec_zoo.metrics import psnr
 
 # Bytes of all pictures: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
@@ -215,9 +219,8 @@ def _read(file: Path) -> tuple[str, float]:
 
 
 def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
+    """The page as HTML."""
+    from plotly.offline import get_plotlyjs  # half a second that the processes that code pictures are spared
 
     scripts = [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -266,14 +269,7 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         if (spec, path) in identifiers
     ]
     charts = [
-        {
-            "quality": chart.quality,
-            "curves": [
-                {"name": c.name, "x": [p[0] for p in c.points], "y": [p[1] for p in c.points], "source": c.source}
-                for c in chart.curves
-            ],
-        }
-        for chart in section.charts
+        {"quality": chart.quality, "curves": [_curve(curve) for curve in chart.curves]} for chart in section.charts
     ]
     return {
         "id": f"paper-{_slug(section.paper)}",
@@ -289,6 +285,12 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         "shown_pictures": list(dict.fromkeys(entry["picture"] for entry in viewer)),
         "data": {"charts": charts, "rows": _cells(section.rows), "viewer": viewer},
     }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    """A curve for the script; of lossless codecs, whose PSNR is infinite, there is nothing to draw."""
+    points = [(float(rate), float(quality)) for rate, quality in curve.points if np.isfinite(quality)]
+    return {"name": curve.name, "source": curve.source, "x": [p[0] for p in points], "y": [p[1] for p in points]}
 
 
 # Heading, key, decimals (None: as it is).
@@ -348,7 +350,7 @@ def _points(chart: Chart) -> Table:
         "",
         ("codec", "bits per pixel", chart.quality, "source"),
         [
-            [curve.name, f"{rate:.4f}", f"{quality:.3f}", curve.source or "measured here"]
+            [curve.name, _format(rate, 4), _format(quality, 3), curve.source or "measured here"]
             for curve in chart.curves
             for rate, quality in curve.points
         ],
@@ -358,7 +360,7 @@ def _points(chart: Chart) -> Table:
 def _seconds(rows: Sequence[Row]) -> Table:
     return Table(
         "Seconds",
-        "Means of one picture: a codec's first picture, which warms it up, is not counted.",
+        "Means of one picture, after a first pass that is not timed.",
         ("codec", "pictures", "encode, s", "decode, s"),
         [
             [p["spec"], str(p["pictures"]), _format(p["encode_s"], 3), _format(p["decode_s"], 3)]
@@ -386,21 +388,16 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
 
 
-def _markdown(text: str):
-    """Markdown as safe HTML: HTML in it is shown as text, pictures are links."""
-    from markupsafe import Markup
-
+def _markdown(text: str) -> Markup:
+    """Markdown as safe HTML: HTML in it is shown as text, and pictures are not loaded."""
     return Markup(_renderer().render(text))
 
 
-def _markdown_inline(text: str):
+def _markdown_inline(text: str) -> Markup:
     """As :func:`_markdown`, of a line, without the paragraph around it."""
-    from markupsafe import Markup
-
     return Markup(_renderer().renderInline(text))
 
 
-def _renderer():
-    from markdown_it import MarkdownIt
-
+@functools.cache
+def _renderer() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")

@@ -241,7 +241,7 @@ function onDrag(element, accepts, move) {
     element.setPointerCapture(event.pointerId);
     element.addEventListener("pointermove", move);
     const end = () => element.removeEventListener("pointermove", move);
-    for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, end, { once: true });
+    element.addEventListener("lostpointercapture", end, { once: true });
     move(event);
     event.preventDefault();
   });

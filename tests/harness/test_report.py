@@ -199,7 +199,7 @@ def test_hostile_text_is_escaped(section, tmp_path):
         title=HOSTILE,
         verdicts=[Verdict(HOSTILE, HOSTILE, HOSTILE, "reproduced", HOSTILE)],
         tables=[Table(HOSTILE, f"{HOSTILE} ![x](https://evil.example/y.png)", (HOSTILE,), [(HOSTILE,)])],
-        charts=[Chart("x", HOSTILE, HOSTILE, [Curve(HOSTILE, [(1, 2)], HOSTILE)], HOSTILE)],
+        charts=[Chart("x", HOSTILE, HOSTILE, [Curve(HOSTILE, [(1, 2), (9, np.inf)], HOSTILE)], HOSTILE)],
         rows=rows,
         shown=(),
     )
@@ -209,7 +209,8 @@ def test_hostile_text_is_escaped(section, tmp_path):
     assert len(elements.all("script")) == 3  # data, plotly, ours
     assert HOSTILE in " ".join(elements.text)  # shown as it is
     data = json.loads(re.search(r'class="data">(.*?)</script>', path.read_text(), re.S)[1])
-    assert data["charts"][0]["curves"][0]["name"] == HOSTILE
+    assert data["charts"][0]["curves"][0] == {"name": HOSTILE, "source": HOSTILE, "x": [1], "y": [2]}
+    assert "Infinity" not in json.dumps(data)
     assert data["rows"][0][0] == HOSTILE and "∞" in data["rows"][0]
 
 
@@ -229,7 +230,7 @@ def test_charts_are_drawn_the_same_each_time(section, tmp_path):
     assert drawn[0] == drawn[1]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["test-rd.png", "test-rd.svg"]
     assert b"<dc:date>" not in drawn[0][0]
-    draw_chart(Chart("odd", "$ and $", "100 %", [Curve("$x", [(1, 2)])]), tmp_path)
+    draw_chart(Chart("odd", "$ and $", "100 %", [Curve("$x", [(1, 2), (3, np.inf)]), Curve("none", [])]), tmp_path)
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
@@ -372,6 +373,20 @@ def test_page_on_a_phone(browser, page, scheme):
     for zoom in ("fit", "8×"):
         tab.locator("select.zoom").select_option(zoom)
         assert tab.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+
+    # A finger moves the line, zoomed or not.
+    slider = tab.locator(".viewer input[type=range]")
+    touch = context.new_cdp_session(tab)
+    for start, end in ((50, 20), (20, 70)):
+        tab.locator(".viewer .scroller").scroll_into_view_if_needed()
+        box = tab.locator(".viewer .scroller").bounding_box()
+        points = [{"x": box["x"] + box["width"] * x / 100, "y": box["y"] + 60} for x in (start, end)]
+        touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points[1:]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        assert float(slider.input_value()) == pytest.approx(end, abs=1)
+        tab.locator("select.zoom").select_option("fit")
+
     ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     chart = tab.evaluate("getComputedStyle(document.querySelector('.main-svg')).backgroundColor")
     assert ground == chart == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
