@@ -21,6 +21,8 @@ _NAMES = {
     "balle-2018-iclr-opt-msssim": "Ballé 2018 (MS-SSIM)",
     "minnen-2018-neurips-opt-mse": "Minnen 2018 (MSE)",
     "minnen-2018-neurips-opt-msssim": "Minnen 2018 (MS-SSIM)",
+    "compressai-cheng2020-attn_mse_cpu": "Cheng 2020 (MSE)",
+    "paper-elic2022_mse": "ELIC 2022 (MSE)",
     "jpeg420": "JPEG 4:2:0",
     "j2k-kdu5": "JPEG 2000 (Kakadu)",
     "webp": "WebP",
@@ -53,4 +55,4 @@ def published_curves(pictures: str, metric: str) -> list[Curve]:
         raise UsageError(
             f"published curves are of 'kodak', by {', '.join(_METRICS)}. Received: {pictures!r}, {metric!r}"
         )
-    return [Curve(name, sorted(points[method]), sources[method]) for method, name in _NAMES.items()]
+    return [Curve(_NAMES[method], sorted(points[method]), sources[method]) for method in _NAMES if method in points]
