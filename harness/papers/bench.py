@@ -141,4 +141,8 @@ def budget(presets: Sequence[str], paper: str) -> str:
     records = [weights.index()[preset] for preset in trained(presets)]
     steps = sum(record["step"] for record in records)
     seconds = sum(record["seconds"] for record in records)
-    return f"{steps:,} steps, {seconds / 60:.0f} min on {records[0]['device']}; the paper: {paper}" if records else ""
+    if not records:
+        return ""
+    # Of those that go on from weights of another run, only the last run counts here; docs/training.md has all.
+    before = " after earlier runs" if any("/" in (record["initial_weights"] or "") for record in records) else ""
+    return f"{steps:,} steps, {seconds / 60:.0f} min on {records[0]['device']}{before}; the paper: {paper}"
