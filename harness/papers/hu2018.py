@@ -84,7 +84,7 @@ def _gain_table(rows, filters) -> Table:
             )
     return Table(
         "§5: gain of the filter",
-        "PSNR of luma, dB. The encoder leaves the filter out of a file that it would make worse: one bit of the file; "
+        "PSNR of luma, dB. The encoder leaves the filter out of a file that it would make worse (a bit of the file); "
         "the codec's part of the file is the same.",
         ("filter, pictures", "bpp", "codec", "filtered", "gain", "least", "pictures that gain", "RGB gain"),
         lines,
