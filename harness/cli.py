@@ -6,11 +6,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec_zoo.errors import CodecZooError, UsageError
+
+if TYPE_CHECKING:
+    from codec_zoo.workers import Workers
 
 DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -174,12 +177,30 @@ def list_command(as_json: bool) -> None:
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
-def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every, seed, precision, **overrides):
+@click.option("--workers", metavar="HOST:PORT,…", help="Train in these processes together. [default: TF_CONFIG's]")
+@click.option("--worker-index", type=click.IntRange(0), help="Which of the workers this process is.")
+def train(
+    preset,
+    data,
+    logs,
+    run,
+    resume,
+    start_from,
+    held_out,
+    evaluate_every,
+    seed,
+    precision,
+    workers,
+    worker_index,
+    **overrides,
+):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
     Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
-    Watch it with `tensorboard --logdir tensorboard_logs`.
+    Watch it with `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its
+    --worker-index: they share the batches and give one process's result; worker 0 writes the run.
     """
+    team = _join_workers(workers, worker_index)
     import dataclasses
 
     import keras
@@ -194,7 +215,8 @@ def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every,
     recipe = dataclasses.replace(
         chosen.recipe, **{name: value for name, value in overrides.items() if value is not None}
     )
-    folder = _run_folder(logs / preset, run, resume)
+    first = team.index == 0
+    folder = _run_folder(logs / preset, run, resume and first)
     initial = None
     if start_from == "pretrained":
         initial = weights.FOLDER / weights.entry(preset)["file"]
@@ -203,26 +225,49 @@ def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every,
     keras.mixed_precision.set_dtype_policy(precision)
     source = training_data.open_source(data, chosen, recipe, seed)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
-    click.echo(f"run: {folder}")
+    click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
-        progress = training.train(
-            chosen,
-            recipe,
-            source.batches,
-            source.held_out(held_out),
-            folder,
-            data=source.description,
-            resume=resume,
-            initial_weights=initial,
-            seed=seed,
-            evaluate_every=evaluate_every,
-            logger=TensorBoardLog(folder),
-            report=_training_report(recipe.steps),
-        )
+        with team:
+            progress = training.train(
+                chosen,
+                recipe,
+                source.batches,
+                source.held_out(held_out) if first else [],
+                folder,
+                data=source.description,
+                resume=resume,
+                initial_weights=initial,
+                seed=seed,
+                evaluate_every=evaluate_every,
+                logger=TensorBoardLog(folder) if first else None,
+                report=_training_report(recipe.steps) if first else lambda step, values: None,
+                workers=team,
+            )
     except KeyboardInterrupt:
-        click.echo(f"stopped; go on with: codec-zoo train {preset} --resume --run {folder.name}", err=True)
+        if first:
+            click.echo(f"stopped; go on with: codec-zoo train {preset} --resume --run {folder.name}", err=True)
         raise
-    click.echo(f"done: step {progress.step:,}, {progress.seconds:.0f} s; best held-out {progress.best}")
+    best = f", {progress.seconds:.0f} s; best held-out {progress.best}" if first else ""
+    click.echo(f"done: step {progress.step:,}{best}")
+
+
+def _join_workers(addresses: str | None, index: int | None) -> "Workers":
+    """The workers that --workers or TF_CONFIG names; otherwise this process alone, which needs no TensorFlow."""
+    if addresses is not None or index is not None or "TF_CONFIG" in os.environ:
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            from codec_zoo.harness import distributed
+
+            found = distributed.find_workers(addresses, index)
+            if found:
+                click.echo(f"worker {found[1]} of {', '.join(found[0])}: waiting for the others")
+                return distributed.MirroredWorkers(*found)
+        elif addresses is not None:
+            raise UsageError(f"--workers needs TensorFlow, and Keras runs on {keras.backend.backend()}.")
+    from codec_zoo.workers import Workers
+
+    return Workers()
 
 
 def _run_folder(base: Path, run: str | None, resume: bool) -> Path:
