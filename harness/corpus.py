@@ -9,8 +9,8 @@ Each picture gives one file, byte for byte that of ``codec-zoo compress``, or on
 
 - **Names.** ``photos/**.png`` has the fixed part ``photos/``: ``photos/a/b.png`` becomes ``OUTPUT/a/b.png.czoo``. The
   picture's own suffix stays, so that ``b.png`` and ``b.jpg`` cannot collide, now or when one is added later.
-- **Retries.** Beam may run a bundle again, or twice at once. A file is written under another name and then takes its
-  own, which follows from the input alone: whoever comes last replaces the file with an equal one.
+- **Retries.** Beam may run a bundle again, or twice at once. A file is written in ``OUTPUT/.unfinished`` and then
+  takes its name, which follows from the input alone: whoever comes last replaces the file with an equal one.
 - **A second run** passes over what has its file and tries dead letters again. ``OUTPUT/corpus.json`` says which
   weights and options made the files; a run with others is refused. What exists is asked behind a barrier
   (``Reshuffle``) before any file is written: a retried bundle does not take its own work for an earlier run's.
@@ -41,13 +41,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.files import write_atomic
+from codec_zoo.files import writing
 from codec_zoo.harness.exported import open_model
 from codec_zoo.harness.images import read_image
 from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.harness.pipelines import codec_for
 
-SUFFIX, DEAD_LETTERS, MANIFEST = ".czoo", "dead_letters.jsonl", "corpus.json"
+SUFFIX, DEAD_LETTERS, MANIFEST, SCRATCH = ".czoo", "dead_letters.jsonl", "corpus.json", ".unfinished"
 COUNTERS = ("pictures", "bytes_in", "bytes_out", "dead_letters", "skipped")
 NAMESPACE = "codec_zoo"
 _DEAD = "dead"
@@ -87,10 +87,12 @@ def compress_corpus(
         if not FileSystems.match([pattern], [1])[0].metadata_list:
             raise UsageError(f"no file matches {pattern}. `*` stays within a folder, `**` does not.")
     codec = open_codec(model, options)  # a mistake shows before the work starts; the model is exported once
+    _remove_scratch(output)
     _check_manifest(output, fixed_part(pattern), codec, options, overwrite)
     if os.path.isdir(model):
         model = os.path.abspath(model)
 
+    letters = posixpath.join(output, SCRATCH, DEAD_LETTERS)  # its writer leaves a folder beside it when it is killed
     with _translated("the pipeline failed; what is finished stays, and the same command goes on"):
         pipeline = beam.Pipeline(options=flags)
         paths = (
@@ -106,8 +108,7 @@ def compress_corpus(
         (
             compressed[_DEAD]
             | "Line" >> beam.Map(json.dumps, ensure_ascii=False)
-            | "DeadLetters"
-            >> beam.io.WriteToText(posixpath.join(output, DEAD_LETTERS), num_shards=1, shard_name_template="")
+            | "DeadLetters" >> beam.io.WriteToText(letters, num_shards=1, shard_name_template="")
         )
         result = pipeline.run()
         try:
@@ -118,6 +119,8 @@ def compress_corpus(
             raise
         if state not in (None, "DONE"):
             raise CodecZooError(f"it ended as {state}")
+        _replace(letters, posixpath.join(output, DEAD_LETTERS))
+        _remove_scratch(output)
         found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     counted = {counter.key.metric.name: counter.result for counter in found}
     return {name: int(counted.get(name) or 0) for name in COUNTERS}
@@ -168,7 +171,7 @@ class Compress(beam.DoFn):
             self._counters["dead_letters"].inc()
             yield beam.pvalue.TaggedOutput(_DEAD, {"path": path, "error": text})
             return
-        write_whole(target, coded)
+        write_whole(target, coded, posixpath.join(self._output, SCRATCH))
         self._counters["pictures"].inc()
         self._counters["bytes_in"].inc(len(data))
         self._counters["bytes_out"].inc(len(coded))
@@ -190,25 +193,50 @@ def target_of(path: str, pattern: str, output: str) -> str:
     return posixpath.join(output, path.removeprefix(fixed_part(pattern)) + SUFFIX)
 
 
-def write_whole(path: str, data: bytes) -> None:
+def write_whole(path: str, data: bytes, scratch: str) -> None:
     """Write a file that appears whole, replacing what was there, on any of Beam's file systems.
+
+    Args:
+        path: of the file.
+        data: what it holds.
+        scratch: a folder on the same file system, for the file while it is unfinished.
 
     Raises:
         CodecZooError: it cannot be written.
     """
+    temporary, folder = f"{scratch}/{uuid.uuid4().hex}", path.rpartition("/")[0]
     if FileSystems.get_scheme(path) is None:
-        write_atomic(path, data)
+        with writing(path):
+            os.makedirs(scratch, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut leaves an empty file that passes for finished
+            os.replace(temporary, path)
         return
-    folder, name = path.rsplit("/", 1)
-    temporary = f"{folder}/.{uuid.uuid4().hex}.{name}"
     with _translated(f"cannot write {path}"):
-        with contextlib.suppress(OSError):
-            FileSystems.mkdirs(folder)  # raises where it exists
+        for needed in (scratch, folder):
+            with contextlib.suppress(OSError):
+                FileSystems.mkdirs(needed)  # raises where it exists
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             file.write(data)
+        _replace(temporary, path)
+
+
+def _replace(temporary: str, path: str) -> None:
+    if FileSystems.get_scheme(path) is not None:
         with contextlib.suppress(OSError):
             FileSystems.delete([path])  # HDFS does not rename onto a file
-        FileSystems.rename([temporary], [path])
+    FileSystems.rename([temporary], [path])
+
+
+def _remove_scratch(output: str) -> None:
+    """Of this run, or left by one that was killed."""
+    scratch = posixpath.join(output, SCRATCH)
+    with contextlib.suppress(Exception):
+        if FileSystems.exists(scratch):
+            FileSystems.delete([scratch])
 
 
 def _absolute(path: str) -> str:
@@ -277,7 +305,11 @@ def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mappin
                 )
     made = {"version": importlib.metadata.version("codec-zoo"), "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
     if not known or any(known.get(name) != value for name, value in wanted.items()):
-        write_whole(path, json.dumps({**wanted, **made}, indent=1, ensure_ascii=False).encode())
+        write_whole(
+            path,
+            json.dumps({**wanted, **made}, indent=1, ensure_ascii=False).encode(),
+            posixpath.join(output, SCRATCH),
+        )
 
 
 @contextlib.contextmanager

@@ -236,8 +236,8 @@ def test_kodak_and_three_broken_files(cli, kodak_paths, tmp_path):
 
 def check_kodak(output, single):
     written = {name.removesuffix(".png.czoo"): path for name, path in files(output).items() if "png.czoo" in name}
-    written = {name: path for name, path in written.items() if not name.startswith(".")}
     assert len(written) == 24 and len(dead(output)) == 3
+    assert len(list(output.iterdir())) == 26  # nothing unfinished
     for name, path in written.items():
         assert path.read_bytes() == (single / f"{name}.czoo").read_bytes(), name
 

@@ -17,7 +17,8 @@ from codec_zoo import training
 from codec_zoo.errors import UsageError
 from codec_zoo.workers import Workers
 
-PRESET = "jia2019-sae-mse-base"  # noise on latents, a rate, a hyperprior
+PRESET = "report2017-cnn-ae"
+NOISY = "jia2019-sae-mse-base"  # noise on latents, a rate, a hyperprior
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def options(tmp_path, kodak_paths):
     return [str(word) for pair in values.items() for word in pair]
 
 
-def start(options, count=2, variable=False):
+def start(options, preset=PRESET, count=2, variable=False):
     """The workers' processes, told by options or by TF_CONFIG."""
     sockets = [socket.socket() for _ in range(count)]
     for listener in sockets:
@@ -42,7 +43,7 @@ def start(options, count=2, variable=False):
         listener.close()
     processes = []
     for index in range(count):
-        command = [Path(sys.executable).with_name("codec-zoo"), "train", PRESET, *options]
+        command = [Path(sys.executable).with_name("codec-zoo"), "train", preset, *options]
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
         if variable:
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
@@ -137,13 +138,15 @@ def test_mistakes(monkeypatch):
             find_workers(None, None)
 
 
-def test_two_processes_train_as_one(cli, options, tmp_path):
-    logs = tmp_path / "logs" / PRESET
-    (code, out, err), (other, other_out, other_err) = finish(start([*options, "--steps", "8", "--run", "two"]))
+@pytest.mark.parametrize("preset", [PRESET, pytest.param(NOISY, marks=pytest.mark.slow)])
+def test_two_processes_train_as_one(cli, options, tmp_path, preset):
+    logs = tmp_path / "logs" / preset
+    processes = start([*options, "--steps", "8", "--run", "two"], preset)
+    (code, out, err), (other, other_out, other_err) = finish(processes)
     assert (code, other) == (0, 0), err + other_err
     assert "done: step 8" in out and "worker 0 has the run" in other_out and "held-out" not in other_out
     assert [path.name for path in logs.iterdir()] == ["two"]
-    code, _, err = cli("train", PRESET, *options, "--steps", "8", "--run", "one")
+    code, _, err = cli("train", preset, *options, "--steps", "8", "--run", "one")
     assert code == 0, err
     check_equal(logs / "two", logs / "one")
     records = [json.loads((logs / name / training.RECORD).read_text()) for name in ("two", "one")]
