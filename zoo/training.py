@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -201,6 +202,11 @@ def train(
     workers = workers or Workers()
     first_worker = workers.index == 0
     share = workers.share(recipe.batch_size)
+    settings = zlib.crc32(repr((preset.name, recipe, data, seed, evaluate_every, log_every)).encode())
+    if workers.number_of_first(settings) != settings:
+        raise UsageError(
+            f"worker {workers.index} has another preset, recipe, data or seed than worker 0. Give them the same command."
+        )
     keras.utils.set_random_seed(seed)
     model = preset.create()
     if recipe.patch_size % model.stride:

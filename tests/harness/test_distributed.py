@@ -33,17 +33,17 @@ def options(tmp_path, kodak_paths):
     return [str(word) for pair in values.items() for word in pair]
 
 
-def start(options, preset=PRESET, count=2, variable=False):
+def start(options, preset=PRESET, seeds=(0, 0), variable=False):
     """The workers' processes, told by options or by TF_CONFIG."""
-    sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _ in seeds]
     for listener in sockets:
         listener.bind(("localhost", 0))
     addresses = [f"localhost:{listener.getsockname()[1]}" for listener in sockets]
     for listener in sockets:
         listener.close()
     processes = []
-    for index in range(count):
-        command = [Path(sys.executable).with_name("codec-zoo"), "train", preset, *options]
+    for index, seed in enumerate(seeds):
+        command = [Path(sys.executable).with_name("codec-zoo"), "train", preset, *options, "--seed", str(seed)]
         environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
         if variable:
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
@@ -155,6 +155,14 @@ def test_two_processes_train_as_one(cli, options, tmp_path, preset):
     check_equal(logs / "two", logs / "one")
     records = [json.loads((logs / name / training.RECORD).read_text()) for name in ("two", "one")]
     assert [record["workers"] for record in records] == [2, 1]
+
+
+@pytest.mark.slow
+def test_workers_with_other_options(options):
+    """The seed of worker 1 differs: it says so, worker 0 that it lost it."""
+    (first, _, first_err), (second, _, second_err) = finish(start([*options, "--steps", "4"], seeds=(0, 1)))
+    assert second == 2 and "another preset, recipe, data or seed" in second_err
+    assert first == 1 and "lost the others" in first_err
 
 
 @pytest.mark.slow
