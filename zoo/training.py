@@ -205,7 +205,7 @@ def train(
     settings = zlib.crc32(repr((preset.name, recipe, data, seed, evaluate_every, log_every)).encode())
     if workers.number_of_first(settings) != settings:
         raise UsageError(
-            f"worker {workers.index} has another preset, recipe, data or seed than worker 0. Give them the same command."
+            f"worker {workers.index} has another preset, recipe, data or seed than worker 0. Give the same command."
         )
     keras.utils.set_random_seed(seed)
     model = preset.create()
