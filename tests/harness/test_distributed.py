@@ -143,15 +143,14 @@ def test_mistakes(monkeypatch):
 
 
 @pytest.mark.parametrize("preset", [PRESET, pytest.param(NOISY, marks=pytest.mark.slow)])
-def test_two_processes_train_as_one(cli, options, tmp_path, preset):
+def test_two_processes_train_as_one(options, tmp_path, preset):
     logs = tmp_path / "logs" / preset
-    processes = start([*options, "--steps", "8", "--run", "two"], preset)
-    (code, out, err), (other, other_out, other_err) = finish(processes)
-    assert (code, other) == (0, 0), err + other_err
+    options += ["--steps", "8", "--run"]
+    processes = [*start([*options, "two"], preset), *start([*options, "one"], preset, seeds=(0,))]
+    (code, out, err), (other, other_out, other_err), (alone, _, alone_err) = finish(processes)
+    assert (code, other, alone) == (0, 0, 0), err + other_err + alone_err
     assert "done: step 8" in out and "worker 0 has the run" in other_out and "held-out" not in other_out
-    assert [path.name for path in logs.iterdir()] == ["two"]
-    code, _, err = cli("train", preset, *options, "--steps", "8", "--run", "one")
-    assert code == 0, err
+    assert sorted(path.name for path in logs.iterdir()) == ["one", "two"]
     check_equal(logs / "two", logs / "one")
     records = [json.loads((logs / name / training.RECORD).read_text()) for name in ("two", "one")]
     assert [record["workers"] for record in records] == [2, 1]
