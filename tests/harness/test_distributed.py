@@ -142,7 +142,8 @@ def test_mistakes(monkeypatch):
             find_workers(None, None)
 
 
-@pytest.mark.parametrize("preset", [PRESET, pytest.param(NOISY, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [PRESET, NOISY])
 def test_two_processes_train_as_one(options, tmp_path, preset):
     logs = tmp_path / "logs" / preset
     options += ["--steps", "8", "--run"]
