@@ -41,6 +41,9 @@ setup(
     ],
     # Everything else: export, files, evaluation. `pip install codec-zoo[tf]`.
     extras_require={
+        # `codec-zoo compress-corpus`. Not in requirements.txt: Beam 2.77 wants pillow < 13, pyarrow < 26 and
+        # python-dateutil < 3, all older than there.
+        "corpus": ["codec-zoo[tf]", "apache-beam>=2.77,<3"],
         "tf": [
             "av>=18,<19",
             "bitarray>=3",

@@ -6,11 +6,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec_zoo.errors import CodecZooError, UsageError
+
+if TYPE_CHECKING:
+    from codec_zoo.workers import Workers
 
 DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -36,7 +39,10 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         status = error.exit_code
     except ModuleNotFoundError as error:
-        click.echo(f"error: this command needs the package {error.name}: `pip install 'codec-zoo[tf]'`.", err=True)
+        extra = "corpus" if error.name == "apache_beam" else "tf"
+        click.echo(
+            f"error: this command needs the package {error.name}: `pip install 'codec-zoo[{extra}]'`.", err=True
+        )
         status = 1
     except MemoryError:
         click.echo("error: out of memory. Use a smaller picture or a machine with more memory.", err=True)
@@ -87,6 +93,43 @@ results_option = click.option(
     show_default=True,
     help="Folder with rows of `evaluate` (*.jsonl), for the measured RD.",
 )
+
+
+def codec_options(command):
+    """Options of the codec around a model."""
+    options = [
+        click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers."),
+        click.option(
+            "--target-bpp", type=click.FloatRange(0), help="Layered, mixed: the best picture within this rate."
+        ),
+        click.option(
+            "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
+        ),
+        click.option(
+            "-q",
+            "--quality",
+            type=float,
+            help="Hybrid: QP of the residual layer, 0 … 51 [default: 32]; filter, mixed: quality of the codec "
+            "around it.",
+        ),
+        click.option(
+            "--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …"
+        ),
+        click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]"),
+        click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman."),
+        click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]"),
+        click.option("--tune", type=click.Choice(["yes", "no"]), help="CNN-AE-FT: learn the picture. [default: yes]"),
+        click.option(
+            "--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]"
+        ),
+        click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444."),
+        click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
 
 
@@ -134,12 +177,30 @@ def list_command(as_json: bool) -> None:
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
-def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every, seed, precision, **overrides):
+@click.option("--workers", metavar="HOST:PORT,…", help="Train in these processes together. [default: TF_CONFIG's]")
+@click.option("--worker-index", type=click.IntRange(0), help="Which of the workers this process is.")
+def train(
+    preset,
+    data,
+    logs,
+    run,
+    resume,
+    start_from,
+    held_out,
+    evaluate_every,
+    seed,
+    precision,
+    workers,
+    worker_index,
+    **overrides,
+):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
     Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
-    Watch it with `tensorboard --logdir tensorboard_logs`.
+    Watch it with `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its
+    --worker-index: they share the batches and give one process's result; worker 0 writes the run.
     """
+    team = _join_workers(workers, worker_index)
     import dataclasses
 
     import keras
@@ -154,7 +215,8 @@ def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every,
     recipe = dataclasses.replace(
         chosen.recipe, **{name: value for name, value in overrides.items() if value is not None}
     )
-    folder = _run_folder(logs / preset, run, resume)
+    first = team.index == 0
+    folder = _run_folder(logs / preset, run, resume and first)
     initial = None
     if start_from == "pretrained":
         initial = weights.FOLDER / weights.entry(preset)["file"]
@@ -163,26 +225,49 @@ def train(preset, data, logs, run, resume, start_from, held_out, evaluate_every,
     keras.mixed_precision.set_dtype_policy(precision)
     source = training_data.open_source(data, chosen, recipe, seed)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
-    click.echo(f"run: {folder}")
+    click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
-        progress = training.train(
-            chosen,
-            recipe,
-            source.batches,
-            source.held_out(held_out),
-            folder,
-            data=source.description,
-            resume=resume,
-            initial_weights=initial,
-            seed=seed,
-            evaluate_every=evaluate_every,
-            logger=TensorBoardLog(folder),
-            report=_training_report(recipe.steps),
-        )
+        with team:
+            progress = training.train(
+                chosen,
+                recipe,
+                source.batches,
+                source.held_out(held_out) if first else [],
+                folder,
+                data=source.description,
+                resume=resume,
+                initial_weights=initial,
+                seed=seed,
+                evaluate_every=evaluate_every,
+                logger=TensorBoardLog(folder) if first else None,
+                report=_training_report(recipe.steps) if first else lambda step, values: None,
+                workers=team,
+            )
     except KeyboardInterrupt:
-        click.echo(f"stopped; go on with: codec-zoo train {preset} --resume --run {folder.name}", err=True)
+        if first:
+            click.echo(f"stopped; go on with: codec-zoo train {preset} --resume --run {folder.name}", err=True)
         raise
-    click.echo(f"done: step {progress.step:,}, {progress.seconds:.0f} s; best held-out {progress.best}")
+    best = f", {progress.seconds:.0f} s; best held-out {progress.best}" if first else ""
+    click.echo(f"done: step {progress.step:,}{best}")
+
+
+def _join_workers(addresses: str | None, index: int | None) -> "Workers":
+    """The workers that --workers or TF_CONFIG names; otherwise this process alone, which needs no TensorFlow."""
+    if addresses is not None or index is not None or "TF_CONFIG" in os.environ:
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            from codec_zoo.harness import distributed
+
+            found = distributed.find_workers(addresses, index)
+            if found:
+                click.echo(f"worker {found[1]} of {', '.join(found[0])}: waiting for the others")
+                return distributed.MirroredWorkers(*found)
+        elif addresses is not None:
+            raise UsageError(f"--workers needs TensorFlow, and Keras runs on {keras.backend.backend()}.")
+    from codec_zoo.workers import Workers
+
+    return Workers()
 
 
 def _run_folder(base: Path, run: str | None, resume: bool) -> Path:
@@ -258,25 +343,7 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
 @model_option
-@click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers.")
-@click.option("--target-bpp", type=click.FloatRange(0), help="Layered, mixed: the best picture within this rate.")
-@click.option(
-    "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
-)
-@click.option(
-    "-q",
-    "--quality",
-    type=float,
-    help="Hybrid: QP of the residual layer, 0 … 51 [default: 32]; filter, mixed: quality of the codec around it.",
-)
-@click.option("--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …")
-@click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]")
-@click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman.")
-@click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]")
-@click.option("--tune", type=click.Choice(["yes", "no"]), help="CNN-AE-FT: learn the picture. [default: yes]")
-@click.option("--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]")
-@click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444.")
-@click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif.")
+@codec_options
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
@@ -317,6 +384,45 @@ def compress(pictures, output, model, server, server_version, timeout, as_json, 
             as_json,
             f"{target}: {len(data):,} bytes, {values['bpp']:.3f} bpp, PSNR {values['psnr']:.2f} dB",
         )
+
+
+@cli.command("compress-corpus")
+@click.argument("pattern")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Folder for files and dead letters.")
+@model_option
+@codec_options
+@click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
+@click.option("--overwrite", is_flag=True, help="Do pictures again that have their file.")
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
+@json_option
+def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_json, **options) -> None:
+    """Compress all pictures that the quoted glob PATTERN matches, with Apache Beam.
+
+    PATTERN and --output may be on any file system of Beam's: `'gs://bucket/photos/**.png'`. Each picture gives
+    DIR/<its path below the pattern's fixed part>.czoo, or a line in DIR/dead_letters.jsonl. Run again to go on.
+    What stands behind `--` goes to Beam: `-- --direct_num_workers=2 --direct_running_mode=multi_processing`.
+    """
+    import logging
+
+    if not os.environ.get("CODEC_ZOO_DEBUG"):
+        logging.disable(logging.ERROR)  # Beam tells a failure many times; main() tells it once
+    from codec_zoo.harness import corpus
+
+    given = {name: value for name, value in options.items() if value is not None}
+    started = time.monotonic()
+    counters = corpus.compress_corpus(
+        pattern, output, model or DEFAULT_PRESET, given, runner, beam_options, overwrite
+    )
+    dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
+    text = (
+        f"{output}: {counters['pictures']:,} pictures, {counters['bytes_in']:,} → {counters['bytes_out']:,} bytes, "
+        f"{counters['skipped']:,} skipped, {counters['dead_letters']:,} dead letters"
+    )
+    _emit({"output": output, **counters, "seconds": time.monotonic() - started}, as_json, text)
+    if counters["dead_letters"]:
+        _notice(f"{counters['dead_letters']} pictures could not be compressed: see {dead}")
+        if not counters["pictures"] + counters["skipped"]:
+            raise CodecZooError("none of the pictures could be compressed.")
 
 
 @cli.command()

@@ -12,12 +12,13 @@
 | several frames | refused |
 """
 
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from codec_zoo.errors import ImageError
 from codec_zoo.files import atomic_path
@@ -34,12 +35,15 @@ _OUTPUT_FORMATS = {
 }
 
 
-def read_image(path: str | Path, notice: Callable[[str], None] = lambda text: None) -> np.ndarray:
+def read_image(
+    path: str | Path, notice: Callable[[str], None] = lambda text: None, data: bytes | None = None
+) -> np.ndarray:
     """Read a picture file.
 
     Args:
         path: of any format that Pillow reads.
         notice: gets a line for each conversion that loses something.
+        data: the file's bytes, where ``path`` only names it in messages.
 
     Returns:
         ``uint8 [H, W, 3]`` RGB, or ``uint8 [H, W, 1]`` for gray pictures.
@@ -47,12 +51,11 @@ def read_image(path: str | Path, notice: Callable[[str], None] = lambda text: No
     Raises:
         ImageError: not a picture, damaged, too large, transparent, or of several frames.
     """
-    path = Path(path)
     try:
         with warnings.catch_warnings():
             # Pillow warns of pictures of half this size already; the limit is checked below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path if data is None else io.BytesIO(data)) as image:
                 check_size(*image.size, ImageError)
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1:
@@ -71,11 +74,13 @@ def read_image(path: str | Path, notice: Callable[[str], None] = lambda text: No
         raise ImageError(f"{path} cannot be read: permission denied.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} claims more than {MAX_PIXELS:,} pixels: it is damaged, or too large.") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged: unknown format.") from error
     except Exception as error:  # Pillow's decoders raise many kinds
         raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}") from error
 
 
-def _to_array(image: Image.Image, path: Path, notice: Callable[[str], None]) -> np.ndarray:
+def _to_array(image: Image.Image, path: str | Path, notice: Callable[[str], None]) -> np.ndarray:
     """Pillow image of any mode → ``uint8 [H, W, 1 or 3]``."""
     mode = image.mode
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

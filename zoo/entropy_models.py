@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.workers import uniform_for_share
+
 LIKELIHOOD_BOUND = 1e-9
 
 # The scale table of Gaussian latents: 64 standard deviations, even in the logarithm.
@@ -54,7 +56,7 @@ class UniformNoise(keras.layers.Layer):
 
     def call(self, values):
         """Add noise; see the class."""
-        return values + keras.random.uniform(ops.shape(values), -0.5, 0.5, seed=self.generator)
+        return values + uniform_for_share(ops.shape(values), -0.5, 0.5, self.generator)
 
     def compute_output_shape(self, input_shape):
         """Shape in, shape out."""

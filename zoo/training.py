@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.metrics import Probe, ms_ssim, psnr
 from codec_zoo.presets import Preset, Recipe
+from codec_zoo.workers import Workers, sharing
 
 CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
 
@@ -165,6 +167,7 @@ def train(
     checkpoint_every_s: float = 60.0,
     logger: Logger | None = None,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+    workers: Workers | None = None,
 ) -> Progress:
     """Train ``preset`` by ``recipe`` until ``recipe.steps``; resumable at any moment.
 
@@ -184,15 +187,26 @@ def train(
         checkpoint_every_s: seconds between checkpoints; one is also written at the end and on Ctrl-C.
         logger: gets curves, pictures, histograms and hparams.
         report: called with step and values at each line of the curve, for a progress bar.
+        workers: that train together (see ``codec_zoo.workers``); without, this process alone. Each gives the same
+            arguments. Worker 0 has the folder; the others take their state from it and write nothing.
 
     Returns:
-        Steps, seconds and held-out curve, over all sittings of the run.
+        Steps, seconds and held-out curve, over all sittings of the run; without curve except from worker 0.
 
     Raises:
-        UsageError: the folder holds a run and ``resume`` is False, or the recipe does not fit the model.
+        UsageError: the folder holds a run and ``resume`` is False, or the recipe does not fit the model or the
+            workers.
         CodecZooError: the checkpoint cannot be read or written; the loss is not finite any more.
         KeyboardInterrupt: passed on, after a checkpoint.
     """
+    workers = workers or Workers()
+    first_worker = workers.index == 0
+    share = workers.share(recipe.batch_size)
+    settings = zlib.crc32(repr((preset.name, recipe, data, seed, evaluate_every, log_every)).encode())
+    if workers.number_of_first(settings) != settings:
+        raise UsageError(
+            f"worker {workers.index} has another preset, recipe, data or seed than worker 0. Give the same command."
+        )
     keras.utils.set_random_seed(seed)
     model = preset.create()
     if recipe.patch_size % model.stride:
@@ -200,10 +214,11 @@ def train(
             f"the patch size must be a multiple of {model.stride} for {preset.name}. Received: {recipe.patch_size}"
         )
     checkpoint = folder / CHECKPOINT
-    if checkpoint.exists() and not resume:
+    resumed = first_worker and checkpoint.exists()
+    if resumed and not resume:
         raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
     stream: Iterator[np.ndarray] | None = None
-    if not checkpoint.exists():
+    if first_worker and not resumed:
         if initial_weights:
             weights.load(model, initial_weights)
         else:
@@ -219,14 +234,18 @@ def train(
             optimizer=make_optimizer(recipe, 1 / len(learners)), jit_compile=keras.backend.backend() == "jax"
         )
         learner.optimizer.build(learner.trainable_variables)
+        workers.attach(learner.optimizer, recipe.batch_size)
 
-    progress = load_checkpoint(checkpoint, model, learners) if checkpoint.exists() else Progress()
+    progress = load_checkpoint(checkpoint, model, learners) if resumed else Progress()
+    progress.step = workers.number_of_first(progress.step)
+    workers.follow_first(_state(model, learners))
     record = {
         "preset": preset.name,
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "seed": seed,
         "initial_weights": str(initial_weights) if initial_weights else preset.starts_from,
+        "workers": workers.count,
         **describe_machine(),
     }
     started = time.monotonic() - progress.seconds
@@ -234,6 +253,8 @@ def train(
     losses: dict[str, list[Any]] = {}
 
     def save() -> None:
+        if not first_worker:
+            return
         progress.seconds = time.monotonic() - started
         save_checkpoint(checkpoint, model, learners, progress)
         write_atomic(folder / RECORD, json.dumps({**record, **dataclasses.asdict(progress)}, indent=1).encode())
@@ -257,11 +278,14 @@ def train(
         for batch in stream or batches(progress.step):
             if progress.step >= recipe.steps:
                 break
-            for name, value in model.learn(learners, batch, progress.step).items():
+            with sharing(recipe.batch_size, share):
+                values = model.learn(learners, batch[share], progress.step)
+            for name, value in values.items():
                 losses.setdefault(name, []).append(value)
             progress.step += 1
             if progress.step % log_every == 0 or progress.step == recipe.steps:
                 means = {name: float(np.mean([float(v) for v in values])) for name, values in losses.items()}
+                means = workers.mean(means, recipe.batch_size)
                 losses.clear()
                 for name, mean in means.items():
                     if not np.isfinite(mean):
@@ -269,15 +293,15 @@ def train(
                             f"the {name} is {mean} at step {progress.step}: training diverged. Resume from the "
                             "last checkpoint with a lower learning rate."
                         )
-                values = {
+                scalars = {
                     **means,
                     **model.scalars(means),
                     "learning_rate": float(keras.ops.convert_to_numpy(learners[0].optimizer.learning_rate)),
                 }
                 if logger:
-                    logger.scalars(progress.step, {f"train/{name}": value for name, value in values.items()})
-                report(progress.step, values)
-            if progress.step % evaluate_every == 0 or progress.step == recipe.steps:
+                    logger.scalars(progress.step, {f"train/{name}": value for name, value in scalars.items()})
+                report(progress.step, scalars)
+            if first_worker and (progress.step % evaluate_every == 0 or progress.step == recipe.steps):
                 hold_out()
             if time.monotonic() - saved > checkpoint_every_s:
                 save()
@@ -286,6 +310,7 @@ def train(
         save()
         raise
     save()
+    workers.number_of_first(progress.step)  # the others stay until worker 0 has evaluated and saved
     if logger and progress.best:
         logger.hparams({"preset": preset.name, **dataclasses.asdict(recipe)}, progress.best)
     return progress
