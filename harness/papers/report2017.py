@@ -65,7 +65,7 @@ def reproduce(bench: Bench) -> Section:
     of_large = {name: (point["psnr"], point["ssim"]) for name, point in _means(large, ",coding=fixed").items()}
     of_large |= {name: _at_ratio(name, bench.find("kodak")) for name in STANDARD}
     of_small = {name: point["psnr"] for name, point in _means(small, ",coding=fixed,tune=no").items()}
-    tables = [_lossless_table(gray, lossless)]
+    tables = [_large_table(of_large, large), _lossless_table(gray, lossless)]
     if pictures := bench.find("cifar10"):
         of_small |= {name: _at_ratio(name, pictures, headerless=True)[0] for name in STANDARD}
         for side in (4, 16):
@@ -73,7 +73,6 @@ def reproduce(bench: Bench) -> Section:
             of_small[name] = _principal_components([read_image(path) for path in pictures], side)
     if of_small:
         tables.append(_cifar_table(of_small, len(small) // max(1, len(networks))))
-    tables.append(_large_table(of_large, large))
     return Section(
         paper="report2017",
         title="Report of 2017: Image compression using deep learning",
