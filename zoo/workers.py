@@ -3,9 +3,8 @@
 Every worker makes the same batches and learns from its share of each: rows ``share`` of ``whole``. Gradients are
 summed over the workers before the optimizer clips and applies them, each worker's weighted with its part of the
 batch. Noise for latents is drawn for the whole batch, of which a worker keeps its share; so a step is that of one
-process, up to the order of float32 sums. Three things are not: dropout draws the same mask for every share, batch
-normalization normalises each share by itself, and a loss that is no mean over patches (a geometric one) is that of
-each share.
+process, up to the order of float32 sums. Two things are not: dropout draws the same mask for every share, and batch
+normalization normalises each share by itself.
 """
 
 import contextlib
