@@ -570,13 +570,14 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     metavar="SET=DIR",
     help="Pictures that do not come with the package: cifar10, classic, clic, jiang, set12, tecnick; repeatable.",
 )
+@click.option("--shown", type=click.IntRange(0), help="So many of Kodak's pictures on the page. [default: all]")
 @click.option(
     "--readme",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Write the overview into it; of all.",
 )
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
-def reproduce(paper, output, pictures, readme, workers) -> None:
+def reproduce(paper, output, pictures, shown, readme, workers) -> None:
     """Measure the tables and figures of PAPER with our files, beside its own numbers.
 
     PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. What is measured is kept: run it again to go on.
@@ -590,7 +591,7 @@ def reproduce(paper, output, pictures, readme, workers) -> None:
     if malformed := [pair for pair in pictures if "=" not in pair]:
         raise UsageError(f"--pictures takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
     folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in pictures)}
-    sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers)
+    sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers, shown)
     click.echo(overview(sections))
     if readme:
         update_readme(readme, sections)

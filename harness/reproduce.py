@@ -23,7 +23,9 @@ PAPERS = ("fu2019", "jia2019", "hu2018", "zhao2018", "report2017")
 BEGIN, END = "<!-- Written by `codec-zoo reproduce all --readme`. -->\n", "<!-- End of what is written. -->\n"
 
 
-def reproduce(papers: Sequence[str], folder: Path, pictures: Mapping[str, Path], workers: int) -> list[Section]:
+def reproduce(
+    papers: Sequence[str], folder: Path, pictures: Mapping[str, Path], workers: int, shown: int | None = None
+) -> list[Section]:
     """Measure and write; see the module.
 
     Args:
@@ -32,6 +34,7 @@ def reproduce(papers: Sequence[str], folder: Path, pictures: Mapping[str, Path],
         pictures: folders of the sets in ``bench.SETS``; what needs a set that is not given is left out, unless its
             rows are in the folder.
         workers: processes.
+        shown: how many of Kodak's pictures the page shows; None for all.
 
     Raises:
         UsageError: no such paper or set, or no pictures in its folder.
@@ -50,7 +53,7 @@ def reproduce(papers: Sequence[str], folder: Path, pictures: Mapping[str, Path],
         for chart in section.charts:
             draw_chart(chart, folder / paper)
         sections.append(section)
-    write_report(sections, find_pictures("kodak"), folder, workers)
+    write_report(sections, find_pictures("kodak")[:shown], folder, workers)
     return sections
 
 
