@@ -239,12 +239,15 @@ def train(
     progress = load_checkpoint(checkpoint, model, learners) if resumed else Progress()
     progress.step = workers.number_of_first(progress.step)
     workers.follow_first(_state(model, learners))
+    started_from = str(initial_weights) if initial_weights else preset.starts_from
+    if resumed:
+        started_from = json.loads((folder / RECORD).read_text())["initial_weights"]
     record = {
         "preset": preset.name,
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "seed": seed,
-        "initial_weights": str(initial_weights) if initial_weights else preset.starts_from,
+        "initial_weights": started_from,
         "workers": workers.count,
         **describe_machine(),
     }

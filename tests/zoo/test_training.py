@@ -78,6 +78,15 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path):
         np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
+def test_a_resumed_run_remembers_what_it_started_from(tmp_path):
+    run(tmp_path / "first")
+    start = tmp_path / "first" / "best.weights.h5"
+    with pytest.raises(KeyboardInterrupt):
+        training.train(TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "next", data="made", initial_weights=start)
+    run(tmp_path / "next", resume=True)
+    assert json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"] == str(start)
+
+
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
