@@ -240,7 +240,7 @@ def train(
     progress.step = workers.number_of_first(progress.step)
     workers.follow_first(_state(model, learners))
     started_from = str(initial_weights) if initial_weights else preset.starts_from
-    if resumed:
+    if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
         started_from = json.loads((folder / RECORD).read_text())["initial_weights"]
     record = {
         "preset": preset.name,
