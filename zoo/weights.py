@@ -1,14 +1,21 @@
-"""Trained weights: half-precision files beside this module, an index with their provenance and hashes."""
+"""Trained weights: files beside this module, an index with their provenance and hashes.
 
+A run's weights are in half precision. Published ones take less room: large arrays keep seven significant bits and are
+compressed, and what a stack of layers shares with the published stack that it started from is left out. Such a file
+names in its attributes what it stands on, ``stands_on`` (a preset) and ``stands_on_sha256`` (of that file).
+"""
+
+import contextlib
 import hashlib
 import json
-import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from codec_zoo.errors import ModelError
 from codec_zoo.files import atomic_path, write_atomic
@@ -16,6 +23,9 @@ from codec_zoo.presets import get_preset
 
 FOLDER = Path(__file__).parent / "weights"
 INDEX = FOLDER / "index.json"
+# Arrays of fewer values are published as they are.
+LARGE = 1024
+BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -42,13 +52,96 @@ def load(model: keras.Model, path: Path) -> None:
     """Load a ``.weights.h5`` file of the same architecture.
 
     Raises:
-        ModelError: no such file, damaged, or of another architecture.
+        ModelError: no such file, damaged, of another architecture, or what it stands on is not there.
     """
     try:
-        model.load_weights(path)
+        with _whole(path) as file:
+            model.load_weights(file)
+    except ModelError:
+        raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot load weights {path} into {model.name}: {first}") from error
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file with all of a model's weights: ``path`` itself, or a temporary one with what it stands on added."""
+    with h5py.File(path, "r") as own:
+        below = own.attrs.get(BELOW)
+        if below is None:
+            yield path
+            return
+        lower = _file(below)
+        if not lower.exists() or hash_file(lower) != own.attrs[BELOW_HASH]:
+            raise ModelError(f"{path} stands on other weights of {below} than {lower}. Reinstall the package.")
+        with tempfile.TemporaryDirectory() as scratch, _whole(lower) as rest:
+            whole = Path(scratch) / "whole.weights.h5"
+            with h5py.File(rest, "r") as old, h5py.File(whole, "w") as new:
+                _add(own, new)
+                _add(old, new)
+            yield whole
+
+
+def _add(source: h5py.Group, target: h5py.Group) -> None:
+    """Copy what ``target`` has not got yet."""
+    for name, item in source.items():
+        if isinstance(item, h5py.Group):
+            if name not in target:
+                target.create_group(name).attrs.update(item.attrs)
+            _add(item, target[name])
+        elif name not in target:
+            source.copy(name, target)
+
+
+def pack(source: Path, target: Path, below: str | None = None) -> str | None:
+    """Write weights for publication; see the module.
+
+    Args:
+        source: a ``.weights.h5`` file in half precision, with all of its model's weights.
+        target: written whole or not at all.
+        below: a preset with published weights, or None.
+
+    Returns:
+        ``below`` if the file stands on it, None if they share nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        lower = stack.enter_context(h5py.File(stack.enter_context(_whole(_file(below))), "r")) if below else {}
+        old = stack.enter_context(h5py.File(source, "r"))
+        temporary = stack.enter_context(atomic_path(target))
+        with h5py.File(temporary, "w", libver="latest") as new:
+            shares = _copy_packed(old, new, lower)
+            if below and shares:
+                new.attrs.update({BELOW: below, BELOW_HASH: hash_file(_file(below))})
+    return below if shares else None
+
+
+def _copy_packed(old: h5py.Group, new: h5py.Group, lower: Any) -> bool:
+    """Copy a tree with its attributes but for what ``lower`` has too; whether that is anything."""
+    shares = False
+    new.attrs.update({key: value for key, value in old.attrs.items() if key not in (BELOW, BELOW_HASH)})
+    for name, item in old.items():
+        known = lower.get(name)
+        if isinstance(item, h5py.Group):
+            shares |= _copy_packed(item, new.create_group(name), {} if known is None else known)
+            continue
+        values = item[()]
+        large = values.dtype == np.float16 and values.size >= LARGE
+        if large:
+            values = _round(values)
+        if known is not None and np.array_equal(known[()], values):
+            shares = True
+        elif large:
+            options = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+            new.create_dataset(name, data=values, chunks=values.shape, **options)
+        else:
+            new.create_dataset(name, data=values)
+    return shares
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    """Half-precision values to seven significant bits, the nearest."""
+    return ((values.view(np.uint16) + np.uint16(8)) & np.uint16(0xFFF0)).view(np.float16)
 
 
 def index() -> dict[str, dict[str, Any]]:
@@ -81,7 +174,7 @@ def pretrained(name: str) -> keras.Model:
         ModelError: no trained weights, or the file's sha256 is not the index's.
     """
     record = entry(name)
-    path = FOLDER / record["file"]
+    path = _file(name)
     if not path.exists() or hash_file(path) != record["sha256"]:
         raise ModelError(f"{path} is missing or damaged. Reinstall the package.")
     model = get_preset(name).create()
@@ -108,20 +201,39 @@ def publish(run: Path) -> str:
         raise ModelError(f"{run} holds no best.weights.h5 and run.json. Train until the first evaluation.")
     record = json.loads(record_path.read_text())
     name = record["preset"]
-    target = FOLDER / f"{name}.weights.h5"
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-    held_out = min(record["curve"], key=lambda point: point["loss"])
+    below = get_preset(name).starts_from
     records = index()
+    target = _file(name)
+    # What stands on the weights that are replaced keeps them, the highest first; coded files know it by its values.
+    for upper in reversed(_standing_on(name, records)):
+        with _whole(_file(upper)) as whole:
+            records[upper][BELOW] = pack(whole, _file(upper))
+        records[upper]["sha256"] = hash_file(_file(upper))
+    stands_on = pack(source, target, below if below in records else None)
+    held_out = min(record["curve"], key=lambda point: point["loss"])
     records[name] = {
         "file": target.name,
         "sha256": hash_file(target),
         **{key: value for key, value in record.items() if key != "preset"},
+        BELOW: stands_on,
         "step": held_out["step"],
         "held_out": held_out,
     }
     write_atomic(INDEX, json.dumps(records, indent=1, sort_keys=True).encode() + b"\n")
     return name
+
+
+def _standing_on(name: str, records: dict[str, dict[str, Any]]) -> list[str]:
+    """Presets whose files need the one of ``name``, each before those that need its own."""
+    found = []
+    for upper in [other for other, record in records.items() if record.get(BELOW) == name]:
+        found += [upper, *_standing_on(upper, records)]
+    return found
+
+
+def _file(name: str) -> Path:
+    """Where the weights of a preset are published."""
+    return FOLDER / f"{name}.weights.h5"
 
 
 def hash_file(path: Path) -> str:

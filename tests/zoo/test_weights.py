@@ -1,0 +1,119 @@
+"""Published weights: rounded, compressed, without what a stack shares with the one below it."""
+
+import dataclasses
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from codec_zoo import presets, weights
+from codec_zoo.errors import ModelError
+from codec_zoo.presets import get_preset
+
+STACK = [f"jia2019-sae-mse-{name}" for name in ("base", "e1", "e2")]
+
+
+@pytest.fixture
+def zoo(tmp_path, monkeypatch):
+    """An empty folder of published weights, for small models of the same kind."""
+    layer = {"maps": 20, "latents": 20, "hyper_maps": 20}
+    for count, name in enumerate(STACK, 1):
+        small = dataclasses.replace(get_preset(name), config={"layers": [layer] * count, "rate_weight": 100.0})
+        monkeypatch.setitem(presets._PRESETS, name, small)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr(weights, "FOLDER", folder)
+    monkeypatch.setattr(weights, "INDEX", folder / "index.json")
+    return folder
+
+
+def publish(tmp_path, name, model):
+    """Publish a model as the run of a preset."""
+    run = tmp_path / "run"
+    run.mkdir(exist_ok=True)
+    weights.save(model, run / "best.weights.h5")
+    (run / "run.json").write_text(json.dumps({"preset": name, "curve": [{"step": 1, "loss": 1.0}], "seconds": 1.0}))
+    assert weights.publish(run) == name
+
+
+def values(model):
+    return [keras.ops.convert_to_numpy(value) for value in model.weights]
+
+
+def stack(tmp_path, seed=0):
+    """Publish three layers, each on the one below; the models, as published."""
+    keras.utils.set_random_seed(seed)
+    models = []
+    for name in STACK:
+        model = get_preset(name).create()
+        if models:
+            model.adopt(models[-1])
+        publish(tmp_path, name, model)
+        models.append(weights.pretrained(name))
+    return models
+
+
+def test_large_arrays_keep_seven_bits_and_small_ones_all_of_half_precision(zoo, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = get_preset(STACK[0]).create()
+    publish(tmp_path, STACK[0], model)
+    for before, after in zip(values(model), values(weights.pretrained(STACK[0])), strict=True):
+        half = before.astype(np.float16).astype(np.float32)
+        if before.size < weights.LARGE:
+            np.testing.assert_array_equal(half, after)
+        else:
+            normal = np.abs(half) > 1e-4
+            assert np.all(np.abs(after - half)[normal] <= np.abs(half)[normal] * 2.0**-7)
+            assert len(np.unique(np.frexp(after[normal])[0])) <= 2 * 2**6
+    assert (zoo / f"{STACK[0]}.weights.h5").stat().st_size < 1.3 * model.count_params() + 100_000
+
+
+def test_what_stands_on_lower_layers_holds_its_own_alone(zoo, tmp_path):
+    models = stack(tmp_path)
+    for lower, upper in zip(models, models[1:], strict=False):
+        ours = values(upper)
+        for mine, other in zip(ours[: len(lower.weights)], values(lower), strict=True):
+            np.testing.assert_array_equal(mine, other)
+    with h5py.File(zoo / f"{STACK[2]}.weights.h5") as file:
+        assert file.attrs["stands_on"] == STACK[1]
+        assert not list(file["codecs/transform_codec/analysis/layers/conv2d/vars"])
+    own = models[2].count_params() - models[1].count_params()
+    assert (zoo / f"{STACK[2]}.weights.h5").stat().st_size < 1.3 * own + 100_000
+
+
+def test_new_weights_of_a_base_leave_those_above_as_they_were(zoo, tmp_path):
+    before = [values(model) for model in stack(tmp_path)]
+    keras.utils.set_random_seed(9)
+    publish(tmp_path, STACK[0], get_preset(STACK[0]).create())
+    after = [values(weights.pretrained(name)) for name in STACK]
+    assert any((a != b).any() for a, b in zip(before[0], after[0], strict=True))
+    for old, new in zip(before[1:], after[1:], strict=True):
+        for a, b in zip(old, new, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_missing_and_foreign_lower_layers_are_named(zoo, tmp_path):
+    stack(tmp_path)
+    base, top = zoo / f"{STACK[0]}.weights.h5", get_preset(STACK[2]).create()
+    good = base.read_bytes()
+    for damaged in (good[:-1], None):
+        base.unlink() if damaged is None else base.write_bytes(damaged)
+        with pytest.raises(ModelError, match=f"other weights of {STACK[0]}"):
+            weights.load(top, zoo / f"{STACK[2]}.weights.h5")
+    base.write_bytes(good)
+    weights.load(top, zoo / f"{STACK[2]}.weights.h5")
+
+
+def test_a_full_disk_leaves_the_old_weights(zoo, tmp_path, monkeypatch):
+    stack(tmp_path)
+    files = {path: path.read_bytes() for path in zoo.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(weights, "_copy_packed", full)
+    with pytest.raises(Exception, match="No space left"):
+        publish(tmp_path, STACK[2], get_preset(STACK[2]).create())
+    assert files == {path: path.read_bytes() for path in zoo.iterdir()}
