@@ -11,8 +11,9 @@ OUTPUT ?= demo_output
 demo: $(VENV)/ready
 	$(BIN)/codec-zoo reproduce fu2019 --output $(OUTPUT)
 
+# A test file for each core.
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Also the tests that take minutes, or need a browser or a second backend.
 test-all: $(VENV)/ready lint

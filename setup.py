@@ -68,7 +68,7 @@ setup(
             # 1.21 lets pip install, then `import tensorflow_datasets` is broken
             "tensorflow-metadata==1.17.3",
         ],
-        "test": ["hypothesis>=6", "playwright>=1.50", "pytest>=8", "pytest-timeout>=2"],
+        "test": ["hypothesis>=6", "playwright>=1.50", "pytest>=8", "pytest-timeout>=2", "pytest-xdist>=3.6"],
     },
     entry_points={"console_scripts": ["codec-zoo = codec_zoo.harness.cli:main"]},
     classifiers=[

@@ -118,6 +118,34 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
     _save(figure, path)
 
 
+def held_out_curve(points: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw how PSNR, and the loss where it is known, of held-out pictures went with the steps of a run.
+
+    Args:
+        points: of a run's record, ``curve``: ``step``, ``psnr`` (dB) and perhaps ``loss``.
+        path: ``.png`` or ``.svg``.
+    """
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    steps = [point["step"] for point in points]
+    axis.plot(steps, [point["psnr"] for point in points], color=COLORS[0], marker="o", markersize=4)
+    axis.set(xlabel="steps", ylim=_padded([point["psnr"] for point in points]))
+    axis.set_ylabel("held-out PSNR, dB", color=COLORS[0])
+    axis.grid(alpha=0.3)
+    if all("loss" in point for point in points):
+        twin = axis.twinx()
+        losses = [point["loss"] for point in points]
+        twin.plot(steps, losses, color=COLORS[1], marker="s", markersize=3, linestyle="--")
+        twin.set(ylim=_padded(losses))
+        twin.set_ylabel("held-out loss", color=COLORS[1])
+    _save(figure, path)
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis, with room around the values."""
+    room = 0.08 * (max(values) - min(values)) or 0.5
+    return min(values) - room, max(values) + room
+
+
 def _save(figure, path: Path) -> None:
     """Write a figure whole or not at all, without the date."""
     kind = path.suffix.lstrip(".") or "png"

@@ -14,6 +14,7 @@ from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness import mirror
 from codec_zoo.harness.evaluation import read_rows, summarize
 from codec_zoo.harness.exported import read_card
+from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.mirror import Entry
 from codec_zoo.presets import Preset, get_preset, list_presets
 
@@ -133,10 +134,10 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
 
 
 def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
-    """Render the card of every preset as a Markdown page, and a list of them.
+    """Render the card of every preset as a Markdown page, with a picture of its training, and a list of them.
 
     Args:
-        directory: for ``PRESET.md`` and ``README.md``.
+        directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.
         results: see :func:`release`.
 
     Raises:
@@ -149,6 +150,9 @@ def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
         card = make_card(preset)
         pages.append(directory / f"{preset.name}.md")
         write_atomic(pages[-1], render_card(card, measured(card.get("weights_sha256", ""), results)).encode())
+        if _shows_curve(card):
+            pages.append(directory / f"{preset.name}.svg")
+            held_out_curve(card["training"]["curve"], pages[-1])
         steps = f"{card['training']['step']:,} steps" if card["training"] else "not yet"
         steps = steps if preset.trains else "by each file"
         authors = card["paper"]["authors"].split(",")[0]
@@ -218,9 +222,10 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
         f"| commit | `{training['commit']}` |",
         f"| held out | {held_out} |",
         "",
-        "## Measured on Kodak",
-        "",
     ]
+    if _shows_curve(card):
+        lines += [f"![PSNR and loss of held-out pictures over the steps]({card['preset']}.svg)", ""]
+    lines += ["## Measured on Kodak", ""]
     points = [
         f"| `{p['codec']}` | {_plain(p['quality'])} | {p['bpp']:.4f} | {p['psnr']:.2f} | {p['ms_ssim']:.4f} "
         f"| {p['pictures']} |"
@@ -235,6 +240,11 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
     else:
         lines.append(f"Not yet: `codec-zoo evaluate --codec {card['preset']}`.")
     return "\n".join(lines) + "\n"
+
+
+def _shows_curve(card: Mapping[str, Any]) -> bool:
+    """Whether the training was held against held-out pictures more than once."""
+    return len(card["training"].get("curve", ())) > 1
 
 
 def _plain(value: Any) -> str:

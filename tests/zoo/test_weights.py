@@ -1,6 +1,7 @@
 """Published weights: rounded, compressed, without what a stack shares with the one below it."""
 
 import dataclasses
+import itertools
 import json
 
 import h5py
@@ -72,7 +73,7 @@ def test_large_arrays_keep_seven_bits_and_small_ones_all_of_half_precision(zoo, 
 
 def test_what_stands_on_lower_layers_holds_its_own_alone(zoo, tmp_path):
     models = stack(tmp_path)
-    for lower, upper in zip(models, models[1:], strict=False):
+    for lower, upper in itertools.pairwise(models):
         ours = values(upper)
         for mine, other in zip(ours[: len(lower.weights)], values(lower), strict=True):
             np.testing.assert_array_equal(mine, other)
