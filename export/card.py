@@ -7,7 +7,7 @@ import keras
 
 from codec_zoo.presets import Preset
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "model_card.json"
 
 

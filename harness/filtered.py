@@ -3,8 +3,9 @@
     picture ─▶ model.encode ─▶ YCbCr ─▶ codec ─▶ picture layer
     picture ◀─ model.decode ◀─ YCbCr ◀─ codec ◀─┘
 
-Payload of the layer: the codec's number (1 byte, plus 128 where the filter would do harm and is left out) and its
-file. The model is optional: without it the codec's own picture can be shown (:func:`decode_plain`).
+Payload of the layer: the codec's number (1 byte), the filter's strength (1 byte, :data:`FULL` for all of its change,
+0 where it is left out), and the codec's file. The model is optional: without it the codec's own picture can be shown
+(:func:`decode_plain`).
 """
 
 import numpy as np
@@ -18,8 +19,8 @@ from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec
 
-# Added to the number of a codec whose picture stays as it is.
-UNFILTERED = 128
+# The strength with which the filter changes luma as it learned to.
+FULL = 128
 # The number is in the file; with it goes a quality that decoders do not look at.
 CODECS = {1: "svac", 2: "svac-half", 3: "svac-quarter", 4: "svac-eighth", 5: "jpeg-420", 6: "bpg-ycbcr420"}
 
@@ -31,8 +32,8 @@ class FilteredCodec(ModelCodec):
         model: of kind ``filter``.
         quality: of the codec; by default the one that the filter was trained for.
         codec: one of :data:`CODECS`; by default the one that the filter was trained for.
-        filter: ``"auto"`` leaves it out of files whose luma it makes worse, ``"on"`` never does; ``"off"`` decodes
-            without the model.
+        filter: with ``"auto"`` each file says how strong the filter is best for its luma, with ``"on"`` files say
+            full strength, as in the paper; ``"off"`` decodes without the model.
 
     Raises:
         UsageError: an argument is none of these.
@@ -63,18 +64,27 @@ class FilteredCodec(ModelCodec):
 
         ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0)
         file = self.step.encode_ycbcr(ycbcr)
-        number = self.number
-        if self.filter == "auto":
-            decoded = self.step.decode_ycbcr(file)
-            errors = [_luma_error(image, shown) for shown in (color.ycbcr_to_rgb(decoded), self._mend(decoded))]
-            number += UNFILTERED if errors[1] > errors[0] else 0
-        return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([number]) + file)])
+        strength = FULL if self.filter != "auto" else self._best_strength(ycbcr[..., 0], self.step.decode_ycbcr(file))
+        return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number, strength]) + file)])
 
-    def _mend(self, ycbcr: np.ndarray) -> np.ndarray:
+    def _best_strength(self, luma: np.ndarray, decoded: np.ndarray) -> int:
+        """With which the squared error to the true ``luma`` is least; 0 where none helps."""
+        start = _luma(color.ycbcr_to_rgb(decoded))
+        change = _luma(self._mend(decoded, FULL)) - start
+        energy = np.sum(np.square(change))
+        best = round(FULL * float(np.sum(change * (luma - start)) / energy)) if energy else 0
+        strength = min(max(best, 0), 255)
+        if not strength:
+            return 0
+        error = np.sum(np.square(luma - _luma(self._mend(decoded, strength))))  # rounded, as decoders show it
+        return strength if error < np.sum(np.square(luma - start)) else 0
+
+    def _mend(self, ycbcr: np.ndarray, strength: int) -> np.ndarray:
         """What the filter makes of a decoded picture: ``uint8 [H, W, 3]``, RGB."""
+        share = np.array([strength / FULL], np.float32)
 
         def mend(tile: np.ndarray) -> np.ndarray:
-            return self.model.run("decode", ycbcr=tile[None])["images"][0]
+            return self.model.run("decode", ycbcr=tile[None], strength=share)["images"][0]
 
         return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"])
 
@@ -87,8 +97,8 @@ class FilteredCodec(ModelCodec):
         if self.filter == "off":
             return decode_plain(stream)
         ycbcr = _decode_ycbcr(stream)
-        plain = stream.layers[0].payload[0] & UNFILTERED
-        image = color.ycbcr_to_rgb(ycbcr) if plain else self._mend(ycbcr)
+        strength = stream.layers[0].payload[1]
+        image = self._mend(ycbcr, strength) if strength else color.ycbcr_to_rgb(ycbcr)
         return image if stream.channels == 3 else to_gray(image)
 
 
@@ -105,18 +115,17 @@ def decode_plain(stream: Bitstream) -> np.ndarray:
     return image if stream.channels == 3 else to_gray(image)
 
 
-def _luma_error(image: np.ndarray, shown: np.ndarray) -> float:
-    """Mean squared error of luma."""
-    difference = color.rgb_to_ycbcr(as_rgb(image))[..., 0].astype(np.float64) - color.rgb_to_ycbcr(shown)[..., 0]
-    return float(np.mean(np.square(difference)))
+def _luma(shown: np.ndarray) -> np.ndarray:
+    """Luma of ``uint8 [H, W, 3]`` RGB, float64 ``[H, W]``."""
+    return color.rgb_to_ycbcr(shown)[..., 0].astype(np.float64)
 
 
 def _decode_ycbcr(stream: Bitstream) -> np.ndarray:
     """The codec's picture: YCbCr, ``uint8 [H, W, 3]``."""
     if len(stream.layers) != 1 or stream.layers[0].kind != LayerKind.PICTURE:
         raise BitstreamError("the file's layers are not those of a filter behind a codec.")
-    number, data = stream.layers[0].payload[:1], stream.layers[0].payload[1:]
-    name = CODECS.get(number[0] & ~UNFILTERED) if number else None
+    head, data = stream.layers[0].payload[:2], stream.layers[0].payload[2:]
+    name = CODECS.get(head[0]) if len(head) == 2 else None
     if name is None:
         raise BitstreamError("the picture layer is damaged: no such codec.")
     codec = get_ycbcr_codec(f"{name}:30")

@@ -10,7 +10,7 @@ from codec_zoo.harness import bitstream, tiling
 from codec_zoo.harness.bitstream import Layer, LayerKind
 from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import open_model
-from codec_zoo.harness.filtered import FilteredCodec, decode_plain
+from codec_zoo.harness.filtered import FULL, FilteredCodec, decode_plain
 from codec_zoo.presets import get_preset
 
 PRESET = "hu2018-filter-svac-q48"
@@ -33,25 +33,59 @@ def test_the_file_is_the_codecs(model, noise, size):
     stream = bitstream.read(codec.encode(picture))
     (layer,) = stream.layers
     step = get_ycbcr_codec("svac:48")
-    assert layer.payload == b"\x01" + step.encode_ycbcr(color.rgb_to_ycbcr(picture))
-    ycbcr = step.decode_ycbcr(layer.payload[1:])
+    assert layer.payload == b"\x01\x80" + step.encode_ycbcr(color.rgb_to_ycbcr(picture))
+    ycbcr = step.decode_ycbcr(layer.payload[2:])
     mended = codec.decode_layers(stream, 1)
-    assert np.array_equal(mended, model.run("decode", ycbcr=ycbcr[None])["images"][0])
+    full = np.ones(1, np.float32)
+    assert np.array_equal(mended, model.run("decode", ycbcr=ycbcr[None], strength=full)["images"][0])
     plain = decode_plain(stream)
     assert np.array_equal(plain, color.ycbcr_to_rgb(ycbcr)) and (size == (1, 1) or not np.array_equal(plain, mended))
     assert np.array_equal(FilteredCodec(model, filter="off").decode_layers(stream, 1), plain)
 
 
-def test_harm_is_left_out(model, photo):
-    """This untrained filter makes luma worse: the file says so, and every decoder shows the codec's picture."""
+@pytest.fixture(scope="module")
+def trained():
+    return open_model(PRESET)
+
+
+def luma_error(picture, shown):
+    difference = color.rgb_to_ycbcr(picture)[..., 0].astype(float) - color.rgb_to_ycbcr(shown)[..., 0]
+    return np.mean(np.square(difference))
+
+
+def test_the_strength_is_the_best_there_is(trained, photo):
+    """What the encoder chooses is better than the full strength, than none, and than its neighbours."""
     picture = photo[:96, :96]
-    given, left_out = FilteredCodec(model, filter="on").encode(picture), FilteredCodec(model).encode(picture)
-    payloads = [bitstream.read(data).layers[0].payload for data in (given, left_out)]
-    assert (payloads[0][0], payloads[1][0]) == (1, 129) and payloads[0][1:] == payloads[1][1:]
-    plain = decode_plain(bitstream.read(given))
+    full, chosen = FilteredCodec(trained, filter="on").encode(picture), FilteredCodec(trained).encode(picture)
+    payloads = [bitstream.read(data).layers[0].payload for data in (full, chosen)]
+    assert payloads[0][2:] == payloads[1][2:] and payloads[0][1] == FULL
+    strength = payloads[1][1]
+    assert 0 < strength < 255
+
+    def error(value):
+        layer = Layer(LayerKind.PICTURE, bytes([1, value]) + payloads[1][2:])
+        file = bitstream.write(trained.card["preset"], trained.card["weights_sha256"], 96, 96, 3, [layer])
+        return luma_error(picture, FilteredCodec(trained).decode(file))
+
+    # Luma is rounded: a far smaller or larger strength is worse, the next one may be as good.
+    assert error(strength) < min(error(0), error(FULL), error(strength // 2), error(min(255, 2 * strength)))
+    plain = FilteredCodec(trained, filter="off").decode(chosen)
+    assert error(0) == luma_error(picture, plain)
+
+
+def test_harm_is_left_out(trained, photo, monkeypatch):
+    """A filter that changes luma the wrong way round stays out: every decoder shows the codec's picture."""
+    picture, run = photo[:96, :96], trained.run
+
+    def mirrored(signature, **inputs):
+        return run(signature, **{key: -value if key == "strength" else value for key, value in inputs.items()})
+
+    monkeypatch.setattr(trained, "run", mirrored)
+    data = FilteredCodec(trained).encode(picture)
+    stream = bitstream.read(data)
+    assert stream.layers[0].payload[1] == 0
     for choice in ("auto", "on", "off"):
-        assert np.array_equal(FilteredCodec(model, filter=choice).decode(left_out), plain)
-    assert not np.array_equal(FilteredCodec(model).decode(given), plain)
+        assert np.array_equal(FilteredCodec(trained, filter=choice).decode(data), decode_plain(stream))
 
 
 def test_other_codecs_and_qualities(model, photo):
@@ -69,7 +103,7 @@ def test_other_codecs_and_qualities(model, photo):
 
 def test_tiles_leave_no_seam(model, photo):
     def mend(tile):
-        return model.run("decode", ycbcr=tile[None])["images"][0]
+        return model.run("decode", ycbcr=tile[None], strength=np.ones(1, np.float32))["images"][0]
 
     picture, reach = photo[:300, :333], model.card["pipeline"]["reach"]
     whole, tiled = mend(picture), tiling.run_in_tiles(mend, picture, reach, tile=96)
@@ -84,6 +118,7 @@ def test_errors(model, photo):
     payload = bitstream.read(data).layers[0].payload
     for kind, lie in (
         (LayerKind.PICTURE, b""),
+        (LayerKind.PICTURE, payload[:1]),
         (LayerKind.PICTURE, b"\x63" + payload[1:]),
         (LayerKind.PICTURE, payload[:20]),
         (LayerKind.LATENT, payload),

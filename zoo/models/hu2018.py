@@ -10,6 +10,9 @@ them concatenated (80 maps); A1 (1×1, 24) on that; B1 (1×1, 8) and B2 (3×3, 8
 together gives the residual. The paper names no activation behind A1, B1 and B2: they have ReLU, since without one the
 layers would collapse into one. The last layer starts at zero: training starts from the codec's own picture. Patches
 are cropped at random, not on a grid.
+
+Beyond the paper: the decoder scales the residual by a strength that the encoder may choose for each picture (as the
+neural filters of later video codecs do), so that no picture loses.
 """
 
 from collections.abc import Mapping
@@ -93,19 +96,26 @@ class LumaFilter(LearnsAsOne, keras.Model):
     @property
     def signatures(self) -> dict[str, Signature]:
         """``encode`` and ``decode``, around the codec."""
-        ycbcr = ("uint8", (None, None, None, 3))
+        pictures = ("uint8", (None, None, None, 3))
         return {
-            "encode": Signature(self.encode, {"images": ycbcr}),
-            "decode": Signature(self.decode, {"ycbcr": ycbcr}),
+            "encode": Signature(self.encode, {"images": pictures}),
+            "decode": Signature(self.decode, {"ycbcr": pictures, "strength": ("float32", (None,))}),
         }
 
     def encode(self, images):
-        """What the codec gets: ``uint8 [N, H, W, 3]`` RGB → ``ycbcr``, the same shape (``codec_zoo.color``)."""
-        return {"ycbcr": rgb_to_ycbcr(images)}
+        """What the codec gets, and the paper's strength: ``uint8 [N, H, W, 3]`` RGB → ``ycbcr``, the same shape
+        (``codec_zoo.color``), and ``strength``, float32 ``[N]`` of ones.
+        """
+        return {"ycbcr": rgb_to_ycbcr(images), "strength": ops.ones(ops.shape(images)[:1], "float32")}
 
-    def decode(self, ycbcr):
-        """Filter Y of what the codec gave, chroma at full size: ``uint8 [N, H, W, 3]`` → ``images``, RGB."""
-        luma = ops.cast(ops.clip(ops.round(self(ycbcr)), 0, 255), "uint8")
+    def decode(self, ycbcr, strength):
+        """Filter Y of what the codec gave, chroma at full size: ``uint8 [N, H, W, 3]`` → ``images``, RGB.
+
+        The filter's change of Y is multiplied by ``strength``, float32 ``[N]``: 1 as in the paper, 0 for none.
+        """
+        luma = ops.cast(ycbcr[..., :1], "float32")
+        luma = luma + ops.reshape(strength, (-1, 1, 1, 1)) * (self(ycbcr) - luma)
+        luma = ops.cast(ops.clip(ops.round(luma), 0, 255), "uint8")
         return {"images": ycbcr_to_rgb(ops.concatenate([luma, ycbcr[..., 1:]], axis=-1))}
 
     def probe(self, image: np.ndarray) -> Probe:
