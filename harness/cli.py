@@ -173,6 +173,9 @@ def list_command(as_json: bool) -> None:
 @click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--start-from", metavar="pretrained|FILE", help="Weights to start from.")
+@click.option(
+    "--revive", is_flag=True, help="First give new weights to maps that are dormant there (hu2018-filter-*)."
+)
 @click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -186,6 +189,7 @@ def train(
     run,
     resume,
     start_from,
+    revive,
     held_out,
     evaluate_every,
     seed,
@@ -222,6 +226,8 @@ def train(
         initial = weights.FOLDER / weights.entry(preset)["file"]
     elif start_from:
         initial = Path(start_from)
+    if revive and not (initial and hasattr(chosen.model, "revive")):
+        raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(precision)
     source = training_data.open_source(data, chosen, recipe, seed)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
@@ -237,6 +243,7 @@ def train(
                 data=source.description,
                 resume=resume,
                 initial_weights=initial,
+                revive=revive,
                 seed=seed,
                 evaluate_every=evaluate_every,
                 logger=TensorBoardLog(folder) if first else None,

@@ -161,6 +161,7 @@ def train(
     data: str,
     resume: bool = False,
     initial_weights: Path | None = None,
+    revive: bool = False,
     seed: int = 0,
     log_every: int = 100,
     evaluate_every: int = 1000,
@@ -181,6 +182,7 @@ def train(
         data: what the batches are made of, for the record.
         resume: go on from the folder's checkpoint, if it has one.
         initial_weights: start from these instead of fresh ones.
+        revive: first give new weights to what is dormant in ``initial_weights`` (the model's ``revive``).
         seed: of the fresh weights.
         log_every: steps between lines of the training curve.
         evaluate_every: steps between points of the held-out curve.
@@ -218,15 +220,19 @@ def train(
     if resumed and not resume:
         raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
     stream: Iterator[np.ndarray] | None = None
+    revived = 0
     if first_worker and not resumed:
         if initial_weights:
             weights.load(model, initial_weights)
-        else:
-            if preset.starts_from:
-                model.adopt(weights.pretrained(preset.starts_from))
+        elif preset.starts_from:
+            model.adopt(weights.pretrained(preset.starts_from))
+        if revive or not initial_weights:
             stream = batches(0)
             first = _take_patches(stream)
-            model.initialize(np.concatenate(first))
+            if revive:
+                revived = model.revive(np.concatenate(first))
+            else:
+                model.initialize(np.concatenate(first))
             stream = itertools.chain(first, stream)
     learners = model.learners()
     for learner in learners:
@@ -241,13 +247,15 @@ def train(
     workers.follow_first(_state(model, learners))
     started_from = str(initial_weights) if initial_weights else preset.starts_from
     if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
-        started_from = json.loads((folder / RECORD).read_text())["initial_weights"]
+        begun = json.loads((folder / RECORD).read_text())
+        started_from, revived = begun["initial_weights"], begun.get("revived", 0)
     record = {
         "preset": preset.name,
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "seed": seed,
         "initial_weights": started_from,
+        "revived": revived,
         "workers": workers.count,
         **describe_machine(),
     }

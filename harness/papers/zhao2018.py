@@ -168,6 +168,19 @@ def _verdicts(words: str, points: Mapping[str, Sequence[Row]]) -> list[Verdict]:
                 budget([MIXED, JIANG], PAPER),
             )
         )
+    if COMCNN in points:
+        own = psnr[COMCNN]
+        pairs = [(value, at_rate(own, bpp)) for bpp, value in psnr[f"{MIXED}, low"]]
+        gains = [value - base for value, base in pairs if base is not None]
+        found.append(
+            Verdict(
+                f"Zhao at low resolution above Jiang's own ComCNN and RecCNN, {words} (Fig. 2)",
+                "at all rates",
+                ", ".join(f"{gain:+.2f}" for gain in gains) + " dB at equal rates" if gains else "no common rate",
+                "reproduced" if gains and min(gains) > 0 else "not reached",
+                budget([MIXED, COMCNN], PAPER),
+            )
+        )
     return found
 
 

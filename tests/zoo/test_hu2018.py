@@ -26,9 +26,44 @@ def test_the_papers_layers(model):
 
 
 def test_it_starts_as_the_codecs_picture(model, noise):
-    ycbcr = rgb_to_ycbcr(noise(9, 13))
-    got = keras.ops.convert_to_numpy(model.decode(ycbcr[None])["images"])[0]
+    picture = noise(9, 13)
+    ycbcr, coded = rgb_to_ycbcr(picture), model.encode(picture[None])
+    got = keras.ops.convert_to_numpy(model.decode(**coded)["images"])[0]
     assert np.array_equal(got, ycbcr_to_rgb(ycbcr))
+
+
+def test_strength_scales_the_change(model, noise):
+    """0 is the codec's picture, 1 the filter's, and what lies between changes luma by that share."""
+    model.last.kernel.assign(keras.random.normal(model.last.kernel.shape, 0, 0.1, seed=1))
+    ycbcr = np.repeat(rgb_to_ycbcr(noise(24, 24))[None], 3, axis=0)
+    ycbcr[..., 0], ycbcr[..., 1:] = 60 + ycbcr[..., 0] // 4, 128
+    strength = np.array([0.0, 0.5, 1.0], np.float32)
+    shown = keras.ops.convert_to_numpy(model.decode(ycbcr, strength)["images"]).astype(float)[..., 1]
+    full = np.clip(keras.ops.convert_to_numpy(model(ycbcr[:1]))[0, ..., 0], 0, 255)
+    assert np.array_equal(shown[0], ycbcr[0, ..., 0]) and np.abs(shown[2] - full).max() <= 0.51
+    inside = (full > 0) & (full < 255)
+    assert np.abs(shown[1] - (shown[0] + full) / 2)[inside].max() <= 0.51 and inside.any()
+
+
+def test_dormant_maps_are_revived(model):
+    """Their weights are new, the others' stay, and the picture that the filter makes hardly changes."""
+    random = np.random.default_rng(0)
+    model.last.kernel.assign(random.normal(0, 0.05, model.last.kernel.shape))
+    layer = model.features[4]
+    kernel, bias = (keras.ops.convert_to_numpy(value).copy() for value in (layer.kernel, layer.bias))
+    bias[[2, 7]] = -100  # never fires
+    layer.bias.assign(bias)
+    smooth = np.kron(random.integers(0, 256, (6, 5, 5, 1)), np.ones((1, 8, 8, 2)))
+    pairs = np.clip(smooth + random.integers(-9, 10, smooth.shape), 0, 255).astype(np.uint8)
+    before = keras.ops.convert_to_numpy(model(pairs))
+    dormant = model.revive(pairs)
+    assert dormant >= 2
+    after, biases = (keras.ops.convert_to_numpy(value) for value in (layer.kernel, layer.bias))
+    assert (after[..., [2, 7]] != kernel[..., [2, 7]]).all() and (biases[[2, 7]] > -100).all()
+    assert np.count_nonzero(biases) < len(biases)  # revived ones alone get a bias
+    change = keras.ops.convert_to_numpy(model(pairs)) - before
+    assert np.abs(change).mean() < 0.2 * np.abs(before - pairs[..., :1]).mean()
+    assert model.revive(pairs) < dormant
 
 
 def test_reach(model):

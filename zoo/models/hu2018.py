@@ -29,6 +29,8 @@ from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
+# Maps of less than this share of their layer's mean activation are dormant.
+DORMANT = 0.1
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
@@ -89,6 +91,39 @@ class LumaFilter(LearnsAsOne, keras.Model):
     def initialize(self, images: np.ndarray) -> None:
         """Nothing: training starts from the codec's picture, whatever the data."""
 
+    def revive(self, images: np.ndarray, seed: int = 0) -> int:
+        """Give dormant maps new weights (Sokar et al. 2023, "The dormant neuron phenomenon", ReDo).
+
+        Adam's first steps leave most maps of the deeper layers behind ReLUs that never open again. Such a map, of
+        less than :data:`DORMANT` of its layer's mean activation, gets a random kernel and a bias with which half of
+        the places are positive, as large as the other maps; what reads it starts at zero.
+
+        Args:
+            images: ``uint8 [N, P, P, 2]``: decoded and true luma.
+            seed: of the kernels.
+
+        Returns:
+            How many maps were dormant.
+        """
+        random = np.random.default_rng(seed)
+        maps, found, total = ops.cast(images[..., :1], "float32") / 255.0 - 0.5, [], 0
+        starts = np.cumsum((0, *FEATURES))
+        for i, layer in enumerate(self.features):
+            readers = [(reader, 0) for reader in self.features[i + 1 : i + 2]]
+            readers += [(self.a1, starts[i]), (self.b1, starts[i])]
+            maps, count = _revive(layer, maps, readers, random)
+            found.append(maps)
+            total += count
+        maps = ops.concatenate(found, axis=-1)
+        for layer, inputs, readers in (
+            (self.a1, maps, [(self.last, 0)]),
+            (self.b1, maps, [(self.b2, 0)]),
+            (self.b2, None, [(self.last, self.a1.filters)]),
+        ):
+            maps, count = _revive(layer, maps if inputs is None else inputs, readers, random)
+            total += count
+        return total
+
     def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
         """PSNR of luma, dB."""
         return {"psnr": float(10 * np.log10(255**2 / losses["loss"]))}
@@ -132,6 +167,37 @@ class LumaFilter(LearnsAsOne, keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor: none of its own."""
         return super().get_config()
+
+
+def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
+    """New weights for the dormant maps of one layer; see :meth:`LumaFilter.revive`.
+
+    Args:
+        layer: a convolution with ReLU.
+        inputs: what it gets.
+        readers: the convolutions that get its maps, and where these begin among their inputs.
+        random: a NumPy generator.
+
+    Returns:
+        What the layer gives then, and how many maps were dormant.
+    """
+    active = ops.convert_to_numpy(layer(inputs))
+    means = active.mean((0, 1, 2))
+    dormant = np.flatnonzero(means <= DORMANT * means.mean())
+    if not len(dormant):
+        return ops.convert_to_tensor(active), 0
+    kernel, bias = (ops.convert_to_numpy(value).copy() for value in (layer.kernel, layer.bias))
+    fresh = random.normal(size=(*kernel.shape[:-1], len(dormant))).astype("float32")
+    raw = ops.convert_to_numpy(ops.conv(inputs, fresh, padding="same"))
+    size = active[..., means > DORMANT * means.mean()].std() / raw.std((0, 1, 2))
+    kernel[..., dormant], bias[dormant] = size * fresh, -size * np.median(raw, axis=(0, 1, 2))
+    layer.kernel.assign(kernel)
+    layer.bias.assign(bias)
+    for reader, start in readers:
+        weights = ops.convert_to_numpy(reader.kernel).copy()
+        weights[:, :, start + dormant] = 0
+        reader.kernel.assign(weights)
+    return layer(inputs), len(dormant)
 
 
 _PAPER = Paper(
