@@ -68,16 +68,16 @@ class FilteredCodec(ModelCodec):
         return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number, strength]) + file)])
 
     def _best_strength(self, luma: np.ndarray, decoded: np.ndarray) -> int:
-        """With which the squared error to the true ``luma`` is least; 0 where none helps."""
+        """With which the squared error to the true ``luma`` is least, as decoders round it; 0 where none helps."""
         start = _luma(color.ycbcr_to_rgb(decoded))
         change = _luma(self._mend(decoded, FULL)) - start
+        missing = luma - start
+        errors = {0: np.sum(np.square(missing)), FULL: np.sum(np.square(missing - change))}
         energy = np.sum(np.square(change))
-        best = round(FULL * float(np.sum(change * (luma - start)) / energy)) if energy else 0
-        strength = min(max(best, 0), 255)
-        if not strength:
-            return 0
-        error = np.sum(np.square(luma - _luma(self._mend(decoded, strength))))  # rounded, as decoders show it
-        return strength if error < np.sum(np.square(luma - start)) else 0
+        strength = min(round(FULL * float(np.sum(change * missing) / energy)), 255) if energy else 0
+        if strength > 0:
+            errors[strength] = np.sum(np.square(luma - _luma(self._mend(decoded, strength))))
+        return min(errors, key=errors.__getitem__)
 
     def _mend(self, ycbcr: np.ndarray, strength: int) -> np.ndarray:
         """What the filter makes of a decoded picture: ``uint8 [H, W, 3]``, RGB."""
