@@ -94,9 +94,9 @@ class LumaFilter(LearnsAsOne, keras.Model):
     def revive(self, images: np.ndarray, seed: int = 0) -> int:
         """Give dormant maps new weights (Sokar et al. 2023, "The dormant neuron phenomenon", ReDo).
 
-        Adam's first steps leave most maps of the deeper layers behind ReLUs that never open again. Such a map, of
-        less than :data:`DORMANT` of its layer's mean activation, gets a random kernel and a bias with which half of
-        the places are positive, as large as the other maps; what reads it starts at zero.
+        Training leaves many maps of the deeper layers behind ReLUs that hardly ever open. Such a map, of less than
+        :data:`DORMANT` of its layer's mean activation, gets a random kernel and a bias with which half of the places
+        are positive, as large as the other maps; what reads it starts at zero.
 
         Args:
             images: ``uint8 [N, P, P, 2]``: decoded and true luma.
