@@ -183,7 +183,7 @@ def train(
         resume: go on from the folder's checkpoint, if it has one.
         initial_weights: start from these instead of fresh ones.
         revive: first give new weights to what is dormant in ``initial_weights`` (the model's ``revive``).
-        seed: of the fresh weights.
+        seed: of the fresh weights, and of revived ones.
         log_every: steps between lines of the training curve.
         evaluate_every: steps between points of the held-out curve.
         checkpoint_every_s: seconds between checkpoints; one is also written at the end and on Ctrl-C.
@@ -230,7 +230,7 @@ def train(
             stream = batches(0)
             first = _take_patches(stream)
             if revive:
-                revived = model.revive(np.concatenate(first))
+                revived = model.revive(np.concatenate(first), seed)
             else:
                 model.initialize(np.concatenate(first))
             stream = itertools.chain(first, stream)

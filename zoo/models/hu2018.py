@@ -181,11 +181,12 @@ def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
     Returns:
         What the layer gives then, and how many maps were dormant.
     """
-    active = ops.convert_to_numpy(layer(inputs))
+    maps = layer(inputs)
+    active = ops.convert_to_numpy(maps)
     means = active.mean((0, 1, 2))
     dormant = np.flatnonzero(means <= DORMANT * means.mean())
     if not len(dormant):
-        return ops.convert_to_tensor(active), 0
+        return maps, 0
     kernel, bias = (ops.convert_to_numpy(value).copy() for value in (layer.kernel, layer.bias))
     fresh = random.normal(size=(*kernel.shape[:-1], len(dormant))).astype("float32")
     raw = ops.convert_to_numpy(ops.conv(inputs, fresh, padding="same"))
