@@ -167,8 +167,12 @@ def list_command(as_json: bool) -> None:
 @click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of Adam.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
+@click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]))
 @click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
+@click.option(
+    "--rate-rise", type=click.FloatRange(1), help="By how much the rate's weight is smaller at the start, then rises."
+)
 @click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
 @click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")

@@ -274,13 +274,13 @@ class TransformCodec(keras.layers.Layer):
 
     def encode(self, inputs):
         """Float32 ``[N, H, W, 3]`` → y, z: int32 ``[N, h, w, C]``; z is None without a hyperprior."""
-        y = self.analysis(inputs)
+        y = ops.cast(self.analysis(inputs), "float32")
         z = ops.cast(ops.round(self.hyper_analysis(ops.abs(y))), "int32") if self.hyper_maps else None
         return ops.cast(ops.round(y), "int32"), z
 
     def decode(self, y):
         """int32 y → float32 ``[N, H, W, 3]``."""
-        return self.synthesis(ops.cast(y, "float32"))
+        return ops.cast(self.synthesis(ops.cast(y, "float32")), "float32")
 
     def cross_entropy(self, y, z):
         """Bits of rounded latents under the tables that a decoder will use: float32 ``[N]``."""
@@ -373,6 +373,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         self.codecs = [TransformCodec(**config, name=f"layer{i}") for i, config in enumerate(layers)]
         self.layer_configs = [dict(config) for config in layers]
         self.rate_weight = rate_weight
+        self.rate_share = 1.0  # of λ that counts; a recipe's rate_rise sets it
         self.distortion = distortion
         for codec in self.codecs:
             codec.build()
@@ -414,7 +415,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         below = ops.full_like(images, self.GRAY)
         for codec in self.codecs[:-1]:
             y, _ = codec.encode((images - below) / 255.0)
-            below = below + 255.0 * ops.cast(codec.decode(y), "float32")
+            below = below + 255.0 * codec.decode(y)
         return ops.stop_gradient(below)
 
     def call(self, images, training=None):
@@ -424,14 +425,19 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         pixels = ops.cast(ops.shape(images)[1] * ops.shape(images)[2], "float32")
         return below + 255.0 * residual, spent / pixels
 
+    def learn(self, learners, batch, step):
+        """One step on the batch, with :attr:`rate_share` of λ."""
+        weights = np.full(len(batch), self.rate_weight * self.rate_share, np.float32)
+        return {"loss": learners[0].train_on_batch(batch, weights)}
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Distortion plus λ times bits a pixel."""
+        """Distortion plus bits a pixel times their weights ``y``, float32 ``[N]``."""
         reconstruction, bpp = y_pred
         if self.distortion == "mse":
             distortion = ops.mean(ops.square(reconstruction - ops.cast(x, "float32")))
         else:
             distortion = 100.0 * (1.0 - ops.mean(ms_ssim(ops.cast(x, "float32"), reconstruction)))
-        return distortion + self.rate_weight * ops.mean(bpp)
+        return distortion + ops.mean(y * bpp)
 
     @property
     def priors(self) -> dict[str, FactorizedPrior]:

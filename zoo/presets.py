@@ -14,6 +14,10 @@ from typing import Any
 from codec_zoo.errors import UsageError
 
 
+# The share of a run over which λ rises.
+RISE = 0.4
+
+
 @dataclasses.dataclass(frozen=True)
 class Paper:
     """Where a model comes from."""
@@ -37,8 +41,10 @@ class Recipe:
             steps on, a quarter from 4/5).
         warmup_steps: steps over which the rate rises from 0.
         clip_norm: bound on the norm of all gradients together, or None.
-        optimizer: ``"adam"`` or ``"rmsprop"``.
+        optimizer: ``"adam"``, ``"rmsprop"`` or ``"muon"`` (``codec_zoo.optimizers``).
         beta_1: decay of Adam's mean gradient.
+        rate_rise: by how much the weight λ of the rate is smaller at the start; over :data:`RISE` of the steps it
+            rises to its own, evenly in the logarithm. For models with a rate in their loss.
         note: what the paper leaves open and how it was settled.
     """
 
@@ -51,7 +57,12 @@ class Recipe:
     clip_norm: float | None = None
     optimizer: str = "adam"
     beta_1: float = 0.9
+    rate_rise: float = 1.0
     note: str = ""
+
+    def rate_share(self, step: int) -> float:
+        """Of λ at a step, by :attr:`rate_rise`."""
+        return self.rate_rise ** min(0.0, step / (RISE * self.steps) - 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,7 @@ from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.metrics import Probe, ms_ssim, psnr
+from codec_zoo.optimizers import ConvolutionMuon
 from codec_zoo.presets import Preset, Recipe
 from codec_zoo.workers import Workers, sharing
 
@@ -89,6 +90,8 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
         raise UsageError(f"the schedule must be 'constant', 'cosine' or 'halving'. Received: {recipe.schedule!r}")
     if recipe.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(rate, global_clipnorm=recipe.clip_norm)
+    if recipe.optimizer == "muon":
+        return ConvolutionMuon(rate, adam_beta_1=recipe.beta_1, global_clipnorm=recipe.clip_norm)
     return keras.optimizers.Adam(rate, recipe.beta_1, global_clipnorm=recipe.clip_norm)
 
 
@@ -215,6 +218,9 @@ def train(
         raise UsageError(
             f"the patch size must be a multiple of {model.stride} for {preset.name}. Received: {recipe.patch_size}"
         )
+    rising = recipe.rate_rise != 1.0
+    if rising and not hasattr(model, "rate_share"):
+        raise UsageError(f"{preset.name} has no rate in its loss: --rate-rise is for presets with entropy models.")
     checkpoint = folder / CHECKPOINT
     resumed = first_worker and checkpoint.exists()
     if resumed and not resume:
@@ -289,6 +295,8 @@ def train(
         for batch in stream or batches(progress.step):
             if progress.step >= recipe.steps:
                 break
+            if rising:
+                model.rate_share = recipe.rate_share(progress.step)
             with sharing(recipe.batch_size, share):
                 values = model.learn(learners, batch[share], progress.step)
             for name, value in values.items():

@@ -1,5 +1,6 @@
 """Layered auto-encoders in training: where they start, both objectives, what files must know of them."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -59,10 +60,28 @@ def test_both_objectives(patches):
     for distortion, low, high in (("mse", 100, 65025), ("ms_ssim", 1, 100)):
         model = LayeredAutoencoder([layer], 1e-6, distortion)
         model.initialize(patches)
-        loss = float(model.compute_loss(patches[:1], y_pred=model(patches[:1])))
+        loss = float(model.compute_loss(patches[:1], np.float32([1e-6]), model(patches[:1])))
         assert low < loss < high and model.probe(patches[0]).loss == pytest.approx(loss, rel=0.03)
     with pytest.raises(ValueError, match="distortion"):
         LayeredAutoencoder([layer], 1.0, "l1")
+
+
+def test_half_precision_trains_and_codes(patches, photo_module):
+    """With transforms in bfloat16 latents stay integers and pictures close to float32's."""
+    layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
+    reference = LayeredAutoencoder([layer, layer], 30.0)
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = LayeredAutoencoder([layer, layer], 30.0)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    reference.initialize(patches)
+    model.set_weights(reference.get_weights())
+    model.compile(optimizer=keras.optimizers.Adam(1e-9))
+    assert np.isfinite(model.learn([model], patches[:1], 0)["loss"])
+    probe = model.probe(photo_module)
+    assert probe.latents["y2"].dtype == np.int32
+    assert psnr(reference.probe(photo_module).reconstruction, probe.reconstruction) > 30
 
 
 def test_what_files_know_of_a_model_is_what_it_does():

@@ -53,6 +53,39 @@ def test_it_learns(tmp_path):
     assert {"device", "backend", "data", "recipe", "commit"} <= record.keys()
 
 
+def test_the_weight_of_the_rate_rises_to_its_own():
+    recipe = dataclasses.replace(RECIPE, steps=100, rate_rise=16.0)
+    assert [recipe.rate_share(step) for step in (0, 10, 20, 40, 99)] == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1, 1])
+    assert dataclasses.replace(RECIPE, steps=100).rate_share(0) == 1.0
+
+
+def test_a_rate_that_rises_is_in_the_loss(tmp_path):
+    """Latents that cost nearly nothing at the start: the loss is lower by what they cost."""
+    preset = get_preset("jia2019-sae-mse-base")
+    layer = {"maps": 4, "latents": 4, "hyper_maps": 4}
+    preset = dataclasses.replace(preset, config={"layers": [layer], "rate_weight": 3000.0})
+    first: dict[float, float] = {}
+    for rise in (1.0, 1e6):
+        recipe = Recipe(patch_size=64, batch_size=2, steps=1, learning_rate=1e-6, rate_rise=rise)
+        patches = PatchSampler(pictures(), 64, 2).batch(0)
+        training.train(
+            preset,
+            recipe,
+            lambda start, patches=patches: iter([patches] * 40),
+            pictures(1),
+            tmp_path / str(rise),
+            data="made",
+            log_every=1,
+            report=lambda step, values, rise=rise: first.setdefault(rise, values.get("loss", 0.0)),
+        )
+    assert first[1.0] > first[1e6] + 1
+
+
+def test_a_rate_cannot_rise_where_there_is_none(tmp_path):
+    with pytest.raises(UsageError, match="rate"):
+        run(tmp_path, dataclasses.replace(RECIPE, rate_rise=10.0))
+
+
 class StopAfter:
     """Interrupts the loop as Ctrl-C would."""
 

@@ -1,0 +1,53 @@
+"""Muon for convolutions: what it does to a kernel, what it leaves to Adam."""
+
+import keras
+import numpy as np
+import pytest
+
+from codec_zoo.optimizers import ConvolutionMuon
+
+
+def step(kernel, gradient, **options):
+    """What one step at a rate of 1 takes off a variable."""
+    variable = keras.Variable(kernel, dtype="float32")
+    optimizer = ConvolutionMuon(1.0, **options)
+    optimizer.build([variable])
+    optimizer.apply_gradients([(keras.ops.convert_to_tensor(gradient, "float32"), variable)])
+    return kernel - keras.ops.convert_to_numpy(variable)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 24), (5, 5, 12, 6), (1, 1, 16, 16)])
+def test_a_kernel_moves_by_an_orthogonal_matrix_of_taps(shape):
+    """Against NumPy's singular vectors: the same directions, all about equally far; in the size of Adam's steps."""
+    random = np.random.default_rng(0)
+    gradient = random.normal(size=shape).astype("float32")
+    moved = step(np.zeros(shape, np.float32), gradient).reshape(-1, shape[-1])
+    left, _, right = np.linalg.svd(gradient.reshape(-1, shape[-1]), full_matrices=False)
+    along = np.diag(left.T @ moved @ right.T)
+    size = 0.2 * np.sqrt(max(moved.shape))
+    assert np.abs(along / size - 1).max() < 0.4  # five iterations of Newton and Schulz leave 0.7 … 1.2
+    assert np.abs(left.T @ moved @ right.T - np.diag(along)).max() < 0.02 * size
+
+
+def test_the_size_of_the_gradient_does_not_matter():
+    gradient = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype("float32")
+    zero = np.zeros_like(gradient)
+    np.testing.assert_allclose(step(zero, 1000 * gradient), step(zero, gradient), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(24,), (16, 16), (8, 3, 1), (1, 1, 32, 1), (3, 3, 64, 3)])
+def test_adam_keeps_what_is_no_kernel_or_too_small(shape):
+    """Biases, pools of GDN, priors, kernels with a side below four: each value moves by the rate, as in Adam."""
+    gradient = np.random.default_rng(2).normal(size=shape).astype("float32")
+    moved = step(np.zeros(shape, np.float32), gradient)
+    np.testing.assert_allclose(moved, np.sign(gradient), atol=0.02)
+
+
+def test_nothing_decays():
+    kernel = np.random.default_rng(3).normal(size=(3, 3, 8, 8)).astype("float32")
+    np.testing.assert_allclose(step(kernel, np.zeros_like(kernel)), 0, atol=1e-6)
+
+
+def test_it_is_made_again_from_its_config():
+    optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(ConvolutionMuon(0.003, momentum=0.9)))
+    assert isinstance(optimizer, ConvolutionMuon) and optimizer.momentum == 0.9 and optimizer.weight_decay is None
