@@ -13,7 +13,6 @@ from typing import Any
 
 from codec_zoo.errors import UsageError
 
-
 # The share of a run over which λ rises.
 RISE = 0.4
 
