@@ -251,7 +251,7 @@ def train(
     progress = load_checkpoint(checkpoint, model, learners) if resumed else Progress()
     progress.step = workers.number_of_first(progress.step)
     workers.follow_first(_state(model, learners))
-    started_from = str(initial_weights) if initial_weights else preset.starts_from
+    started_from = _as_others_see(initial_weights) if initial_weights else preset.starts_from
     if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
         begun = json.loads((folder / RECORD).read_text())
         started_from, revived = begun["initial_weights"], begun.get("revived", 0)
@@ -343,6 +343,12 @@ def _take_patches(stream: Iterator[np.ndarray], count: int = 64) -> list[np.ndar
         if sum(map(len, taken)) >= count:
             break
     return taken
+
+
+def _as_others_see(path: Path) -> str:
+    """A path for a record: inside the checkout, or the packages, from there."""
+    root = Path(__file__).resolve().parents[1]
+    return str(path.resolve().relative_to(root) if path.resolve().is_relative_to(root) else path)
 
 
 def describe_machine() -> dict[str, str | int | None]:

@@ -145,4 +145,5 @@ def budget(presets: Sequence[str], paper: str) -> str:
         return ""
     # Of those that go on from weights of another run, only the last run counts here; docs/training.md has all.
     before = " after earlier runs" if any("/" in (record["initial_weights"] or "") for record in records) else ""
-    return f"{steps:,} steps, {seconds / 60:.0f} min on {records[0]['device']}{before}; the paper: {paper}"
+    devices = " and ".join(dict.fromkeys(record["device"] for record in records))
+    return f"{steps:,} steps, {seconds / 60:.0f} min on {devices}{before}; the paper: {paper}"

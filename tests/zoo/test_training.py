@@ -86,6 +86,11 @@ def test_a_rate_cannot_rise_where_there_is_none(tmp_path):
         run(tmp_path, dataclasses.replace(RECIPE, rate_rise=10.0))
 
 
+def test_records_name_published_weights_as_any_machine_has_them(tmp_path):
+    assert training._as_others_see(weights.FOLDER / "a.weights.h5") == "zoo/weights/a.weights.h5"
+    assert training._as_others_see(tmp_path / "a.weights.h5") == str(tmp_path / "a.weights.h5")
+
+
 class StopAfter:
     """Interrupts the loop as Ctrl-C would."""
 
