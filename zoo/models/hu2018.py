@@ -8,8 +8,8 @@ presets fix which, and at what quality the filter learned to mend it.
 The 11 layers: seven 3×3 convolutions of 16, 14, 12, 11, 10, 9, 8 maps with ReLU, each fed by the one before, all of
 them concatenated (80 maps); A1 (1×1, 24) on that; B1 (1×1, 8) and B2 (3×3, 8) on that; a 1×1 convolution of A1 and B2
 together gives the residual. The paper names no activation behind A1, B1 and B2: they have ReLU, since without one the
-layers would collapse into one. The last layer starts at zero: training starts from the codec's own picture. Patches
-are cropped at random, not on a grid.
+layers would collapse into one. The last layer starts at zero: training starts from the codec's own picture; it counts
+in units of 16 gray levels, about what it finds. Patches are cropped at random, not on a grid.
 
 Beyond the paper: the decoder scales the residual by a strength that the encoder may choose for each picture (as the
 neural filters of later video codecs do), so that no picture loses.
@@ -29,6 +29,8 @@ from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
+# Gray levels in one unit of the residual: at 255 each step of Adam would move the picture by whole levels.
+DETAIL = 16.0
 # Maps of less than this share of their layer's mean activation are dormant.
 DORMANT = 0.1
 
@@ -77,7 +79,7 @@ class LumaFilter(LearnsAsOne, keras.Model):
             found.append(maps)
         maps = ops.concatenate(found, axis=-1)
         maps = ops.concatenate([self.a1(maps), self.b2(self.b1(maps))], axis=-1)
-        return luma + 255.0 * ops.cast(self.last(maps), "float32")
+        return luma + DETAIL * ops.cast(self.last(maps), "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean squared error (§4) on the 0 … 255 scale; ``x`` is ``[N, P, P, 2]``: decoded and true luma."""
