@@ -184,7 +184,8 @@ def train(
         folder: the run's folder.
         data: what the batches are made of, for the record.
         resume: go on from the folder's checkpoint, if it has one.
-        initial_weights: start from these instead of fresh ones.
+        initial_weights: start from these instead of fresh ones; the layers below a stack's top one are always those
+            that are published.
         revive: first give new weights to what is dormant in ``initial_weights`` (the model's ``revive``).
         seed: of the fresh weights, and of revived ones.
         log_every: steps between lines of the training curve.
@@ -230,7 +231,7 @@ def train(
     if first_worker and not resumed:
         if initial_weights:
             weights.load(model, initial_weights)
-        elif preset.starts_from:
+        if preset.starts_from:  # also behind initial weights: what is below now may have been trained since
             model.adopt(weights.pretrained(preset.starts_from))
         if revive or not initial_weights:
             stream = batches(0)

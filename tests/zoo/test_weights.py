@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from codec_zoo import presets, weights
+from codec_zoo import presets, training, weights
 from codec_zoo.errors import ModelError
-from codec_zoo.presets import get_preset
+from codec_zoo.presets import Recipe, get_preset
 
 STACK = [f"jia2019-sae-mse-{name}" for name in ("base", "e1", "e2")]
 
@@ -93,6 +93,29 @@ def test_new_weights_of_a_base_leave_those_above_as_they_were(zoo, tmp_path):
     for old, new in zip(before[1:], after[1:], strict=True):
         for a, b in zip(old, new, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_training_goes_on_above_the_lower_layers_of_today(zoo, tmp_path):
+    """A stack's own file may hold what was below it when it was trained."""
+    stack(tmp_path)
+    keras.utils.set_random_seed(9)
+    publish(tmp_path, STACK[0], get_preset(STACK[0]).create())
+    patches = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    training.train(
+        get_preset(STACK[1]),
+        Recipe(patch_size=64, batch_size=1, steps=1, learning_rate=1e-9),
+        lambda start: iter([patches] * 2),
+        [patches[0]],
+        tmp_path / "again",
+        data="made",
+        initial_weights=zoo / f"{STACK[1]}.weights.h5",
+    )
+    assert weights.publish(tmp_path / "again") == STACK[1]
+    base, stacked = (values(weights.pretrained(name)) for name in STACK[:2])
+    for mine, other in zip(stacked[: len(base)], base, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    with h5py.File(zoo / f"{STACK[1]}.weights.h5") as file:
+        assert file.attrs["stands_on"] == STACK[0]
 
 
 def test_missing_and_foreign_lower_layers_are_named(zoo, tmp_path):
