@@ -20,7 +20,7 @@ PRESET = "hu2018-filter-svac-q48"
 def model(tmp_path_factory):
     """Untrained, but one that changes pictures."""
     network = get_preset(PRESET).create()
-    network.last.kernel.assign(np.random.default_rng(0).normal(0, 0.2, network.last.kernel.shape))
+    network.last.kernel.assign(np.random.default_rng(0).normal(0, 3.0, network.last.kernel.shape))
     directory = tmp_path_factory.mktemp("filter")
     export_model(PRESET, network, directory)
     return open_model(str(directory / PRESET))
