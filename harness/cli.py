@@ -165,9 +165,9 @@ def list_command(as_json: bool) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps in all.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches a step.")
 @click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of Adam.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the optimizer.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
-@click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]))
+@click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]), help="Muon: for convolutions too.")
 @click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
 @click.option(
