@@ -45,8 +45,14 @@ def test_strength_scales_the_change(model, noise):
     assert np.abs(shown[1] - (shown[0] + full) / 2)[inside].max() <= 0.51 and inside.any()
 
 
-def test_dormant_maps_are_revived(model):
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_dormant_maps_are_revived(precision):
     """Their weights are new, the others' stay, and the picture that the filter makes hardly changes."""
+    keras.mixed_precision.set_dtype_policy(precision)
+    try:
+        model = get_preset("hu2018-filter-svac-q48").create()
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
     random = np.random.default_rng(0)
     model.last.kernel.assign(random.normal(0, 0.05, model.last.kernel.shape))
     layer = model.features[4]

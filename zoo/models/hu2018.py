@@ -184,14 +184,14 @@ def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
         What the layer gives then, and how many maps were dormant.
     """
     maps = layer(inputs)
-    active = ops.convert_to_numpy(maps)
+    active = ops.convert_to_numpy(ops.cast(maps, "float32"))
     means = active.mean((0, 1, 2))
     dormant = np.flatnonzero(means <= DORMANT * means.mean())
     if not len(dormant):
         return maps, 0
     kernel, bias = (ops.convert_to_numpy(value).copy() for value in (layer.kernel, layer.bias))
     fresh = random.normal(size=(*kernel.shape[:-1], len(dormant))).astype("float32")
-    raw = ops.convert_to_numpy(ops.conv(inputs, fresh, padding="same"))
+    raw = ops.convert_to_numpy(ops.conv(ops.cast(inputs, "float32"), fresh, padding="same"))
     size = active[..., means > DORMANT * means.mean()].std() / raw.std((0, 1, 2))
     kernel[..., dormant], bias[dormant] = size * fresh, -size * np.median(raw, axis=(0, 1, 2))
     layer.kernel.assign(kernel)
