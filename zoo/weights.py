@@ -1,8 +1,9 @@
 """Trained weights: files beside this module, an index with their provenance and hashes.
 
-A run's weights are in half precision. Published ones take less room: large arrays keep seven significant bits and are
-compressed, and what a stack of layers shares with the published stack that it started from is left out. Such a file
-names in its attributes what it stands on, ``stands_on`` (a preset) and ``stands_on_sha256`` (of that file).
+A run's weights are in half precision. Published ones take less room: large arrays keep few significant bits
+(:func:`significant_bits`) and are compressed, and what a stack of layers shares with the published stack that it
+started from is left out. Such a file names in its attributes what it stands on, ``stands_on`` (a preset) and
+``stands_on_sha256`` (of that file).
 """
 
 import contextlib
@@ -94,12 +95,22 @@ def _add(source: h5py.Group, target: h5py.Group) -> None:
             source.copy(name, target)
 
 
-def pack(source: Path, target: Path, below: str | None = None) -> str | None:
+def significant_bits(name: str) -> int:
+    """What large arrays keep of their 11: 7 of a codec of latents with entropy models, 5 of any other network.
+
+    The former carry the picture's brightness through all their layers, where an error of one weight in a hundred
+    shows; the latter mend a picture, or have an image codec behind them (``docs/training.md``).
+    """
+    return 7 if get_preset(name).create().priors else 5
+
+
+def pack(source: Path, target: Path, significant: int, below: str | None = None) -> str | None:
     """Write weights for publication; see the module.
 
     Args:
         source: a ``.weights.h5`` file in half precision, with all of its model's weights.
         target: written whole or not at all.
+        significant: bits that large arrays keep, the leading one included.
         below: a preset with published weights, or None.
 
     Returns:
@@ -110,25 +121,25 @@ def pack(source: Path, target: Path, below: str | None = None) -> str | None:
         old = stack.enter_context(h5py.File(source, "r"))
         temporary = stack.enter_context(atomic_path(target))
         with h5py.File(temporary, "w", libver="latest") as new:
-            shares = _copy_packed(old, new, lower)
+            shares = _copy_packed(old, new, lower, significant)
             if below and shares:
                 new.attrs.update({BELOW: below, BELOW_HASH: hash_file(_file(below))})
     return below if shares else None
 
 
-def _copy_packed(old: h5py.Group, new: h5py.Group, lower: Any) -> bool:
+def _copy_packed(old: h5py.Group, new: h5py.Group, lower: Any, significant: int) -> bool:
     """Copy a tree with its attributes but for what ``lower`` has too; whether that is anything."""
     shares = False
     new.attrs.update({key: value for key, value in old.attrs.items() if key not in (BELOW, BELOW_HASH)})
     for name, item in old.items():
         known = lower.get(name)
         if isinstance(item, h5py.Group):
-            shares |= _copy_packed(item, new.create_group(name), {} if known is None else known)
+            shares |= _copy_packed(item, new.create_group(name), {} if known is None else known, significant)
             continue
         values = item[()]
         large = values.dtype == np.float16 and values.size >= LARGE
         if large:
-            values = _round(values)
+            values = _round(values, significant)
         if known is not None and np.array_equal(known[()], values):
             shares = True
         elif large:
@@ -139,9 +150,10 @@ def _copy_packed(old: h5py.Group, new: h5py.Group, lower: Any) -> bool:
     return shares
 
 
-def _round(values: np.ndarray) -> np.ndarray:
-    """Half-precision values to seven significant bits, the nearest."""
-    return ((values.view(np.uint16) + np.uint16(8)) & np.uint16(0xFFF0)).view(np.float16)
+def _round(values: np.ndarray, significant: int) -> np.ndarray:
+    """Half-precision values to so many significant bits, the nearest."""
+    unit = 1 << (11 - significant)
+    return ((values.view(np.uint16) + np.uint16(unit // 2)) & np.uint16(0x10000 - unit)).view(np.float16)
 
 
 def index() -> dict[str, dict[str, Any]]:
@@ -207,9 +219,9 @@ def publish(run: Path) -> str:
     # What stands on the weights that are replaced keeps them, the highest first; coded files know it by its values.
     for upper in reversed(_standing_on(name, records)):
         with _whole(_file(upper)) as whole:
-            records[upper][BELOW] = pack(whole, _file(upper))
+            records[upper][BELOW] = pack(whole, _file(upper), significant_bits(upper))
         records[upper]["sha256"] = hash_file(_file(upper))
-    stands_on = pack(source, target, below if below in records else None)
+    stands_on = pack(source, target, significant_bits(name), below if below in records else None)
     held_out = min(record["curve"], key=lambda point: point["loss"])
     records[name] = {
         "file": target.name,
