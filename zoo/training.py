@@ -32,6 +32,8 @@ from codec_zoo.presets import Preset, Recipe
 from codec_zoo.workers import Workers, sharing
 
 CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
+# Folders of a checkout that a measurement depends on.
+CODE = ("zoo", "datasets", "export", "harness")
 
 
 class Logger(Protocol):
@@ -383,10 +385,17 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
-    """The checkout's commit, or None outside one."""
+def _commit(package: Path = Path(__file__).parent) -> str | None:
+    """The commit of the checkout around a package, or None outside one; ``-dirty`` if its code or weights differ."""
+    git = ["git", "-C", str(package.parent)]
     try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        head, changed = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no", "--", *CODE],
+            )
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{head}-dirty" if changed else head
