@@ -113,6 +113,26 @@ def test_residual_table_counts_both_signs():
     assert [row[1] for row in fu2019._residual_table(counts).rows] == ["50.00%", "75.00%", "75.00%", "75.00%"]
 
 
+def test_ablation_is_judged_by_the_papers_choice():
+    """Fig. 8: a variant that needs a tenth fewer bits than S16 + PReLU refutes it, one that needs more does not."""
+    from codec_zoo.harness.papers import fu2019
+
+    def points(factor):
+        return [{"bpp": factor * bpp, "psnr": psnr, "ms_ssim": 0.9 + psnr / 1000} for bpp, psnr in ANCHOR]
+
+    relu, small = fu2019.PRESET.replace("prelu", "relu"), fu2019.PRESET.replace("s16", "s8")
+    curves = {fu2019.PRESET: points(1.0), relu: points(1.1)}
+    assert [v.verdict for v in fu2019._ablation_verdicts(curves)] == ["ordering holds", "reproduced"]
+    assert [v.verdict for v in fu2019._ablation_verdicts({**curves, small: points(0.9)})] == [
+        "not reached",
+        "reproduced",
+    ]
+    assert fu2019._ablation_verdicts({fu2019.PRESET: points(1.0)}) == []
+    bases = {f"{name},layers=1": [{"bpp": 0.05, "psnr": 23.5, "ms_ssim": 0.8}] for name in curves}
+    lines = fu2019._ablation_table(list(curves), {**curves, **bases}).rows
+    assert lines[1] == (relu, "0.0500", "23.50", "0.8000", "+10.0 %", "+10.0 %")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
