@@ -136,6 +136,14 @@ def trained(presets: Iterable[str]) -> list[str]:
     return [preset for preset in presets if preset in weights.index()]
 
 
+def trained_alike(presets: Iterable[str]) -> bool:
+    """Whether the presets' weights come from one recipe in one precision, each from fresh ones."""
+    records = [weights.index()[preset] for preset in presets]
+    return not any(record["initial_weights"] for record in records) and all(
+        record[key] == records[0][key] for record in records for key in ("recipe", "precision")
+    )
+
+
 def budget(presets: Sequence[str], paper: str) -> str:
     """Steps and seconds of the weights in use, and the paper's own training."""
     records = [weights.index()[preset] for preset in trained(presets)]

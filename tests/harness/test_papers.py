@@ -113,24 +113,33 @@ def test_residual_table_counts_both_signs():
     assert [row[1] for row in fu2019._residual_table(counts).rows] == ["50.00%", "75.00%", "75.00%", "75.00%"]
 
 
-def test_ablation_is_judged_by_the_papers_choice():
-    """Fig. 8: a variant that needs a tenth fewer bits than S16 + PReLU refutes it, one that needs more does not."""
+def test_ablation_judges_what_was_trained_alike(monkeypatch):
+    """Fig. 8: variants of other training, or one that needs fewer bits than the paper's choice, prove nothing."""
     from codec_zoo.harness.papers import fu2019
+
+    names = [f"fu2019-hybrid-s{variant}" for variant in ("8-relu", "16-relu", "32-relu", "32-prelu", "16-prelu")]
+    small, relu, large, better, longer = names
+    records = {
+        name: {"recipe": {"steps": 3 if name == longer else 1}, "initial_weights": None, "step": 1, "seconds": 60.0}
+        | {"device": "a", "precision": "float32"}
+        for name in names
+    }
+    monkeypatch.setattr(bench.weights, "index", lambda: records)
 
     def points(factor):
         return [{"bpp": factor * bpp, "psnr": psnr, "ms_ssim": 0.9 + psnr / 1000} for bpp, psnr in ANCHOR]
 
-    relu, small = fu2019.PRESET.replace("prelu", "relu"), fu2019.PRESET.replace("s16", "s8")
-    curves = {fu2019.PRESET: points(1.0), relu: points(1.1)}
-    assert [v.verdict for v in fu2019._ablation_verdicts(curves)] == ["ordering holds", "reproduced"]
-    assert [v.verdict for v in fu2019._ablation_verdicts({**curves, small: points(0.9)})] == [
-        "not reached",
-        "reproduced",
-    ]
-    assert fu2019._ablation_verdicts({fu2019.PRESET: points(1.0)}) == []
+    curves = {small: points(1.1), relu: points(1.0), large: points(1.3), better: points(1.2), longer: points(0.8)}
+    sizes, kinds = fu2019._ablation_verdicts(curves)
+    assert sizes.ours == "8-relu +10.0 % against 16-relu; 32-relu +30.0 % against 16-relu"
+    assert kinds.ours == "32-relu +8.3 % against 32-prelu", "S16's differ in their training"
+    assert sizes.verdict == kinds.verdict == "reproduced"
+    sizes, _ = fu2019._ablation_verdicts({**curves, small: points(0.9)})
+    assert sizes.verdict == "not reached"
+    assert fu2019._ablation_verdicts({longer: curves[longer]}) == []
     bases = {f"{name},layers=1": [{"bpp": 0.05, "psnr": 23.5, "ms_ssim": 0.8}] for name in curves}
-    lines = fu2019._ablation_table(list(curves), {**curves, **bases}).rows
-    assert lines[1] == (relu, "0.0500", "23.50", "0.8000", "+10.0 %", "+10.0 %")
+    lines = fu2019._ablation_table(names, {**curves, **bases}).rows
+    assert lines[0][:6] == (small, "0.0500", "23.50", "0.8000", "+10.0 %", "+10.0 %")
 
 
 @pytest.mark.parametrize(
