@@ -168,6 +168,12 @@ def list_command(as_json: bool) -> None:
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the optimizer.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
 @click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]), help="Muon: for convolutions too.")
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of Muon.")
+@click.option(
+    "--adam-ratio",
+    type=click.FloatRange(0, min_open=True),
+    help="Learning rate of what Muon leaves to Adam, in multiples of the kernels'.",
+)
 @click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
 @click.option(

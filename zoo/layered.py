@@ -40,9 +40,11 @@ from codec_zoo.model import LearnsAsOne, Signature
 
 # Jia 2019, Fig. 2, after Ballé 2017: of the analysis, first layer first.
 KERNELS, STRIDES = (9, 5, 5), (4, 2, 2)
-# Factor of the maps inside the transforms at the start. On a Kodak picture at λ = 3, four stages, 128 and 192 maps,
-# the start gives 39.9 dB with 0.25 and 26.0 dB with 1.
+# Factor of the maps inside the transforms at the start, while the pools of GDN are its own. On a Kodak picture at
+# λ = 3, four stages, 128 and 192 maps, the start gives 39.9 dB with 0.25 and 26.0 dB with 1.
 SMALL = 0.25
+# As many patches as :meth:`LayeredAutoencoder.balance` measures maps on.
+MEASURED = 8
 
 
 def pipeline(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -328,6 +330,30 @@ class TransformCodec(keras.layers.Layer):
             scale = np.clip(maps.std((0, 1, 2)) / step, 2 * SCALE_MIN, SCALE_MAX)
             self.hyper_synthesis.stages[-1].bias.assign(scale + np.log(-np.expm1(-scale)))
 
+    def balance(self, inputs: np.ndarray) -> None:
+        """Scale the maps inside the transforms to a root mean square of 1, the pools of GDN against it.
+
+        The codec stays the same. But where maps are small GDN is a linear map, and its pools are far from where they
+        would not be: an optimizer moves each weight by about its rate, however little that changes.
+
+        Args:
+            inputs: float32 ``[N, H, W, 3]``, sides multiples of ``stride``.
+        """
+        latents = ops.round(ops.cast(self.analysis(inputs), "float32"))
+        for network, maps in ((self.analysis, inputs), (self.synthesis, latents)):
+            last = [layer for layer in network.layers if not isinstance(layer, GDN)][-1]
+            before = 1.0  # what the maps are multiplied by already
+            for stage in network.layers:
+                maps = ops.cast(stage(maps), "float32")
+                if isinstance(stage, GDN):
+                    stage.gamma_root.assign(ops.maximum(stage.gamma_root / before, GDN.OFF_DIAGONAL))
+                    continue
+                size = float(ops.sqrt(ops.mean(ops.square(maps))))
+                after = 1 / size if size and stage is not last else 1.0
+                stage.kernel.assign(stage.kernel * (after / before))
+                stage.bias.assign(stage.bias * after)
+                before = after
+
     def compute_output_shape(self, input_shape):
         """Reconstruction and bits."""
         return input_shape, (input_shape[0],)
@@ -392,13 +418,23 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         Args:
             images: ``uint8 [N, P, P, 3]``.
         """
-        residuals = np.concatenate(
-            [np.asarray(image, np.float32)[None] - ops.convert_to_numpy(self._below(image[None])) for image in images]
-        )
         # Where D + λR is least at high rates: D = Δ²/12 a sample falls by 2·ln 2·D for each bit (Gish 1968). At the
         # rates of these models most latents are zero, and three times coarser is better.
         squared_error = self.rate_weight * (1.0 if self.distortion == "mse" else 30.0)
-        self.codecs[-1].initialize(residuals / 255.0, 3 * np.sqrt(6 * squared_error / np.log(2)) / 255.0)
+        self.codecs[-1].initialize(self._residuals(images), 3 * np.sqrt(6 * squared_error / np.log(2)) / 255.0)
+
+    def balance(self, images: np.ndarray) -> None:
+        """Before training: scale the top layer's maps (:meth:`TransformCodec.balance`); the codec stays the same.
+
+        Args:
+            images: ``uint8 [N, P, P, 3]``, of which the first :data:`MEASURED` count.
+        """
+        self.codecs[-1].balance(self._residuals(images[:MEASURED]))
+
+    def _residuals(self, images: np.ndarray) -> np.ndarray:
+        """What the layers below leave over of patches, in units of 255: float32, the shape of ``images``."""
+        below = np.concatenate([ops.convert_to_numpy(self._below(image[None])) for image in images])
+        return (images.astype(np.float32) - below) / 255.0
 
     @property
     def stride(self) -> int:

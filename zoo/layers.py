@@ -158,6 +158,9 @@ class GDN(keras.layers.Layer):
     Call: float ``[N, h, w, C]`` → the same shape.
     """
 
+    # Roots of γ off the diagonal at the start: just above 0, where the slope of a square is 0.
+    OFF_DIAGONAL = 2.0**-18
+
     def __init__(
         self,
         inverse: bool = False,
@@ -179,9 +182,7 @@ class GDN(keras.layers.Layer):
     def build(self, input_shape):
         """Make β and γ for the number of maps."""
         maps = input_shape[-1]
-        # Just above 0, where the slope of a square is 0.
-        off_diagonal = 2.0**-18
-        gamma = off_diagonal + (np.sqrt(self.gamma_start) - off_diagonal) * np.eye(maps)
+        gamma = self.OFF_DIAGONAL + (np.sqrt(self.gamma_start) - self.OFF_DIAGONAL) * np.eye(maps)
         self.beta_root = self.add_weight(
             name="beta_root", shape=(maps,), initializer=keras.initializers.Constant(np.sqrt(1 - self.beta_min))
         )

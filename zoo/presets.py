@@ -42,6 +42,8 @@ class Recipe:
         clip_norm: bound on the norm of all gradients together, or None.
         optimizer: ``"adam"``, ``"rmsprop"`` or ``"muon"`` (``codec_zoo.optimizers``).
         beta_1: decay of Adam's mean gradient.
+        momentum: decay of Muon's.
+        adam_ratio: with Muon, the learning rate of what it leaves to Adam, in multiples of the kernels'.
         rate_rise: by how much the weight λ of the rate is smaller at the start; over :data:`RISE` of the steps it
             rises to its own, evenly in the logarithm. For models with a rate in their loss.
         note: what the paper leaves open and how it was settled.
@@ -56,6 +58,8 @@ class Recipe:
     clip_norm: float | None = None
     optimizer: str = "adam"
     beta_1: float = 0.9
+    momentum: float = 0.95
+    adam_ratio: float = 1.0
     rate_rise: float = 1.0
     note: str = ""
 

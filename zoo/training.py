@@ -93,7 +93,13 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
     if recipe.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(rate, global_clipnorm=recipe.clip_norm)
     if recipe.optimizer == "muon":
-        return ConvolutionMuon(rate, adam_beta_1=recipe.beta_1, global_clipnorm=recipe.clip_norm)
+        return ConvolutionMuon(
+            rate,
+            adam_beta_1=recipe.beta_1,
+            momentum=recipe.momentum,
+            adam_lr_ratio=recipe.adam_ratio,
+            global_clipnorm=recipe.clip_norm,
+        )
     return keras.optimizers.Adam(rate, recipe.beta_1, global_clipnorm=recipe.clip_norm)
 
 
@@ -235,13 +241,17 @@ def train(
             weights.load(model, initial_weights)
         if preset.starts_from:  # also behind initial weights: what is below now may have been trained since
             model.adopt(weights.pretrained(preset.starts_from))
-        if revive or not initial_weights:
+        balances = hasattr(model, "balance")
+        if revive or balances or not initial_weights:
             stream = batches(0)
             first = _take_patches(stream)
-            if revive:
-                revived = model.revive(np.concatenate(first), seed)
-            else:
-                model.initialize(np.concatenate(first))
+            patches = np.concatenate(first)
+            if not initial_weights:
+                model.initialize(patches)
+            elif revive:
+                revived = model.revive(patches, seed)
+            if balances:
+                model.balance(patches)
             stream = itertools.chain(first, stream)
     learners = model.learners()
     for learner in learners:

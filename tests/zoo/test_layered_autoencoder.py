@@ -54,6 +54,27 @@ def test_an_upper_layer_starts_from_what_is_left_over(patches, photo_module):
     assert not stack.codecs[0].trainable
 
 
+def test_balance_scales_maps_and_leaves_the_codec_alone(patches, photo_module):
+    """Inside both transforms maps have a root mean square of 1 and pools of the same strength; pictures are equal."""
+    layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
+    base = LayeredAutoencoder([layer], 300.0)
+    base.initialize(patches)
+    model = LayeredAutoencoder([layer, layer], 30.0)
+    model.adopt(base)
+    model.initialize(patches)
+    before = model.probe(photo_module)
+    model.balance(patches)
+    after = model.probe(photo_module)
+    assert psnr(before.reconstruction, after.reconstruction) > 55
+    assert after.bpp == pytest.approx(before.bpp, rel=1e-3)
+    top, residuals = model.codecs[1], model._residuals(patches[:8])
+    for network, maps in ((top.analysis, residuals), (top.synthesis, top.encode(residuals)[0].numpy().astype("f4"))):
+        for stage in network.layers[:-1]:
+            maps = stage(maps)
+            if "conv" in stage.name:
+                assert np.sqrt(np.mean(np.square(maps))) == pytest.approx(1.0, rel=1e-3)
+
+
 def test_both_objectives(patches):
     """D is the squared error, or 100 · (1 − MS-SSIM), each on what a decoder shows; a probe says the same."""
     layer = {"maps": 8, "latents": 8, "hyper_maps": None}

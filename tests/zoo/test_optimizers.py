@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from codec_zoo.optimizers import ConvolutionMuon
+from codec_zoo.presets import Recipe
+from codec_zoo.training import make_optimizer
 
 
 def step(kernel, gradient, **options):
@@ -51,3 +53,13 @@ def test_nothing_decays():
 def test_it_is_made_again_from_its_config():
     optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(ConvolutionMuon(0.003, momentum=0.9)))
     assert isinstance(optimizer, ConvolutionMuon) and optimizer.momentum == 0.9 and optimizer.weight_decay is None
+
+
+def test_a_recipe_sets_its_momentum_and_the_rate_of_what_adam_keeps():
+    recipe = Recipe(32, 4, 100, 0.5, optimizer="muon", momentum=0.8, adam_ratio=4.0)
+    optimizer = make_optimizer(recipe)
+    assert isinstance(optimizer, ConvolutionMuon) and optimizer.momentum == 0.8
+    bias = keras.Variable(np.zeros(24, np.float32))
+    optimizer.build([bias])
+    optimizer.apply_gradients([(keras.ops.ones(24), bias)])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(bias), -2.0, rtol=1e-3)  # 4 times 0.5
