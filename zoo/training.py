@@ -90,6 +90,8 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
         )
     else:
         raise UsageError(f"the schedule must be 'constant', 'cosine' or 'halving'. Received: {recipe.schedule!r}")
+    if recipe.optimizer != "muon" and (recipe.momentum, recipe.adam_ratio) != (Recipe.momentum, Recipe.adam_ratio):
+        raise UsageError(f"--momentum and --adam-ratio are Muon's: the optimizer is {recipe.optimizer}.")
     if recipe.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(rate, global_clipnorm=recipe.clip_norm)
     if recipe.optimizer == "muon":

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from codec_zoo.errors import UsageError
 from codec_zoo.optimizers import ConvolutionMuon
 from codec_zoo.presets import Recipe
 from codec_zoo.training import make_optimizer
@@ -63,3 +64,9 @@ def test_a_recipe_sets_its_momentum_and_the_rate_of_what_adam_keeps():
     optimizer.build([bias])
     optimizer.apply_gradients([(keras.ops.ones(24), bias)])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(bias), -2.0, rtol=1e-3)  # 4 times 0.5
+
+
+@pytest.mark.parametrize("option", [{"momentum": 0.8}, {"adam_ratio": 4.0}])
+def test_its_options_are_not_taken_by_others(option):
+    with pytest.raises(UsageError, match="are Muon's: the optimizer is adam"):
+        make_optimizer(Recipe(32, 4, 100, 0.5, **option))
