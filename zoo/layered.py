@@ -346,7 +346,8 @@ class TransformCodec(keras.layers.Layer):
             for stage in network.layers:
                 maps = ops.cast(stage(maps), "float32")
                 if isinstance(stage, GDN):
-                    stage.gamma_root.assign(ops.maximum(stage.gamma_root / before, GDN.OFF_DIAGONAL))
+                    roots = ops.abs(stage.gamma_root) / before  # those below 0 have the same squares
+                    stage.gamma_root.assign(ops.maximum(roots, GDN.OFF_DIAGONAL))
                     continue
                 size = float(ops.sqrt(ops.mean(ops.square(maps))))
                 after = 1 / size if size and stage is not last else 1.0
