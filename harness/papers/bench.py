@@ -11,6 +11,7 @@ from codec_zoo.errors import UsageError
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.evaluation import Row
 from codec_zoo.harness.results import Curve, Table
+from codec_zoo.presets import Recipe
 
 # Sets of pictures that do not come with the package, and what they are.
 SETS = {
@@ -139,9 +140,10 @@ def trained(presets: Iterable[str]) -> list[str]:
 def trained_alike(presets: Iterable[str]) -> bool:
     """Whether the presets' weights come from one recipe in one precision, each from fresh ones."""
     records = [weights.index()[preset] for preset in presets]
-    return not any(record["initial_weights"] for record in records) and all(
-        record[key] == records[0][key] for record in records for key in ("recipe", "precision")
-    )
+    # Records do not have the options that came after them: those were at their defaults.
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    ways = [({**defaults, **record["recipe"]}, record["precision"]) for record in records]
+    return not any(record["initial_weights"] for record in records) and all(way == ways[0] for way in ways)
 
 
 def budget(presets: Sequence[str], paper: str) -> str:
