@@ -1,5 +1,6 @@
 """TensorBoard event files of a training run, written without TensorFlow."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,13 @@ class TensorBoardLog:
     """A :class:`codec_zoo.training.Logger` that writes to ``folder``."""
 
     def __init__(self, folder: Path):
-        """Open ``folder`` for more events; a resumed run adds a file."""
-        self._writer = SummaryWriter(str(folder))
+        """Nothing is written before the first event: a run that is refused leaves no folder."""
+        self._folder = folder
+
+    @functools.cached_property
+    def _writer(self) -> SummaryWriter:
+        """``folder``, open for more events; a resumed run adds a file."""
+        return SummaryWriter(str(self._folder))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add points to curves."""

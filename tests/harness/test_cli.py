@@ -164,6 +164,9 @@ def test_train_stop_and_resume(cli, tmp_path, kodak_paths):
     assert list(run.glob("events.out.tfevents*"))
     assert [point["step"] for point in json.loads((run / "run.json").read_text())["curve"]] == [2, 4]
     assert cli("train", PRESET, *options, "--steps", 4)[0] == 2  # the run exists
+    code, out, err = cli("train", PRESET, *options, "--run", "b", "--momentum", 0.5)
+    assert code == 2 and "the optimizer is adam" in err
+    assert not (run.parent / "b").exists()
     code, out, err = cli("export", PRESET, tmp_path / "out", "--run", run, "--no-verify")
     assert code == 0 and (tmp_path / "out" / PRESET / "1" / "saved_model.pb").exists(), err
 
