@@ -22,7 +22,7 @@ import numpy as np
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.image_folder import image_paths
-from codec_zoo.metrics import ms_ssim, psnr, ssim
+from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 
 Row = dict[str, Any]
 
@@ -137,6 +137,7 @@ def measure(spec: str, path: Path) -> Row:
     if decoded.shape != picture.shape:
         raise CodecZooError(f"{spec} gave back {decoded.shape} for {picture.shape} ({path}).")
     luma = [rgb_to_ycbcr(as_rgb(image))[..., :1] for image in (picture, decoded)]
+    side = min(picture.shape[:2])
     return {
         "spec": spec,
         "codec": ",".join([name, *(f"{key}={value}" for key, value in options.items())]),
@@ -149,8 +150,8 @@ def measure(spec: str, path: Path) -> Row:
         "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
         "psnr": psnr(picture, decoded),
         "psnr_y": psnr(luma[0], luma[1]),
-        "ssim": float(ssim(luma[0][None], luma[1][None])[0]) if min(picture.shape[:2]) >= 11 else None,
-        "ms_ssim": float(ms_ssim(picture[None], decoded[None])[0]) if min(picture.shape[:2]) >= 176 else None,
+        "ssim": float(ssim(luma[0][None], luma[1][None])[0]) if side >= 11 else None,
+        "ms_ssim": float(ms_ssim(picture[None], decoded[None])[0]) if side >= MS_SSIM_SIDE else None,
         "encode_s": coded - started,
         "decode_s": ended - coded,
     }

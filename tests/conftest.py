@@ -51,9 +51,18 @@ def photo(kodak_paths):
 @pytest.fixture(scope="session")
 def jax_environment(tmp_path_factory):
     """A virtual environment with this package and JAX, and no TensorFlow; for slow tests."""
-    folder = tmp_path_factory.mktemp("jax") / "venv"
+    return _environment(tmp_path_factory.mktemp("jax"), "jax")
+
+
+@pytest.fixture(scope="session")
+def torch_environment(tmp_path_factory):
+    """The same with PyTorch."""
+    return _environment(tmp_path_factory.mktemp("torch"), "torch==2.13.0")
+
+
+def _environment(folder, backend):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin" / "pip", "install", "--quiet", "jax", Path(__file__).parents[1]], check=True)
+    subprocess.run([folder / "bin" / "pip", "install", "--quiet", backend, Path(__file__).parents[1]], check=True)
     return folder
 
 

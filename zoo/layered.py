@@ -474,7 +474,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
             distortion = ops.mean(ops.square(reconstruction - ops.cast(x, "float32")))
         else:
             distortion = 100.0 * (1.0 - ops.mean(ms_ssim(ops.cast(x, "float32"), reconstruction)))
-        return distortion + ops.mean(y * bpp)
+        return distortion + ops.mean(ops.convert_to_tensor(y) * bpp)
 
     @property
     def priors(self) -> dict[str, FactorizedPrior]:

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from keras import ops
 
+from codec_zoo.errors import UsageError
+
 # Wang, Simoncelli, Bovik 2003, "Multiscale structural similarity for image quality assessment", §4.
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_SIDE = 176  # the least that leaves its smallest scale a window
 _K1, _K2 = 0.01, 0.03
 _WINDOW = [math.exp(-(x**2) / (2 * 1.5**2)) for x in range(-5, 6)]
 _WINDOW = [tap / sum(_WINDOW) for tap in _WINDOW]
@@ -46,7 +49,8 @@ def ms_ssim(a, b, peak: float = 255.0):
     Equal to ``tf.image.ssim_multiscale`` on its defaults; of tensors it can also be a loss.
 
     Args:
-        a: array or tensor, float or uint8 ``[N, H, W, C]`` in 0 … ``peak``; both sides at least 176.
+        a: array or tensor, float or uint8 ``[N, H, W, C]`` in 0 … ``peak``; both sides at least
+            :data:`MS_SSIM_SIDE`.
         b: the same shape.
         peak: the largest value a pixel can have.
 
@@ -54,10 +58,13 @@ def ms_ssim(a, b, peak: float = 255.0):
         float32 ``[N]`` in 0 … 1, the mean over channels.
 
     Raises:
-        ValueError: a side is too short for five scales.
+        UsageError: a side is too short for five scales.
     """
-    if min(a.shape[1:3]) < 176:
-        raise ValueError(f"MS-SSIM needs sides of 176 pixels or more. Received: {a.shape[1]}×{a.shape[2]}")
+    if min(a.shape[1:3]) < MS_SSIM_SIDE:
+        raise UsageError(
+            f"MS-SSIM needs pictures and patches with sides of {MS_SSIM_SIDE} pixels or more. Received: "
+            f"{a.shape[1]}×{a.shape[2]}."
+        )
     # Pictures are measured in NumPy, several times faster than by a backend on the CPU.
     xp = np if isinstance(a, np.ndarray) else ops
     a, b = (x.astype("float32") if xp is np else ops.cast(x, "float32") for x in (a, b))

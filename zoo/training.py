@@ -26,7 +26,7 @@ import numpy as np
 from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import atomic_path, write_atomic
-from codec_zoo.metrics import Probe, ms_ssim, psnr
+from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim, psnr
 from codec_zoo.optimizers import ConvolutionMuon
 from codec_zoo.presets import Preset, Recipe
 from codec_zoo.workers import Workers, sharing
@@ -156,7 +156,7 @@ def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str
         score = {"loss": probe.loss, "psnr": psnr(probe.original, probe.reconstruction)}
         if probe.bpp is not None:
             score["bpp"] = probe.bpp
-        if min(image.shape[:2]) >= 176:
+        if min(image.shape[:2]) >= MS_SSIM_SIDE:
             similarity = ms_ssim(probe.original[None], probe.reconstruction[None])
             score["ms_ssim"] = float(keras.ops.convert_to_numpy(similarity)[0])
         scores.append(score)

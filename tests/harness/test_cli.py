@@ -172,19 +172,22 @@ def test_train_stop_and_resume(cli, tmp_path, kodak_paths):
 
 
 @pytest.mark.slow
-def test_training_without_tensorflow(jax_environment, tmp_path, kodak_paths):
-    """A fresh environment with JAX alone: the same command, the same checkpoint, resumed."""
+@pytest.mark.parametrize("preset", [PRESET, "jia2019-sae-mse-base"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_training_without_tensorflow(backend, preset, request, tmp_path, kodak_paths):
+    """A fresh environment with JAX or PyTorch alone: the same command, the same checkpoint, resumed."""
+    installed = request.getfixturevalue(f"{backend}_environment")
     for split, path in (("train", kodak_paths[0]), ("val", kodak_paths[1])):
         (tmp_path / "pictures" / split).mkdir(parents=True)
         Image.open(path).crop((0, 0, 192, 192)).save(tmp_path / "pictures" / split / path.name)
-    command = [jax_environment / "bin" / "codec-zoo", "train", PRESET, "--data", tmp_path / "pictures"]
+    command = [installed / "bin" / "codec-zoo", "train", preset, "--data", tmp_path / "pictures"]
     command += ["--batch-size", "2", "--patch-size", "64", "--logs", tmp_path / "logs", "--run", "a"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     for options in (["--steps", "2"], ["--steps", "4", "--resume"]):
         subprocess.run([*command, *options], env=environment, cwd=tmp_path, check=True)
-    record = json.loads((tmp_path / "logs" / PRESET / "a" / "run.json").read_text())
-    assert record["backend"] == "jax" and record["step"] == 4
-    assert not list(jax_environment.glob("lib/*/site-packages/tensorflow"))
+    record = json.loads((tmp_path / "logs" / preset / "a" / "run.json").read_text())
+    assert record["backend"] == backend and record["step"] == 4
+    assert not list(installed.glob("lib/*/site-packages/tensorflow"))
 
 
 def test_pictures_on_a_full_disk(cli, exports, photo, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from codec_zoo.errors import UsageError
 from codec_zoo.metrics import ms_ssim, psnr
 
 
@@ -30,5 +31,5 @@ def test_ms_ssim_is_that_of_tensorflow(size):
 
 
 def test_ms_ssim_refuses_small_pictures():
-    with pytest.raises(ValueError, match="176"):
+    with pytest.raises(UsageError, match="176"):
         ms_ssim(np.zeros((1, 175, 200, 3)), np.zeros((1, 175, 200, 3)))
