@@ -219,6 +219,7 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
         f"| recipe | {recipe} |",
         f"| backend, precision | Keras {training['keras']} on {training['backend']}, {training['precision']} |",
         f"| started from | {training.get('initial_weights') or 'fresh weights'} |",
+        *(f"| earlier run | {_earlier(run)} |" for run in training.get("earlier", [])),
         f"| commit | `{training['commit']}` |",
         f"| held out | {held_out} |",
         "",
@@ -245,6 +246,13 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
 def _shows_curve(card: Mapping[str, Any]) -> bool:
     """Whether the training was held against held-out pictures more than once."""
     return len(card["training"].get("curve", ())) > 1
+
+
+def _earlier(run: Mapping[str, Any]) -> str:
+    """A run that a preset's weights go back to, in a line."""
+    done = f"{run['step']:,} steps of {run['recipe']['batch_size']} patches, {run['seconds']:,.0f} s"
+    start = run["initial_weights"] or "fresh weights"
+    return f"{run['preset']}: {done} on {run['device']}, {run['precision']}, from {start}, `{run['commit']}`"
 
 
 def _plain(value: Any) -> str:

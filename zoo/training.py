@@ -267,15 +267,18 @@ def train(
     progress.step = workers.number_of_first(progress.step)
     workers.follow_first(_state(model, learners))
     started_from = _as_others_see(initial_weights) if initial_weights else preset.starts_from
+    earlier = weights.history(initial_weights) if initial_weights else []
     if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
         begun = json.loads((folder / RECORD).read_text())
         started_from, revived = begun["initial_weights"], begun.get("revived", 0)
+        earlier = begun.get("earlier", [])
     record = {
         "preset": preset.name,
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "seed": seed,
         "initial_weights": started_from,
+        "earlier": earlier,
         "revived": revived,
         "workers": workers.count,
         **describe_machine(),

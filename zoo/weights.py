@@ -27,6 +27,8 @@ INDEX = FOLDER / "index.json"
 # Arrays of fewer values are published as they are.
 LARGE = 1024
 BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
+# What a record keeps of each run that another went on from; the names are those of its own run.
+RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "recipe", "initial_weights")
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -199,6 +201,32 @@ def tables_path(name: str) -> Path:
     return FOLDER / f"{name}.tables.npz"
 
 
+def history(path: Path) -> list[dict[str, Any]]:
+    """The runs that made a file of weights, first to last, as far as their records are known.
+
+    Args:
+        path: ``best.weights.h5`` in a run's folder, or published weights.
+
+    Returns:
+        Of each run what :data:`RUN` names; ``step`` is that of the weights that the next one started from.
+    """
+    if (path.parent / "run.json").exists():
+        record = json.loads((path.parent / "run.json").read_text())
+        if record["curve"]:
+            record["step"] = _best(record)["step"]
+    else:
+        names = [name for name in index() if _file(name).resolve() == path.resolve()]
+        if not names:
+            return []
+        record = {"preset": names[0], **index()[names[0]]}
+    return [*record.get("earlier", []), {name: record[name] for name in RUN}]
+
+
+def _best(record: dict[str, Any]) -> dict[str, float]:
+    """The point of a run's held-out curve whose weights were kept."""
+    return min(record["curve"], key=lambda point: point["loss"])
+
+
 def publish(run: Path) -> str:
     """Put a run's best weights and provenance in the zoo (a checkout's ``zoo/weights``).
 
@@ -222,7 +250,7 @@ def publish(run: Path) -> str:
             records[upper][BELOW] = pack(whole, _file(upper), significant_bits(upper))
         records[upper]["sha256"] = hash_file(_file(upper))
     stands_on = pack(source, target, significant_bits(name), below if below in records else None)
-    held_out = min(record["curve"], key=lambda point: point["loss"])
+    held_out = _best(record)
     records[name] = {
         "file": target.name,
         "sha256": hash_file(target),

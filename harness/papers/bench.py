@@ -147,13 +147,15 @@ def trained_alike(presets: Iterable[str]) -> bool:
 
 
 def budget(presets: Sequence[str], paper: str) -> str:
-    """Steps and seconds of the weights in use, and the paper's own training."""
-    records = [weights.index()[preset] for preset in trained(presets)]
-    steps = sum(record["step"] for record in records)
-    seconds = sum(record["seconds"] for record in records)
-    if not records:
+    """Steps and seconds of all runs behind the weights in use, and the paper's own training."""
+    histories = [[*record.get("earlier", []), record] for record in map(weights.index().get, trained(presets))]
+    # A run that two presets go on from counts once.
+    runs = list({(run["step"], run["seconds"]): run for history in histories for run in history}.values())
+    if not runs:
         return ""
-    # Of those that go on from weights of another run, only the last run counts here; docs/training.md has all.
-    before = " after earlier runs" if any("/" in (record["initial_weights"] or "") for record in records) else ""
-    devices = " and ".join(dict.fromkeys(record["device"] for record in records))
+    steps = sum(run["step"] for run in runs)
+    seconds = sum(run["seconds"] for run in runs)
+    # The first run of which there is a record may have gone on from one of which there is none.
+    before = " after earlier runs" if any("/" in (h[0]["initial_weights"] or "") for h in histories) else ""
+    devices = " and ".join(dict.fromkeys(run["device"] for run in runs))
     return f"{steps:,} steps, {seconds / 60:.0f} min on {devices}{before}; the paper: {paper}"

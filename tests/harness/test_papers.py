@@ -113,6 +113,19 @@ def test_residual_table_counts_both_signs():
     assert [row[1] for row in fu2019._residual_table(counts).rows] == ["50.00%", "75.00%", "75.00%", "75.00%"]
 
 
+def test_a_budget_has_all_runs(monkeypatch):
+    """Those that came before as well, each once; and it says so where the first went on from another."""
+    first = {"step": 1000, "seconds": 60.0, "device": "a", "initial_weights": None}
+    last = {"step": 500, "seconds": 120.0, "device": "b", "initial_weights": "x/y.weights.h5"}
+    records = {"one": {**last, "earlier": [first]}, "two": {**last, "step": 7, "earlier": [first]}}
+    monkeypatch.setattr(bench.weights, "index", lambda: records)
+    assert bench.budget(["one", "none"], "much") == "1,500 steps, 3 min on a and b; the paper: much"
+    assert bench.budget(["one", "two"], "much").startswith("1,507 steps, 5 min on a and b;")
+    first["initial_weights"] = "x/z.weights.h5"
+    assert bench.budget(["one"], "much").startswith("1,500 steps, 3 min on a and b after earlier runs;")
+    assert bench.budget(["none"], "much") == ""
+
+
 def test_ablation_judges_what_was_trained_alike(monkeypatch):
     """Fig. 8: variants of other training, or one that needs fewer bits than the paper's choice, prove nothing."""
     from codec_zoo.harness.papers import fu2019

@@ -143,8 +143,13 @@ def test_a_resumed_run_remembers_what_it_started_from(tmp_path):
     start = tmp_path / "first" / "best.weights.h5"
     with pytest.raises(KeyboardInterrupt):
         training.train(TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "next", data="made", initial_weights=start)
+    first = json.loads((tmp_path / "first" / "run.json").read_text())
+    (tmp_path / "first" / "run.json").unlink()
     run(tmp_path / "next", resume=True)
-    assert json.loads((tmp_path / "next" / "run.json").read_text())["initial_weights"] == str(start)
+    record = json.loads((tmp_path / "next" / "run.json").read_text())
+    assert record["initial_weights"] == str(start)
+    (earlier,) = record["earlier"]
+    assert earlier["seconds"] == first["seconds"] and earlier["step"] in (6, 12)
 
 
 KILLED = """

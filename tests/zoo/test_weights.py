@@ -35,7 +35,8 @@ def publish(tmp_path, name, model):
     run = tmp_path / "run"
     run.mkdir(exist_ok=True)
     weights.save(model, run / "best.weights.h5")
-    (run / "run.json").write_text(json.dumps({"preset": name, "curve": [{"step": 1, "loss": 1.0}], "seconds": 1.0}))
+    record = dict.fromkeys(weights.RUN) | {"preset": name, "curve": [{"step": 1, "loss": 1.0}], "seconds": 1.0}
+    (run / "run.json").write_text(json.dumps(record))
     assert weights.publish(run) == name
 
 
@@ -122,6 +123,24 @@ def test_training_goes_on_above_the_lower_layers_of_today(zoo, tmp_path):
         np.testing.assert_array_equal(mine, other)
     with h5py.File(zoo / f"{STACK[1]}.weights.h5") as file:
         assert file.attrs["stands_on"] == STACK[0]
+
+
+def test_published_weights_know_all_their_runs(zoo, tmp_path):
+    """Also those of another preset; a run counts up to the weights that were kept of it."""
+    base = get_preset(STACK[0]).create()
+    publish(tmp_path, STACK[0], base)
+    record = dict.fromkeys(weights.RUN) | {"preset": STACK[0], "step": 3, "seconds": 9.0}
+    record["curve"] = [{"step": 2, "loss": 1.0}, {"step": 3, "loss": 2.0}]
+    record["earlier"] = weights.history(zoo / f"{STACK[0]}.weights.h5")
+    run = tmp_path / "again"
+    run.mkdir()
+    weights.save(base, run / "best.weights.h5")
+    (run / "run.json").write_text(json.dumps(record))
+    first, second = weights.history(run / "best.weights.h5")
+    assert (first["step"], first["seconds"]) == (1, 1.0) and (second["step"], second["seconds"]) == (2, 9.0)
+    assert weights.publish(run) == STACK[0]
+    assert weights.history(zoo / f"{STACK[0]}.weights.h5") == [first, second]
+    assert weights.history(zoo / f"{STACK[1]}.weights.h5") == [], "not published"
 
 
 def test_missing_and_foreign_lower_layers_are_named(zoo, tmp_path):
