@@ -70,6 +70,10 @@ def _emit(values: dict[str, Any], as_json: bool, text: str) -> None:
     click.echo(json.dumps(values) if as_json else text)
 
 
+def _layers(count: int) -> str:
+    return f"{count} layer" if count == 1 else f"{count} layers"
+
+
 def _notice(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
@@ -488,7 +492,7 @@ def decompress(files, output, model, layers, no_filter, server, timeout, as_json
             "missing_layers": stream.missing,
             "pixels_sha256": _hash_pixels(picture),
         }
-        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {values['layers']} layers")
+        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {_layers(values['layers'])}")
 
 
 @cli.command()
@@ -502,7 +506,7 @@ def truncate(file: Path, layers: int, output: Path) -> None:
 
     data = bitstream.truncate(_read_file(file), layers)
     write_atomic(output, data)
-    click.echo(f"{output}: {layers} layers, {len(data):,} bytes")
+    click.echo(f"{output}: {_layers(layers)}, {len(data):,} bytes")
 
 
 @cli.command()

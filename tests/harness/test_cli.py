@@ -90,6 +90,12 @@ def test_compress_inspect_cut_decompress_with_the_zoos_own_model(cli, kodak_path
     assert code == 0 and "1 of 2 layers are missing" in err
     code, _, _ = cli("decompress", file, "--layers", 1, "-o", tmp_path / "base.png")
     assert code == 0 and np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "cut.png"))
+    for layers, said in ((2, "2 layers"), (1, "1 layer")):
+        code, out, err = cli("truncate", file, "--layers", layers, "-o", tmp_path / "short.czoo")
+        assert code == 0 and f"{said}, {(tmp_path / 'short.czoo').stat().st_size:,} bytes" in out, err
+    code, out, err = cli("decompress", tmp_path / "short.czoo")
+    assert code == 0 and out.rstrip().endswith("768×512, 1 layer"), err
+    assert np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "short.png"))
 
 
 def test_mistakes(cli, exports, tmp_path, photo):
