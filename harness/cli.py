@@ -485,14 +485,15 @@ def decompress(files, output, model, layers, no_filter, server, timeout, as_json
             exported.check_coded(stream)
             picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
         images.write_image(target, picture)
+        decoded = min(layers or len(stream.layers), len(stream.layers))
         values = {
             "input": str(path),
             "output": str(target),
-            "layers": min(layers or len(stream.layers), len(stream.layers)),
+            "layers": decoded,
             "missing_layers": stream.missing,
             "pixels_sha256": _hash_pixels(picture),
         }
-        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {_layers(values['layers'])}")
+        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {_layers(decoded)}")
 
 
 @cli.command()
