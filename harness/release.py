@@ -153,7 +153,8 @@ def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
         if _shows_curve(card):
             pages.append(directory / f"{preset.name}.svg")
             held_out_curve(card["training"]["curve"], pages[-1])
-        steps = f"{card['training']['step']:,} steps" if card["training"] else "not yet"
+        runs = weights.runs(card["training"]) if card["training"] else []
+        steps = f"{sum(run['step'] for run in runs):,} steps" if runs else "not yet"
         steps = steps if preset.trains else "by each file"
         authors = card["paper"]["authors"].split(",")[0]
         lines.append(

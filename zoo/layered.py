@@ -349,7 +349,7 @@ class TransformCodec(keras.layers.Layer):
                     roots = ops.abs(stage.gamma_root) / before  # those below 0 have the same squares
                     stage.gamma_root.assign(ops.maximum(roots, GDN.OFF_DIAGONAL))
                     continue
-                size = float(ops.sqrt(ops.mean(ops.square(maps))))
+                size = float(ops.convert_to_numpy(ops.sqrt(ops.mean(ops.square(maps)))))
                 after = 1 / size if size and stage is not last else 1.0
                 stage.kernel.assign(stage.kernel * (after / before))
                 stage.bias.assign(stage.bias * after)

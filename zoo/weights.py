@@ -27,7 +27,7 @@ INDEX = FOLDER / "index.json"
 # Arrays of fewer values are published as they are.
 LARGE = 1024
 BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
-# What a record keeps of each run that another went on from; the names are those of its own run.
+# What a record keeps of each run that came before its own.
 RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "recipe", "initial_weights")
 
 
@@ -215,11 +215,17 @@ def history(path: Path) -> list[dict[str, Any]]:
         if record["curve"]:
             record["step"] = _best(record)["step"]
     else:
-        names = [name for name in index() if _file(name).resolve() == path.resolve()]
-        if not names:
+        published = {_file(name).resolve(): {"preset": name, **record} for name, record in index().items()}
+        if path.resolve() not in published:
             return []
-        record = {"preset": names[0], **index()[names[0]]}
-    return [*record.get("earlier", []), {name: record[name] for name in RUN}]
+        record = published[path.resolve()]
+    *earlier, last = runs(record)
+    return [*earlier, {name: last[name] for name in RUN}]
+
+
+def runs(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """All runs behind a record of the index, first to last; the last is the record itself."""
+    return [*record.get("earlier", []), record]
 
 
 def _best(record: dict[str, Any]) -> dict[str, float]:

@@ -148,8 +148,7 @@ def trained_alike(presets: Iterable[str]) -> bool:
 
 def budget(presets: Sequence[str], paper: str) -> str:
     """Steps and seconds of all runs behind the weights in use, and the paper's own training."""
-    records = [weights.index()[preset] for preset in trained(presets)]
-    histories = [[*record.get("earlier", []), record] for record in records]
+    histories = [weights.runs(weights.index()[preset]) for preset in trained(presets)]
     # A run that two presets go on from counts once.
     runs = list({(run["step"], run["seconds"]): run for history in histories for run in history}.values())
     if not runs:
