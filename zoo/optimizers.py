@@ -33,3 +33,28 @@ class ConvolutionMuon(keras.optimizers.Muon):
         matrix = ops.reshape(direction, (-1, variable.shape[-1]))
         update = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, ops.reshape(update, variable.shape))
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        """Keras's Newton–Schulz iteration, through the Gram matrix of the short side.
+
+        Each step multiplies x by a polynomial of xᵀx. All of them commute, so that their product is found on the
+        small matrix alone and x is multiplied once: a tall kernel costs about a quarter.
+
+        Args:
+            x: float ``[m, n]``.
+            steps: of the iteration.
+
+        Returns:
+            About the orthogonal factor of x: singular values from 0.7 to 1.2; the shape of ``x``.
+        """
+        tall = x.shape[0] >= x.shape[1]
+        x = x / (ops.norm(x) + 1e-7)
+        transposed = ops.transpose(x)
+        gram = ops.matmul(transposed, x) if tall else ops.matmul(x, transposed)
+        identity = ops.eye(gram.shape[0], dtype=gram.dtype)
+        product = identity
+        for _ in range(steps):
+            factor = self.muon_a * identity + self.muon_b * gram + self.muon_c * ops.matmul(gram, gram)
+            product = ops.matmul(product, factor)
+            gram = ops.matmul(ops.matmul(factor, gram), factor)
+        return ops.matmul(x, product) if tall else ops.matmul(product, x)
