@@ -32,6 +32,18 @@ def test_a_kernel_moves_by_an_orthogonal_matrix_of_taps(shape):
     assert np.abs(left.T @ moved @ right.T - np.diag(along)).max() < 0.02 * size
 
 
+@pytest.mark.parametrize("shape", [(200, 16), (16, 200), (24, 24)])
+def test_its_iteration_is_that_of_keras(shape):
+    """Also where singular values span four decades, of which the Gram matrix has the squares."""
+    left, _, right = np.linalg.svd(np.random.default_rng(4).normal(size=shape), full_matrices=False)
+    matrix = keras.ops.convert_to_tensor(left * np.logspace(0, -4, min(shape)) @ right, "float32")
+    optimizer = ConvolutionMuon(1.0)
+    ours = optimizer.zeropower_via_newtonschulz5(matrix, 5)
+    theirs = keras.optimizers.Muon.zeropower_via_newtonschulz5(optimizer, matrix, 5)
+    ours, theirs = keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
+    assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs)
+
+
 def test_the_size_of_the_gradient_does_not_matter():
     gradient = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype("float32")
     zero = np.zeros_like(gradient)
