@@ -162,7 +162,7 @@ def _create_compressed(group: h5py.Group, name: str, values: np.ndarray) -> None
     stored = group.create_dataset(
         name, values.shape, values.dtype, chunks=values.shape, shuffle=True, compression="gzip", compression_opts=9
     )
-    planes = np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(values.size, -1).T.tobytes()
+    planes = values.view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
     deflate = zlib.compressobj(9, strategy=zlib.Z_RLE)
     stored.id.write_direct_chunk((0,) * values.ndim, deflate.compress(planes) + deflate.flush())
 
