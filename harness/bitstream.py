@@ -118,10 +118,12 @@ def read(data: bytes) -> Bitstream:
         BitstreamError: not a ``.czoo`` file, of a newer version, damaged, with a size that no picture
             has, or without one whole layer.
     """
-    if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
-        raise BitstreamError(f"this is not a .czoo file: it starts with {data[:4].hex() or 'nothing'}.")
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise BitstreamError(f"this is not a .czoo file: it starts with {data[:4].hex()}.")
     if len(data) < HEADER_BYTES:
-        raise BitstreamError(f"the file is cut inside its header ({len(data)} of {HEADER_BYTES} bytes).")
+        raise BitstreamError(
+            f"the file is cut inside its header ({len(data)} of {HEADER_BYTES} bytes). Fetch the file again."
+        )
     head, crc = data[: HEADER_BYTES - 4], data[HEADER_BYTES - 4 : HEADER_BYTES]
     _, version, layout, preset, weights, wide, high = struct.unpack(">4sBB4s4s3s3s", head)
     if version != VERSION:
@@ -148,7 +150,9 @@ def read(data: bytes) -> Bitstream:
         payload = data[start : start + length]
         whole = len(payload) == length
         if whole and data[position + 4 : start] != _layer_crc(head, number, word, payload):
-            raise BitstreamError(f"layer {number + 1} of {coded} is damaged (its checksum is wrong).")
+            raise BitstreamError(
+                f"layer {number + 1} of {coded} is damaged (its checksum is wrong). Fetch the file again."
+            )
         if not whole:
             break
         if kind not in tuple(LayerKind):
@@ -156,7 +160,7 @@ def read(data: bytes) -> Bitstream:
         layers.append(Layer(LayerKind(kind), payload))
         position = start + length
     if not layers:
-        raise BitstreamError("the file is cut inside its first layer: there is nothing to decode.")
+        raise BitstreamError("the file is cut inside its first layer: nothing to decode. Fetch the file again.")
     if len(layers) == coded and position != len(data):
         raise BitstreamError(f"{len(data) - position} bytes follow the last layer: not a valid file.")
     return Bitstream(preset, weights, width, height, channels, tuple(layers), coded)

@@ -111,7 +111,7 @@ def demux(data: bytes) -> BPGFile:
     if data[:4] != MAGIC:
         raise BitstreamError(f"this is not a BPG file: it starts with {data[:4].hex() or 'nothing'}.")
     if len(data) < 10:
-        raise BitstreamError("the BPG file is cut inside its header.")
+        raise BitstreamError("the BPG file is cut inside its header. Fetch the file again.")
     pixel_format, alpha, depth = data[4] >> 5, data[4] >> 4 & 1, (data[4] & 15) + 8
     color_space, flags = data[5] >> 4, data[5] & 15
     pixel_format = {YUV420_VIDEO: YUV420, YUV422_VIDEO: YUV422}.get(pixel_format, pixel_format)

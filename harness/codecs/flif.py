@@ -53,7 +53,7 @@ class FLIF(Codec):
                 value = 0
             if len(sizes) == 2:
                 return sizes[0], sizes[1]
-        raise BitstreamError("the FLIF file is cut inside its header.")
+        raise BitstreamError("the FLIF file is cut inside its header. Fetch the file again.")
 
     def decode(self, data: bytes) -> np.ndarray:
         """See ``Codec.decode``."""
