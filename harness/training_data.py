@@ -1,7 +1,9 @@
 """Where training batches come from: tf.data on TensorFlow, NumPy on any other backend."""
 
+import collections
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,7 +69,7 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
 
 
 def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
-    """NumPy and Pillow; batches are made ahead in a thread."""
+    """NumPy and Pillow; batches are made ahead in a thread for each processor."""
     prepared = _prepare(decode(image_paths(folder, "train")), preset)
     sampler = (
         PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed)
@@ -76,11 +78,12 @@ def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> So
     )
 
     def batches(start: int) -> Iterator[np.ndarray]:
-        with ThreadPoolExecutor(1) as pool:
-            ahead = [pool.submit(sampler.batch, step) for step in range(start, start + 4)]
-            for step in itertools.count(start + 4):
+        threads = os.cpu_count() or 1
+        with ThreadPoolExecutor(threads) as pool:
+            ahead = collections.deque(pool.submit(sampler.batch, step) for step in range(start, start + 2 * threads))
+            for step in itertools.count(start + 2 * threads):
                 ahead.append(pool.submit(sampler.batch, step))
-                yield ahead.pop(0).result()
+                yield ahead.popleft().result()
 
     def held_out(most: int) -> list[np.ndarray]:
         images = [read_image(path) for path in image_paths(folder, "val")[:most]]

@@ -263,6 +263,12 @@ def train(
         learner.optimizer.build(learner.trainable_variables)
         workers.attach(learner.optimizer, recipe.batch_size)
 
+    queue = None
+    if keras.backend.backend() == "jax" and learners == [model]:
+        from codec_zoo.jax_steps import JaxSteps
+
+        queue = JaxSteps(model)
+
     progress = load_checkpoint(checkpoint, model, learners) if resumed else Progress()
     progress.step = workers.number_of_first(progress.step)
     workers.follow_first(_state(model, learners))
@@ -287,14 +293,20 @@ def train(
     saved = time.monotonic()
     losses: dict[str, list[Any]] = {}
 
+    def settle() -> None:
+        if queue:
+            queue.write_back()
+
     def save() -> None:
         if not first_worker:
             return
+        settle()
         progress.seconds = time.monotonic() - started
         save_checkpoint(checkpoint, model, learners, progress)
         write_atomic(folder / RECORD, json.dumps({**record, **dataclasses.asdict(progress)}, indent=1).encode())
 
     def hold_out() -> None:
+        settle()
         scores, probes = evaluate(model, held_out)
         known = progress.best
         progress.curve.append({"step": progress.step, **scores})
@@ -316,7 +328,7 @@ def train(
             if rising:
                 model.rate_share = recipe.rate_share(progress.step)
             with sharing(recipe.batch_size, share):
-                values = model.learn(learners, batch[share], progress.step)
+                values = model.learn([queue] if queue else learners, batch[share], progress.step)
             for name, value in values.items():
                 losses.setdefault(name, []).append(value)
             progress.step += 1
@@ -324,6 +336,7 @@ def train(
                 means = {name: float(np.mean([float(v) for v in values])) for name, values in losses.items()}
                 means = workers.mean(means, recipe.batch_size)
                 losses.clear()
+                settle()
                 for name, mean in means.items():
                     if not np.isfinite(mean):
                         raise CodecZooError(

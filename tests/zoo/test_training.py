@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -111,6 +112,46 @@ def test_a_rate_cannot_rise_where_there_is_none(tmp_path):
 def test_records_name_published_weights_as_any_machine_has_them(tmp_path):
     assert training._as_others_see(weights.FOLDER / "a.weights.h5") == "zoo/weights/a.weights.h5"
     assert training._as_others_see(tmp_path / "a.weights.h5") == str(tmp_path / "a.weights.h5")
+
+
+_ON_JAX = """
+import keras
+import numpy as np
+from codec_zoo import training
+from codec_zoo.jax_steps import JaxSteps
+from codec_zoo.models.fu2019 import HybridAutoencoder
+from codec_zoo.models.jia2019 import LayeredAutoencoder
+from codec_zoo.presets import Recipe
+
+recipe = Recipe(64, 2, 10, 1e-3, optimizer="muon", schedule="cosine", warmup_steps=2, clip_norm=1.0)
+for make in (
+    lambda: HybridAutoencoder((8, 8, 8), "relu", dropout=0.1),
+    lambda: LayeredAutoencoder([{"maps": 8, "latents": 4, "hyper_maps": 4}], rate_weight=300.0),
+):
+    states = []
+    for queued in (False, True):
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.compile(optimizer=training.make_optimizer(recipe), jit_compile=True)
+        model.optimizer.build(model.trainable_variables)
+        learner = JaxSteps(model) if queued else model
+        random = np.random.default_rng(0)
+        batches = [random.integers(0, 256, (2, 64, 64, 3), np.uint8) for _ in range(3)]
+        losses = [float(model.learn([learner], batch, step)["loss"]) for step, batch in enumerate(batches)]
+        if queued:
+            learner.write_back()
+        states.append([losses, *(np.asarray(variable.value) for variable in training._state(model, [model]))])
+    assert int(model.optimizer.iterations) == 3
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+"""
+
+
+@pytest.mark.slow
+def test_queued_steps_on_jax_are_those_of_keras(jax_environment, tmp_path):
+    """Losses, weights, random generators and optimizer behind three steps, queued and one by one."""
+    environment = {"PATH": os.environ["PATH"], "KERAS_BACKEND": "jax"}
+    subprocess.run([jax_environment / "bin" / "python", "-c", _ON_JAX], check=True, env=environment, cwd=tmp_path)
 
 
 class StopAfter:
