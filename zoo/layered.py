@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import (
     SCALE_MAX,
     SCALE_MIN,
@@ -93,7 +94,7 @@ def analysis_transform(maps: int, latents: int, kernels: Sequence[int], strides:
     last = len(kernels) - 1
     for i, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
         width = latents if i == last else maps
-        layers.append(keras.layers.Conv2D(width, kernel, strides=stride, padding="same", name=f"conv{i}"))
+        layers.append(Conv2D(width, kernel, strides=stride, padding="same", name=f"conv{i}"))
         if i < last:
             layers.append(GDN(name=f"gdn{i}"))
     return keras.Sequential(layers, name="analysis")
@@ -104,9 +105,7 @@ def synthesis_transform(maps: int, latents: int, kernels: Sequence[int], strides
     layers: list[keras.layers.Layer] = [keras.Input((None, None, latents))]
     for i in reversed(range(len(kernels))):
         width = maps if i else 3
-        layers.append(
-            keras.layers.Conv2DTranspose(width, kernels[i], strides=strides[i], padding="same", name=f"conv{i}")
-        )
+        layers.append(Conv2DTranspose(width, kernels[i], strides=strides[i], padding="same", name=f"conv{i}"))
         if i:
             layers.append(GDN(inverse=True, name=f"igdn{i}"))
     return keras.Sequential(layers, name="synthesis")
@@ -118,8 +117,8 @@ def hyper_analysis(latents: int, maps: int) -> keras.Sequential:
         [
             keras.Input((None, None, latents)),
             keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name="conv0"),
-            keras.layers.Conv2D(maps, 5, strides=2, padding="same", activation="relu", name="conv1"),
-            keras.layers.Conv2D(maps, 5, strides=2, padding="same", name="conv2"),
+            Conv2D(maps, 5, strides=2, padding="same", activation="relu", name="conv1"),
+            Conv2D(maps, 5, strides=2, padding="same", name="conv2"),
         ],
         name="hyper_analysis",
     )
@@ -144,8 +143,8 @@ class HyperSynthesis(keras.layers.Layer):
     def __init__(self, latents: int, maps: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.stages = [
-            keras.layers.Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv0"),
-            keras.layers.Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv1"),
+            Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv0"),
+            Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv1"),
             keras.layers.Conv2D(latents, 3, padding="same", dtype="float32", name="conv2"),
         ]
         self.latents = latents

@@ -37,6 +37,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import (
     PRELU_SLOPE,
@@ -57,7 +58,7 @@ def analysis_transform(widths: Sequence[int], activation: str, dropout: float) -
     """CompNet: float ``[N, H, W, 3]`` in [−1, 1] → ``[N, H/s, W/s, 3]`` in [−1, 1], ``s = 2^len(widths)``."""
     x = inputs = keras.Input((None, None, 3))
     for i, width in enumerate(widths):
-        x = keras.layers.Conv2D(width, 3, strides=2, padding="same", name=f"down{i}")(x)
+        x = Conv2D(width, 3, strides=2, padding="same", name=f"down{i}")(x)
         x = make_activation(activation, name=f"act{i}")(x)
         x = ResidualBlock(width, activation, dropout, name=f"block{i}")(x)
     x = keras.layers.Conv2D(3, 3, padding="same", name="compact")(x)
@@ -73,7 +74,7 @@ def synthesis_transform(widths: Sequence[int], activation: str, dropout: float) 
         x = make_activation(activation, name=f"act{i}")(x)
         x = ResidualBlock(widths[i], activation, dropout, name=f"block{i}")(x)
         filters = widths[i - 1] if i else 3
-        x = keras.layers.Conv2DTranspose(filters, 3, strides=2, padding="same", name=f"up{i}")(x)
+        x = Conv2DTranspose(filters, 3, strides=2, padding="same", name=f"up{i}")(x)
     x = keras.layers.Activation("tanh", dtype="float32", name="tanh")(x)
     return keras.Model(inputs, x, name="synthesis")
 

@@ -1,0 +1,91 @@
+"""Strided convolutions that a GPU is good at, where Keras runs on JAX.
+
+A convolution of stride s is one without stride on the s² phases of its input, a transposed one gives the s² phases
+of its output. Kernels of up to about 3·s become 3×3: for 5×5 and stride 2 that is 36 products instead of 25, but in
+shapes for which XLA uses the tensor cores (``docs/training.md`` has the times). The sums are the same up to their
+order.
+
+The classes are Keras's, with Keras's names, since weight files name layers by their class.
+"""
+
+import keras
+from keras import ops
+
+
+def _fits(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is computed on phases."""
+    kernel, stride = layer.kernel_size[0], layer.strides[0]
+    return (
+        keras.backend.backend() == "jax"
+        and layer.kernel_size == (kernel, kernel)
+        and layer.strides == (stride, stride)
+        and layer.dilation_rate == (1, 1)
+        and layer.padding == "same"
+        and layer.data_format == "channels_last"
+        and 1 < stride <= kernel <= 2 * stride + (kernel - stride) // 2
+    )
+
+
+def _phases(kernel, stride: int):
+    """``[k, k, a, b]`` → ``[3, s, 3, s, a, b]``: a tap is 3 blocks of s pixels, and a pixel in its block."""
+    side = kernel.shape[0]
+    before = stride - (side - stride) // 2
+    around = (before, 3 * stride - side - before)
+    kernel = ops.pad(kernel, (around, around, (0, 0), (0, 0)))
+    return ops.reshape(kernel, (3, stride, 3, stride, *kernel.shape[2:]))
+
+
+def convolve(inputs, kernel, stride: int):
+    """``ops.conv`` with "same" padding: ``[N, H, W, a]``, sides multiples of s → ``[N, H/s, W/s, b]``.
+
+    Args:
+        inputs: float.
+        kernel: ``[k, k, a, b]``, s ≤ k ≤ 2·s + (k − s) // 2.
+        stride: s.
+    """
+    count, height, width, channels = inputs.shape
+    blocks = ops.reshape(inputs, (count, height // stride, stride, width // stride, stride, channels))
+    blocks = ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
+    blocks = ops.reshape(blocks, (count, height // stride, width // stride, stride * stride * channels))
+    kernel = ops.transpose(_phases(kernel, stride), (0, 2, 1, 3, 4, 5))
+    return ops.conv(blocks, ops.reshape(kernel, (3, 3, stride * stride * channels, -1)), padding="same")
+
+
+def convolve_transposed(inputs, kernel, stride: int):
+    """``ops.conv_transpose`` with "same" padding: ``[N, h, w, a]`` → ``[N, h·s, w·s, b]``.
+
+    Args:
+        inputs: float.
+        kernel: ``[k, k, b, a]``, s ≤ k ≤ 2·s + (k − s) // 2.
+        stride: s.
+    """
+    count, height, width, channels = inputs.shape
+    maps = kernel.shape[2]
+    kernel = ops.transpose(ops.flip(_phases(kernel, stride), (0, 2)), (0, 2, 5, 1, 3, 4))
+    phases = ops.conv(inputs, ops.reshape(kernel, (3, 3, channels, stride * stride * maps)), padding="same")
+    phases = ops.transpose(ops.reshape(phases, (count, height, width, stride, stride, maps)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(phases, (count, height * stride, width * stride, maps))
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's, on phases where that is faster; see the module."""
+
+    def convolution_op(self, inputs, kernel):
+        """Convolve, without bias and activation."""
+        stride = self.strides[0]
+        if _fits(self) and not inputs.shape[1] % stride and not inputs.shape[2] % stride:
+            return convolve(inputs, kernel, stride)
+        return super().convolution_op(inputs, kernel)
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras's, on phases where that is faster; see the module."""
+
+    def call(self, inputs):
+        """Convolve, add the bias, activate."""
+        if not _fits(self) or self.output_padding is not None:
+            return super().call(inputs)
+        maps = convolve_transposed(inputs, self.kernel, self.strides[0])
+        return self.activation(maps + self.bias if self.use_bias else maps)
