@@ -144,12 +144,13 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
         return [{"bpp": factor * bpp, "psnr": psnr, "ms_ssim": 0.9 + psnr / 1000} for bpp, psnr in ANCHOR]
 
     curves = {small: points(1.1), relu: points(1.0), large: points(1.3), better: points(1.2), longer: points(0.8)}
-    sizes, kinds = fu2019._ablation_verdicts(curves)
-    assert sizes.ours == "8-relu +10.0 % against 16-relu; 32-relu +30.0 % against 16-relu"
+    above_small, above_large, kinds = fu2019._ablation_verdicts(curves)
+    assert above_small.ours == "8-relu +10.0 % against 16-relu"
+    assert above_large.ours == "32-relu +30.0 % against 16-relu"
     assert kinds.ours == "32-relu +8.3 % against 32-prelu", "S16's differ in their training"
-    assert sizes.verdict == kinds.verdict == "reproduced"
-    sizes, _ = fu2019._ablation_verdicts({**curves, small: points(0.9)})
-    assert sizes.verdict == "not reached"
+    assert {above_small.verdict, above_large.verdict, kinds.verdict} == {"reproduced"}
+    above_small, above_large, _ = fu2019._ablation_verdicts({**curves, small: points(0.9)})
+    assert (above_small.verdict, above_large.verdict) == ("not reached", "reproduced")
     assert fu2019._ablation_verdicts({longer: curves[longer]}) == []
     bases = {f"{name},layers=1": [{"bpp": 0.05, "psnr": 23.5, "ms_ssim": 0.8}] for name in curves}
     lines = fu2019._ablation_table(names, {**curves, **bases}).rows
