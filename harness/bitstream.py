@@ -119,7 +119,9 @@ def read(data: bytes) -> Bitstream:
             has, or without one whole layer.
     """
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
-        raise BitstreamError(f"this is not a .czoo file: it starts with {data[:4].hex()}.")
+        raise BitstreamError(
+            f"this is not a .czoo file: it starts with {data[:4].hex()}. Give a file that `codec-zoo compress` wrote."
+        )
     if len(data) < HEADER_BYTES:
         raise BitstreamError(
             f"the file is cut inside its header ({len(data)} of {HEADER_BYTES} bytes). Fetch the file again."

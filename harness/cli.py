@@ -1,16 +1,18 @@
 """The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 
 if TYPE_CHECKING:
     from codec_zoo.workers import Workers
@@ -468,22 +470,23 @@ def decompress(files, output, model, layers, no_filter, server, timeout, as_json
 
         remote = open_server(server, timeout)
     for path, target in zip(files, targets, strict=True):
-        stream = bitstream.read(_read_file(path))
-        if stream.missing:
-            _notice(
-                f"{path} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
-                "the picture is decoded from the others."
-            )
-        if no_filter:
-            picture = decode_plain(stream)
-        else:
-            exported: ExportedModel
-            if server:
-                exported = find_served(remote, stream, model)
+        with _naming(path):
+            stream = bitstream.read(_read_file(path))
+            if stream.missing:
+                _notice(
+                    f"{path} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
+                    "the picture is decoded from the others."
+                )
+            if no_filter:
+                picture = decode_plain(stream)
             else:
-                exported = open_model(model) if model else find_model(stream)
-            exported.check_coded(stream)
-            picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
+                exported: ExportedModel
+                if server:
+                    exported = find_served(remote, stream, model)
+                else:
+                    exported = open_model(model) if model else find_model(stream)
+                exported.check_coded(stream)
+                picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
         images.write_image(target, picture)
         decoded = min(layers or len(stream.layers), len(stream.layers))
         values = {
@@ -505,7 +508,8 @@ def truncate(file: Path, layers: int, output: Path) -> None:
     from codec_zoo.files import write_atomic
     from codec_zoo.harness import bitstream
 
-    data = bitstream.truncate(_read_file(file), layers)
+    with _naming(file):
+        data = bitstream.truncate(_read_file(file), layers)
     write_atomic(output, data)
     click.echo(f"{output}: {_layers(layers)}, {len(data):,} bytes")
 
@@ -519,7 +523,8 @@ def inspect(file: Path, as_json: bool) -> None:
     from codec_zoo.presets import list_presets
 
     data = _read_file(file)
-    stream = bitstream.read(data)
+    with _naming(file):
+        stream = bitstream.read(data)
     names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
     pixels = stream.width * stream.height
     layers = [
@@ -712,6 +717,15 @@ def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list
     if len(set(targets)) < len(targets):
         raise UsageError("several inputs would give the same output file. Rename them, or go one by one.")
     return targets
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong with a coded file is said with its name."""
+    try:
+        yield
+    except BitstreamError as error:
+        raise BitstreamError(f"{path}: {error}") from error
 
 
 def _read_file(path: Path) -> bytes:
