@@ -33,7 +33,7 @@ setup(
     # What models and training need; any Keras backend will do.
     install_requires=[
         "click>=8.1",
-        "keras>=3.12",
+        "keras>=3.14",
         "numpy>=1.26",
         "pillow>=11.3",
         "rich>=13",

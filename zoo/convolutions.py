@@ -43,12 +43,10 @@ def convolve(inputs, kernel, stride: int):
         kernel: ``[k, k, a, b]``, s ≤ k ≤ 2·s + (k − s) // 2.
         stride: s.
     """
-    count, height, width, channels = inputs.shape
-    blocks = ops.reshape(inputs, (count, height // stride, stride, width // stride, stride, channels))
-    blocks = ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
-    blocks = ops.reshape(blocks, (count, height // stride, width // stride, stride * stride * channels))
+    maps = kernel.shape[3]
     kernel = ops.transpose(_phases(kernel, stride), (0, 2, 1, 3, 4, 5))
-    return ops.conv(blocks, ops.reshape(kernel, (3, 3, stride * stride * channels, -1)), padding="same")
+    blocks = ops.space_to_depth(inputs, stride, data_format="channels_last")
+    return ops.conv(blocks, ops.reshape(kernel, (3, 3, -1, maps)), padding="same")
 
 
 def convolve_transposed(inputs, kernel, stride: int):
@@ -59,12 +57,10 @@ def convolve_transposed(inputs, kernel, stride: int):
         kernel: ``[k, k, b, a]``, s ≤ k ≤ 2·s + (k − s) // 2.
         stride: s.
     """
-    count, height, width, channels = inputs.shape
-    maps = kernel.shape[2]
+    channels = kernel.shape[3]
     kernel = ops.transpose(ops.flip(_phases(kernel, stride), (0, 2)), (0, 2, 5, 1, 3, 4))
-    phases = ops.conv(inputs, ops.reshape(kernel, (3, 3, channels, stride * stride * maps)), padding="same")
-    phases = ops.transpose(ops.reshape(phases, (count, height, width, stride, stride, maps)), (0, 1, 3, 2, 4, 5))
-    return ops.reshape(phases, (count, height * stride, width * stride, maps))
+    phases = ops.conv(inputs, ops.reshape(kernel, (3, 3, channels, -1)), padding="same")
+    return ops.depth_to_space(phases, stride, data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
