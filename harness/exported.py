@@ -95,14 +95,10 @@ class LocalModel(ExportedModel):
         super().__init__(str(folder), card, load_tables(tables) if tables.exists() else {})
         self.folder = folder
 
-    def call(self, signature: str, **inputs) -> dict[str, Any]:
-        """Call a signature with tensors; tensors come back, and gradients can go through."""
-        return self._module.signatures[signature](**inputs)
-
     def _run(self, signature, inputs):
         import tensorflow as tf
 
-        outputs = self.call(signature, **{key: tf.constant(value) for key, value in inputs.items()})
+        outputs = self._module.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
 
