@@ -59,12 +59,12 @@ def stack(tmp_path, seed=0):
 
 @pytest.mark.parametrize(
     ("name", "significant", "significant_hyper", "bytes_each"),
-    [(STACK[0], 7, 4, 1.2), ("fu2019-hybrid-s8-relu", 5, 5, 1.03)],
+    [(STACK[0], 7, 4, 1.2), ("report2017-cnn-ae", 7, 7, 1.2), ("fu2019-hybrid-s8-relu", 5, 5, 1.03)],
 )
 def test_large_arrays_keep_few_bits_and_small_ones_all_of_half_precision(
     zoo, tmp_path, name, significant, significant_hyper, bytes_each
 ):
-    """Seven where latents have entropy models, four in what codes their scales, five elsewhere."""
+    """Seven where a picture's brightness passes, four in what codes the scales of latents, five elsewhere."""
     keras.utils.set_random_seed(1)
     model = get_preset(name).create()
     publish(tmp_path, name, model)
