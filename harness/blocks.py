@@ -25,7 +25,7 @@ BLOCK = 32
 BATCH = 256
 FIXED, CODED = 0, 1
 # Fine-tuning: steps, on so many of a picture's blocks, each with the best of some dampings.
-TUNING_STEPS, TUNING_BLOCKS, DAMPINGS = 2, 96, (1e-3, 1e-2, 1e-1, 1e0)
+TUNING_STEPS, TUNING_BLOCKS, DAMPINGS = 2, 64, (1e-3, 1e-2, 1e-1, 1e0)
 # A weight's change that its effect is measured by, and how many blocks' effects are in memory at once.
 NUDGE, TUNING_BATCH = 1e-2, 32
 
