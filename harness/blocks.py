@@ -72,7 +72,10 @@ class BlockCodec(ModelCodec):
         self.tuner: LocalModel | None = None
         if tune == "yes" and model.card["pipeline"]["tuned"]:
             if not isinstance(model, LocalModel):
-                raise UsageError(f"{model.preset} learns each picture, which a server cannot: choose --tune no.")
+                raise UsageError(
+                    f"{model.preset} learns each picture, for which a server would be asked a thousand times: "
+                    "choose --tune no."
+                )
             self.tuner = model
 
     def encode(self, image: np.ndarray) -> bytes:

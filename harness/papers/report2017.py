@@ -184,7 +184,7 @@ def _verdicts(
                 "all three",
                 ", ".join(f"{small[w]:.2f} / {small[dc]:.2f}" for w, dc in pairs) + " dB",
                 "reproduced" if all(small[w] > small[dc] for w, dc in pairs) else "not reached",
-                training,
+                budget([name for pair in pairs for name in pair], PAPER),
             ),
         ]
     if best in small and "jpeg" in small:

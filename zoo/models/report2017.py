@@ -260,7 +260,7 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         return sum(int(np.prod(weight.shape)) for weight in self.decoder.weights)
 
     def reconstruct(self, latents1, change):
-        """Decode with other weights; can be differentiated by them.
+        """Decode with other weights.
 
         Args:
             latents1: as :meth:`encode` gives them.
