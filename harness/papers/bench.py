@@ -146,6 +146,11 @@ def trained_alike(presets: Iterable[str]) -> bool:
     return not any(record["initial_weights"] for record in records) and all(way == ways[0] for way in ways)
 
 
+def patches_seen(preset: str) -> int:
+    """In how many patches, over all runs, a preset's weights were trained."""
+    return sum(run["step"] * run["recipe"]["batch_size"] for run in weights.runs(weights.index()[preset]))
+
+
 def budget(presets: Sequence[str], paper: str) -> str:
     """Steps and seconds of all runs behind the weights in use, and the paper's own training."""
     histories = [weights.runs(weights.index()[preset]) for preset in trained(presets)]

@@ -133,7 +133,8 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
     names = [f"fu2019-hybrid-s{variant}" for variant in ("8-relu", "16-relu", "32-relu", "32-prelu", "16-prelu")]
     small, relu, large, better, longer = names
     records = {
-        name: {"recipe": {"steps": 3 if name == longer else 1}, "initial_weights": None, "step": 1, "seconds": 60.0}
+        name: {"recipe": {"steps": 3 if name == longer else 1, "batch_size": 8}, "initial_weights": None, "step": 1}
+        | {"seconds": 60.0}
         | {"device": "a", "precision": "float32"}
         for name in names
     }
@@ -152,6 +153,11 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
     above_small, above_large, _ = fu2019._ablation_verdicts({**curves, small: points(0.9)})
     assert (above_small.verdict, above_large.verdict) == ("not reached", "reproduced")
     assert fu2019._ablation_verdicts({longer: curves[longer]}) == []
+    # Of two that were not trained alike, one that is ahead with less proves the claim wrong; with more, nothing.
+    ahead = {relu: curves[relu], large: points(0.9)}
+    for patches, expected in ((4, [("not reached", "32-relu -10.0 % against 16-relu with less training")]), (16, [])):
+        records[large]["recipe"]["batch_size"] = patches
+        assert [(found.verdict, found.ours) for found in fu2019._ablation_verdicts(ahead)] == expected
     bases = {f"{name},layers=1": [{"bpp": 0.05, "psnr": 23.5, "ms_ssim": 0.8}] for name in curves}
     lines = fu2019._ablation_table(names, {**curves, **bases}).rows
     assert lines[0][:6] == (small, "0.0500", "23.50", "0.8000", "+10.0 %", "+10.0 %")
