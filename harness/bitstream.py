@@ -120,21 +120,19 @@ def read(data: bytes) -> Bitstream:
     """
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise BitstreamError(
-            f"this is not a .czoo file: it starts with {data[:4].hex()}. Give a file that `codec-zoo compress` wrote."
+            f"this is not a .czoo file: it starts with {data[:4].hex()}.", "Give one that `codec-zoo compress` wrote."
         )
     if len(data) < HEADER_BYTES:
-        raise BitstreamError(
-            f"the file is cut inside its header ({len(data)} of {HEADER_BYTES} bytes). Fetch the file again."
-        )
+        raise BitstreamError(f"the file is cut inside its header ({len(data)} of {HEADER_BYTES} bytes).")
     head, crc = data[: HEADER_BYTES - 4], data[HEADER_BYTES - 4 : HEADER_BYTES]
     _, version, layout, preset, weights, wide, high = struct.unpack(">4sBB4s4s3s3s", head)
     if version != VERSION:
         raise BitstreamError(
-            f"the file has version {version} of the .czoo format, this program reads version {VERSION}. "
-            "Update codec-zoo, or the file is damaged."
+            f"the file has version {version} of the .czoo format, this program reads version {VERSION}.",
+            "Update codec-zoo, or fetch the file again if it is damaged.",
         )
     if struct.unpack(">I", crc)[0] != zlib.crc32(head):
-        raise BitstreamError("the file's header is damaged (its checksum is wrong). Fetch the file again.")
+        raise BitstreamError("the file's header is damaged (its checksum is wrong).")
     width, height = int.from_bytes(wide, "big"), int.from_bytes(high, "big")
     channels, coded = layout & 15, layout >> 4
     check_size(width, height, BitstreamError)
@@ -152,17 +150,15 @@ def read(data: bytes) -> Bitstream:
         payload = data[start : start + length]
         whole = len(payload) == length
         if whole and data[position + 4 : start] != _layer_crc(head, number, word, payload):
-            raise BitstreamError(
-                f"layer {number + 1} of {coded} is damaged (its checksum is wrong). Fetch the file again."
-            )
+            raise BitstreamError(f"layer {number + 1} of {coded} is damaged (its checksum is wrong).")
         if not whole:
             break
         if kind not in tuple(LayerKind):
-            raise BitstreamError(f"layer {number + 1} is of an unknown kind ({kind}). Update codec-zoo.")
+            raise BitstreamError(f"layer {number + 1} is of an unknown kind ({kind}).", "Update codec-zoo.")
         layers.append(Layer(LayerKind(kind), payload))
         position = start + length
     if not layers:
-        raise BitstreamError("the file is cut inside its first layer: nothing to decode. Fetch the file again.")
+        raise BitstreamError("the file is cut inside its first layer: nothing to decode.")
     if len(layers) == coded and position != len(data):
         raise BitstreamError(f"{len(data) - position} bytes follow the last layer: not a valid file.")
     return Bitstream(preset, weights, width, height, channels, tuple(layers), coded)
@@ -176,7 +172,9 @@ def truncate(data: bytes, layers: int) -> bytes:
     """
     present = read(data).layers
     if not 1 <= layers <= len(present):
-        raise BitstreamError(f"the file has {len(present)} whole layers: it cannot be cut to {layers}.")
+        raise BitstreamError(
+            f"the file has {len(present)} whole layers: it cannot be cut to {layers}.", "Ask for fewer."
+        )
     return data[: HEADER_BYTES + sum(LAYER_HEADER_BYTES + len(layer.payload) for layer in present[:layers])]
 
 

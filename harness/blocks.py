@@ -136,7 +136,10 @@ class BlockCodec(ModelCodec):
         pipeline = self.model.card["pipeline"]
         side, channels, bits = BLOCK // pipeline["stride"], pipeline["latents"], pipeline["bits"]
         if len(payload) < 2 or payload[1] > BLOCK // 2 or payload[0] not in (FIXED, CODED):
-            raise BitstreamError("a layer of latents is damaged, or coded in a way that is not known here.")
+            raise BitstreamError(
+                "a layer of latents is damaged, or coded in a way that is not known here.",
+                "Fetch it again, or update codec-zoo.",
+            )
         overlap, data = payload[1], payload[2:]
         rows, columns = _count(stream.height, overlap), _count(stream.width, overlap)
         if payload[0] == FIXED:

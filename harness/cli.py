@@ -725,7 +725,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except BitstreamError as error:
-        raise BitstreamError(f"{path}: {error}") from error
+        raise BitstreamError(f"{path}: {error.cause}", error.remedy) from error
 
 
 def _read_file(path: Path) -> bytes:

@@ -92,7 +92,7 @@ class HybridCodec(ModelCodec):
         number, base = stream.layers[0].payload[:1], stream.layers[0].payload[1:]
         name = BASE_CODECS.get(number[0]) if number else None
         if name is None:
-            raise BitstreamError("the base layer names no codec that is known here. Update codec-zoo.")
+            raise BitstreamError("the base layer names no codec that is known here.", "Update codec-zoo.")
         stride = self.model.card["pipeline"]["stride"]
         compact_size = -(-stream.width // stride), -(-stream.height // stride)
         compact = _decode_checked(get_codec(name), base, compact_size, "base")

@@ -122,7 +122,8 @@ class LayeredCodec(ModelCodec):
         if self._check(y, z) != payload[:4]:
             raise BitstreamError(
                 f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an "
-                "export with other tables. Use the export that coded it: --model DIR."
+                "export with other tables.",
+                "Fetch the file again, or use the export that coded it: --model DIR.",
             )
         return y
 

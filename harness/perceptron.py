@@ -122,7 +122,7 @@ class PerceptronCodec(ModelCodec):
             return _decode_plane(height, width, levels, weights, _HuffmanErrors(rest[used:], height, width))
         if coding == bytes([RANGE_CODER]):
             return _decode_plane(height, width, levels, weights, _RangeErrors(rest[used:], height, width))
-        raise BitstreamError("a plane has a coding that is not known here. Update codec-zoo.")
+        raise BitstreamError("a plane has a coding that is not known here.", "Update codec-zoo.")
 
 
 def _levels(index: int) -> int:

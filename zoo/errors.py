@@ -23,9 +23,22 @@ class ImageError(CodecZooError):
 
 
 class BitstreamError(CodecZooError):
-    """A coded file is foreign, cut, damaged, or made by another model."""
+    """A coded file is foreign, cut, damaged, or made by another model.
+
+    Args:
+        cause: what is wrong with it.
+        remedy: what to do about it.
+    """
 
     exit_code = 2
+
+    def __init__(self, cause: str, remedy: str = "Fetch the file again."):
+        super().__init__(cause, remedy)  # both, so that a worker process can send it
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause.rstrip('.')}. {self.remedy}"
 
 
 class ModelError(CodecZooError):

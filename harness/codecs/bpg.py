@@ -111,15 +111,15 @@ def demux(data: bytes) -> BPGFile:
     if data[:4] != MAGIC:
         raise BitstreamError(f"this is not a BPG file: it starts with {data[:4].hex() or 'nothing'}.")
     if len(data) < 10:
-        raise BitstreamError("the BPG file is cut inside its header. Fetch the file again.")
+        raise BitstreamError("the BPG file is cut inside its header.")
     pixel_format, alpha, depth = data[4] >> 5, data[4] >> 4 & 1, (data[4] & 15) + 8
     color_space, flags = data[5] >> 4, data[5] & 15
     pixel_format = {YUV420_VIDEO: YUV420, YUV422_VIDEO: YUV422}.get(pixel_format, pixel_format)
     has_extension = flags >> 3
     if alpha or flags & 0b111 or color_space not in (YCBCR_BT601, RGB):
         raise BitstreamError(
-            "the BPG file uses alpha, limited range, animation or another colour space than BT.601 YCbCr and "
-            "RGB: convert it to a plain BPG first."
+            "the BPG file uses alpha, limited range, animation or another colour space than BT.601 YCbCr and RGB.",
+            "Convert it to a plain BPG first.",
         )
     if pixel_format not in _CHROMA_FORMAT or depth > 12 or (color_space == RGB and pixel_format != YUV444):
         raise BitstreamError("the BPG header is damaged: no such pixel format.")
@@ -153,7 +153,7 @@ def demux(data: bytes) -> BPGFile:
         raise BitstreamError("the BPG header is damaged: no such block sizes.")
     if tools.range_flags and tools.range_flags[2]:
         raise BitstreamError(
-            "the BPG file uses implicit RDPCM (bpgenc -lossless), which FFmpeg decodes wrongly. Use bpgdec."
+            "the BPG file uses implicit RDPCM (bpgenc -lossless), which FFmpeg decodes wrongly.", "Use bpgdec."
         )
     return BPGFile(pixel_format, color_space, depth, width, height, tools, body[position + size :])
 
@@ -235,7 +235,7 @@ class BPG(YCbCrCodec):
         """See ``YCbCrCodec.decode_ycbcr``; any BPG file that is YCbCr in 8 bits."""
         file = demux(data)
         if file.color_space != YCBCR_BT601 or file.depth != 8 or file.pixel_format == GRAY:
-            raise BitstreamError("the BPG file is not YCbCr in 8 bits.")
+            raise BitstreamError("the BPG file is not YCbCr in 8 bits.", "Give a picture in YCbCr, BT.601.")
         return np.stack(_full_size(_decode_planes(file), file), axis=-1).astype(np.uint8)
 
 

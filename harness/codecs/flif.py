@@ -53,7 +53,7 @@ class FLIF(Codec):
                 value = 0
             if len(sizes) == 2:
                 return sizes[0], sizes[1]
-        raise BitstreamError("the FLIF file is cut inside its header. Fetch the file again.")
+        raise BitstreamError("the FLIF file is cut inside its header.")
 
     def decode(self, data: bytes) -> np.ndarray:
         """See ``Codec.decode``."""
@@ -69,4 +69,7 @@ class FLIF(Codec):
         try:
             subprocess.run(["flif", *map(str, arguments)], check=True, capture_output=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as error:
-            raise BitstreamError(f"flif failed: {error}. The file is damaged, or flif is broken.") from error
+            raise BitstreamError(
+                f"flif failed: {error}. The file is damaged, or flif is broken.",
+                "Fetch the file again, or install FLIF anew.",
+            ) from error

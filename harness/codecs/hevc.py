@@ -144,7 +144,9 @@ def read_extension(bits: BitReader) -> tuple[int, ...] | None:
         return None
     has_range, others = bits.u(1), bits.u(7)
     if others:
-        raise BitstreamError("the picture uses HEVC extensions beyond range extensions: not supported.")
+        raise BitstreamError(
+            "the picture uses HEVC extensions beyond range extensions: not supported.", "Code it without them."
+        )
     return tuple(bits.u(1) for _ in range(9)) if has_range else None
 
 

@@ -107,8 +107,8 @@ class SVAC(YCbCrCodec):
         reference = hevc.encode_sequence([above], hevc_qp(quality), lossless=True)
         if _check(reference) != rest[:4]:
             raise BitstreamError(
-                "the multi-scale picture is damaged, or was coded with another build of x265: decode it with the "
-                "PyAV version that coded it."
+                "the multi-scale picture is damaged, or was coded with another build of x265.",
+                "Fetch the file again, or decode it with the PyAV version that coded it.",
             )
         frames = hevc.decode_sequence(reference + _START + rest[4:], *above[0].shape[::-1])
         if len(frames) != 2:

@@ -1,5 +1,6 @@
 """The container: what is written is read, and nothing damaged passes."""
 
+import pickle
 import zlib
 
 import numpy as np
@@ -70,6 +71,15 @@ def test_every_flipped_bit_is_noticed():
         except BitstreamError:
             continue
         assert stream.layers == (LAYERS[0],) and stream.missing == 1
+
+
+def test_errors_say_once_what_to_do():
+    """Also those that a worker process sends."""
+    for error, words in (
+        (BitstreamError("it is cut"), "it is cut. Fetch the file again."),
+        (BitstreamError("it is newer.", "Update."), "it is newer. Update."),
+    ):
+        assert str(error) == str(pickle.loads(pickle.dumps(error))) == words
 
 
 def test_layers_cannot_move_between_files():
