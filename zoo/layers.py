@@ -6,6 +6,9 @@ from keras import ops
 
 # Slope below zero that PReLU starts with (He 2015, §2.1).
 PRELU_SLOPE = 0.25
+# Gray levels for 1 at the output of a network that adds detail to a picture: about what it finds. At 255 each step of
+# Adam would move the picture by whole levels, the last layer overshoots, and the ReLUs before it die.
+DETAIL = 16.0
 
 
 def to_unit_range(pixels):

@@ -24,13 +24,12 @@ from keras import ops
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.entropy_models import FactorizedPrior
+from codec_zoo.layers import DETAIL
 from codec_zoo.metrics import Probe
 from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
-# Gray levels in one unit of the residual: at 255 each step of Adam would move the picture by whole levels.
-DETAIL = 16.0
 # Maps of less than this share of their layer's mean activation are dormant.
 DORMANT = 0.1
 

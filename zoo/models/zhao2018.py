@@ -32,16 +32,13 @@ from PIL import Image
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.entropy_models import FactorizedPrior
-from codec_zoo.layers import double, pad_to_multiple, sizes
+from codec_zoo.layers import DETAIL, double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe, ssim
 from codec_zoo.model import Learner, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 # Steps for each network in turn.
 TURN = 100
-# Gray levels for 1 at a network's output: so much detail changes as fast as the layers inside learn. At 255 the last
-# layer overshoots and the ReLUs before it die.
-DETAIL = 16.0
 # Squared error that a bit a pixel is worth on JPEG's curve at these rates, to choose the best weights.
 RATE_WEIGHT = 300.0
 
