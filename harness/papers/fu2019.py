@@ -193,12 +193,14 @@ def _ablation_verdicts(points) -> list[Verdict]:
         for better, worse in pairs:
             if not {better, worse} <= set(psnr):
                 continue
+            alike = trained_alike((better, worse))
+            if not alike and patches_seen(worse) >= patches_seen(better):
+                continue
             rate = bd_rate(psnr[better], psnr[worse])
-            refuted_early = rate < 0 and patches_seen(worse) < patches_seen(better)
-            if refuted_early or trained_alike((better, worse)):
+            if alike or rate < 0:
                 rates[better, worse] = rate
-                early = " with less training" if refuted_early else ""
-                ours.append(f"{worse.removeprefix(STEM)} {rate:+.1f} % against {better.removeprefix(STEM)}{early}")
+                how = "" if alike else " with less training"
+                ours.append(f"{worse.removeprefix(STEM)} {rate:+.1f} % against {better.removeprefix(STEM)}{how}")
         if not rates:
             return []
         training = budget(sorted({name for pair in rates for name in pair}), f"{PAPER}, each")

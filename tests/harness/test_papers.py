@@ -150,8 +150,10 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
     assert above_large.ours == "32-relu +30.0 % against 16-relu"
     assert kinds.ours == "32-relu +8.3 % against 32-prelu", "S16's differ in their training"
     assert {above_small.verdict, above_large.verdict, kinds.verdict} == {"reproduced"}
+    records[relu]["step"] = 2  # its best weights are later ones of the same training
     above_small, above_large, _ = fu2019._ablation_verdicts({**curves, small: points(0.9)})
     assert (above_small.verdict, above_large.verdict) == ("not reached", "reproduced")
+    assert above_small.ours == "8-relu -10.0 % against 16-relu"
     assert fu2019._ablation_verdicts({longer: curves[longer]}) == []
     # Of two that were not trained alike, one that is ahead with less proves the claim wrong; with more, nothing.
     ahead = {relu: curves[relu], large: points(0.9)}
