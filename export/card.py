@@ -1,13 +1,15 @@
 """The model card: what a SavedModel says of itself, as JSON in its assets."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from codec_zoo.model import Signature
 from codec_zoo.presets import Preset
 
-SCHEMA = 4
+SCHEMA = 5
 FILE = "model_card.json"
 
 
@@ -21,7 +23,13 @@ def hash_weights(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def make_card(preset: Preset, model: keras.Model, version: int, training: dict[str, Any]) -> dict[str, Any]:
+def make_card(
+    preset: Preset,
+    model: keras.Model,
+    version: int,
+    training: Mapping[str, Any],
+    signatures: Mapping[str, Signature],
+) -> dict[str, Any]:
     """The card of an exported model.
 
     Args:
@@ -29,6 +37,7 @@ def make_card(preset: Preset, model: keras.Model, version: int, training: dict[s
         model: with its weights.
         version: of the export.
         training: provenance, as in the weights index; empty for fresh weights.
+        signatures: that are exported.
     """
     return {
         "schema": SCHEMA,
@@ -47,7 +56,7 @@ def make_card(preset: Preset, model: keras.Model, version: int, training: dict[s
         "pipeline": dict(preset.pipeline),
         "signatures": {
             name: {key: [dtype, list(shape)] for key, (dtype, shape) in signature.inputs.items()}
-            for name, signature in model.signatures.items()
+            for name, signature in signatures.items()
         },
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }

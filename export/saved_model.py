@@ -23,6 +23,7 @@ import tensorflow as tf
 from codec_zoo import weights
 from codec_zoo.errors import ModelError
 from codec_zoo.export import card as cards
+from codec_zoo.export.search import signatures
 from codec_zoo.export.tables import TABLES, build_tables, save_tables
 from codec_zoo.export.warmup import write_warmup
 from codec_zoo.files import atomic_folder
@@ -69,7 +70,8 @@ def export_model(
     target = Path(directory) / name / str(version)
     with tempfile.TemporaryDirectory() as scratch, atomic_folder(target) as folder:
         card_file = Path(scratch) / cards.FILE
-        card = cards.make_card(get_preset(name), model, version, training or {})
+        exported = signatures(model)
+        card = cards.make_card(get_preset(name), model, version, training or {}, exported)
         card_file.write_text(json.dumps(card, indent=1))
 
         module = tf.Module()
@@ -81,13 +83,10 @@ def export_model(
             save_tables(arrays, tables_file)
             module.tables = tf.saved_model.Asset(str(tables_file))
         described = {"card": card_file.read_bytes(), "tables": tables_file.read_bytes() if arrays else b""}
-        module.describe = _trace_description(described)
-        signatures = {"describe": module.describe.get_concrete_function()}
-        for key, signature in model.signatures.items():
-            function = _trace(signature)
-            setattr(module, key, function)
-            signatures[key] = function.get_concrete_function()
-        tf.saved_model.save(module, str(folder), {**signatures, "serving_default": signatures["encode"]})
+        # Functions that were attributes of the module too would be saved twice.
+        traced = {"describe": _trace_description(described).get_concrete_function()}
+        traced |= {key: _trace(signature).get_concrete_function() for key, signature in exported.items()}
+        tf.saved_model.save(module, str(folder), {**traced, "serving_default": traced["encode"]})
         # Not of `reconstruct`, whose weights have no batch of their own.
         warm = ((key, inputs) for key, inputs, _ in _samples(model) if {len(v) for v in inputs.values()} == {2})
         write_warmup(folder, name, warm)
@@ -126,8 +125,11 @@ def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], d
     y, x = np.mgrid[:75, :91]
     waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
     picture = np.stack(waves, axis=-1).astype(np.uint8)
-    given: dict[str, np.ndarray] = {"images": np.stack([picture, picture[::-1, ::-1]])}
-    for name, signature in model.signatures.items():  # ``encode`` gives the others their inputs
+    given: dict[str, np.ndarray] = {
+        "images": np.stack([picture, picture[::-1, ::-1]]),
+        "rounds": np.ones(2, np.int32),
+    }
+    for name, signature in signatures(model).items():  # ``encode`` gives the others their inputs
         for key in signature.inputs.keys() - given.keys():
             dtype, shape = signature.inputs[key]
             given[key] = (0.01 * np.sin(np.arange(math.prod(shape)))).reshape(shape).astype(dtype)
@@ -160,8 +162,9 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     """Check an export in a fresh process that has TensorFlow and none of our code.
 
     For two pictures of an odd size, every signature must give the values that ``model`` gives: integers exactly;
-    samples (``uint8``) but for one level in one of a hundred, and what is rounded by ``encode`` but for one value
-    of a hundred, since TensorFlow fuses the ops of a loaded graph and so adds in another order; floats nearly.
+    samples (``uint8``) but for one level in one of a hundred, what ``encode`` rounds and ``search_k`` moves but for
+    one value of a hundred, since TensorFlow fuses the ops of a loaded graph and so adds in another order; floats
+    nearly.
 
     Raises:
         ModelError: it does not.
@@ -181,7 +184,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
             raise ModelError(f"the export does not load without project code: {process.stderr[-800:]}")
         with np.load(outputs_file) as got:
             for name, value in expected.items():
-                if not _same(got[name], value, rounded=name.startswith("encode.")):
+                if not _same(got[name], value, rounded=name.startswith(("encode.", "search_"))):
                     raise ModelError(f"the export gives other values of {name} than the model.")
 
 

@@ -112,6 +112,11 @@ def codec_options(command):
             "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
         ),
         click.option(
+            "--search",
+            type=click.IntRange(0),
+            help="Layered: rounds in which latents move to where the file is smaller or better; 10 to 20 pay.",
+        ),
+        click.option(
             "-q",
             "--quality",
             type=float,

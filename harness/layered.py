@@ -32,10 +32,12 @@ class LayeredCodec(ModelCodec):
         layers: how many layers to write at most; all by default.
         target_bpp: write the most layers whose file stays within so many bits a pixel; the base layer always.
         target_psnr: write the fewest layers that reach so many dB; all, if none does.
+        search: rounds of a search for better latents (``codec_zoo.export.search``); none by default.
         tile: side of the tiles that larger pictures go through, a multiple of the model's stride.
 
     Raises:
-        UsageError: a quality, more layers than the model has, two targets, or a tile of another size.
+        UsageError: a quality, more layers than the model has, two targets, a search by a model that has none, or a
+            tile of another size.
     """
 
     name = "layered"
@@ -47,6 +49,7 @@ class LayeredCodec(ModelCodec):
         layers: int | str | None = None,
         target_bpp: float | str | None = None,
         target_psnr: float | str | None = None,
+        search: int | str = 0,
         tile: int | str = tiling.TILE,
     ):
         most = model.card["pipeline"]["layers"]
@@ -56,6 +59,11 @@ class LayeredCodec(ModelCodec):
         if target_bpp is not None and target_psnr is not None:
             raise UsageError("give a target of bits per pixel or of PSNR, not both.")
         self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
+        if not str(search).isdecimal():
+            raise UsageError(f"a search has 0, 1, 2 … rounds. Received: {search!r}")
+        self.search = int(search)
+        if self.search and "search_1" not in model.card["signatures"]:
+            raise UsageError(f"{model.preset} is not for squared error, which is what a search lowers: leave it out.")
         stride = model.card["pipeline"]["stride"]
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
             raise UsageError(f"a tile of {model.preset} is a multiple of {stride}. Received: {tile!r}")
@@ -64,7 +72,7 @@ class LayeredCodec(ModelCodec):
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 3]`` (or ``[H, W, 1]``, decoded as gray again); see ``Codec.encode``."""
-        coded = tiling.encode(self.model, as_rgb(image), self.tile)
+        coded = self._code(as_rgb(image))
         layers = []
         for k in range(1, self.layers + 1):
             y, z = coded[f"y{k}"], coded.get(f"z{k}")
@@ -76,6 +84,16 @@ class LayeredCodec(ModelCodec):
             layers.append(Layer(LayerKind.LATENT, payload))
         data = self.to_file(image, layers)
         return self._to_target(image, data)
+
+    def _code(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Latents of ``uint8 [H, W, 3]``, by a search where one is asked for."""
+        if not self.search:
+            return tiling.encode(self.model, image, self.tile)
+        coded: dict[str, np.ndarray] = {}
+        for k in range(1, self.layers + 1):
+            below = {f"y{i}": coded[f"y{i}"] for i in range(1, k)}
+            coded |= tiling.search(self.model, image, k, below, self.search, self.tile)
+        return coded
 
     def _to_target(self, image: np.ndarray, data: bytes) -> bytes:
         """The file without the layers that a target does not ask for."""

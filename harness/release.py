@@ -10,6 +10,7 @@ from typing import Any
 from codec_zoo import weights
 from codec_zoo.export import card as cards
 from codec_zoo.export.saved_model import export_pretrained
+from codec_zoo.export.search import signatures
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness import mirror
 from codec_zoo.harness.evaluation import read_rows, summarize
@@ -170,7 +171,7 @@ def make_card(preset: Preset) -> dict[str, Any]:
     """The card that an export of the packaged weights has; without a weights' hash where there are none."""
     trained = preset.name in weights.index()
     model = weights.pretrained(preset.name) if trained else get_preset(preset.name).create()
-    card = cards.make_card(preset, model, 1, weights.entry(preset.name) if trained else {})
+    card = cards.make_card(preset, model, 1, weights.entry(preset.name) if trained else {}, signatures(model))
     if not trained:
         del card["weights_sha256"]
     return card

@@ -35,17 +35,58 @@ def encode(model: ExportedModel, image: np.ndarray, tile: int = TILE) -> dict[st
     Raises:
         MessageTooLargeError: the model is on a server that refuses even small tiles.
     """
-    return _in_fitting_tiles(lambda side: _encode(model, image, side), tile, model.card["pipeline"]["stride"])
+    stride = model.card["pipeline"]["stride"]
+    return _in_fitting_tiles(lambda side: _latents(model, image, side, "encode", {}), tile, stride)
 
 
-def _encode(model: ExportedModel, image: np.ndarray, tile: int) -> dict[str, np.ndarray]:
+def search(
+    model: ExportedModel,
+    image: np.ndarray,
+    layer: int,
+    below: Mapping[str, np.ndarray],
+    rounds: int,
+    tile: int = TILE,
+) -> dict[str, np.ndarray]:
+    """Latents of one layer, by a search (``codec_zoo.export.search``).
+
+    Each tile is searched for itself: at their borders latents do not know where those next to them went.
+
+    Args:
+        model: of kind ``layered``, with the signature ``search_k``.
+        image: ``uint8 [H, W, 3]``.
+        layer: k.
+        below: ``y1`` … of the layers below, int32 ``[h, w, C]``.
+        rounds: of the search, 0 or more.
+        tile: see :func:`encode`.
+
+    Returns:
+        ``yk`` and, with a hyperprior, ``zk``, as :func:`encode` does.
+    """
+    signature, count = f"search_{layer}", np.array([rounds], np.int32)
+    return _in_fitting_tiles(
+        lambda side: _latents(model, image, side, signature, below, rounds=count),
+        tile,
+        model.card["pipeline"]["stride"],
+    )
+
+
+def _latents(
+    model: ExportedModel,
+    image: np.ndarray,
+    tile: int,
+    signature: str,
+    below: Mapping[str, np.ndarray],
+    **inputs: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Latents of a picture by a signature of it, of latents ``below`` and of what is the same for each tile."""
     height, width = image.shape[:2]
     stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["encode"]
     whole: dict[str, np.ndarray] = {}
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
         for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
-            coded = model.run("encode", images=image[None, rows_around, columns_around])
-            del coded["size"]
+            around = _around(below, rows_around, columns_around, height, stride)
+            coded = model.run(signature, images=image[None, rows_around, columns_around], **around, **inputs)
+            coded.pop("size", None)
             for name, latent in coded.items():
                 step = _padded(rows_around.stop - rows_around.start, stride) // latent.shape[1]
                 if name not in whole:
@@ -72,16 +113,24 @@ def _decode(
     image = np.empty((height, width, 3), np.uint8)
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
         for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
-            around = {}
-            for name, latent in latents.items():
-                step = _padded(height, stride) // latent.shape[0]
-                around[name] = latent[None, _steps(rows_around, stride, step), _steps(columns_around, stride, step)]
+            around = _around(latents, rows_around, columns_around, height, stride)
             size = [[rows_around.stop - rows_around.start, columns_around.stop - columns_around.start]]
             decoded = model.run(f"decode_{len(latents)}", **around, size=np.array(size, np.int32))["images"][0]
             top, left = rows.start - rows_around.start, columns.start - columns_around.start
             inside = image[rows, columns]
             inside[:] = decoded[top : top + inside.shape[0], left : left + inside.shape[1]]
     return image
+
+
+def _around(
+    latents: Mapping[str, np.ndarray], rows: slice, columns: slice, height: int, stride: int
+) -> dict[str, np.ndarray]:
+    """The latents of a tile's pixels: ``[1, h, w, C]`` each."""
+    around = {}
+    for name, latent in latents.items():
+        step = _padded(height, stride) // latent.shape[0]
+        around[name] = latent[None, _steps(rows, stride, step), _steps(columns, stride, step)]
+    return around
 
 
 def run_in_tiles(

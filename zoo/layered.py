@@ -382,7 +382,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
 
     Args:
         layers: arguments of each layer's :class:`TransformCodec`, base first.
-        rate_weight: λ: distortion that one bit a pixel is worth.
+        rate_weights: λ of each layer: distortion that one bit a pixel is worth.
         distortion: ``"mse"``, squared error on the 0 … 255 scale, or ``"ms_ssim"``, 100 · (1 − MS-SSIM), which
             needs patches of 176 pixels or more.
 
@@ -392,13 +392,17 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
 
     GRAY = 127.5
 
-    def __init__(self, layers: Sequence[Mapping[str, Any]], rate_weight: float, distortion: str = "mse", **kwargs):
+    def __init__(
+        self, layers: Sequence[Mapping[str, Any]], rate_weights: Sequence[float], distortion: str = "mse", **kwargs
+    ):
         super().__init__(**kwargs)
         if distortion not in ("mse", "ms_ssim"):
             raise ValueError(f"distortion must be 'mse' or 'ms_ssim'. Received: {distortion!r}")
+        if len(rate_weights) != len(layers):
+            raise ValueError(f"rate_weights has one λ for each layer. Received: {rate_weights!r}")
         self.codecs = [TransformCodec(**config, name=f"layer{i}") for i, config in enumerate(layers)]
         self.layer_configs = [dict(config) for config in layers]
-        self.rate_weight = rate_weight
+        self.rate_weights = tuple(rate_weights)
         self.rate_share = 1.0  # of λ that counts; a recipe's rate_rise sets it
         self.distortion = distortion
         for codec in self.codecs:
@@ -420,7 +424,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         """
         # Where D + λR is least at high rates: D = Δ²/12 a sample falls by 2·ln 2·D for each bit (Gish 1968). At the
         # rates of these models most latents are zero, and three times coarser is better.
-        squared_error = self.rate_weight * (1.0 if self.distortion == "mse" else 30.0)
+        squared_error = self.rate_weights[-1] * (1.0 if self.distortion == "mse" else 30.0)
         self.codecs[-1].initialize(self._residuals(images), 3 * np.sqrt(6 * squared_error / np.log(2)) / 255.0)
 
     def balance(self, images: np.ndarray) -> None:
@@ -463,7 +467,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
 
     def learn(self, learners, batch, step):
         """One step on the batch, with :attr:`rate_share` of λ."""
-        weights = np.full(len(batch), self.rate_weight * self.rate_share, np.float32)
+        weights = np.full(len(batch), self.rate_weights[-1] * self.rate_share, np.float32)
         return {"loss": learners[0].train_on_batch(batch, weights)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -558,12 +562,12 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
             original=image,
             reconstruction=reconstruction,
             bpp=sum(spent),
-            loss=distortion + self.rate_weight * spent[-1],
+            loss=distortion + self.rate_weights[-1] * spent[-1],
             latents={name: ops.convert_to_numpy(value) for name, value in coded.items() if name != "size"},
         )
 
     def get_config(self):
         """Arguments of the constructor."""
         config = super().get_config()
-        config.update(layers=self.layer_configs, rate_weight=self.rate_weight, distortion=self.distortion)
+        config.update(layers=self.layer_configs, rate_weights=self.rate_weights, distortion=self.distortion)
         return config

@@ -14,7 +14,7 @@ from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.export.saved_model import export_model
 from codec_zoo.harness import bitstream, tiling
 from codec_zoo.harness.bitstream import Layer, LayerKind
-from codec_zoo.harness.exported import open_model
+from codec_zoo.harness.exported import ExportedModel, open_model
 from codec_zoo.harness.layered import LayeredCodec, _leb128, _read_leb128
 from codec_zoo.layered import LayeredAutoencoder
 from codec_zoo.metrics import psnr
@@ -59,7 +59,7 @@ def layered(folder):
 def untrained(preset, tmp_path_factory, hyper_maps, **config):
     """An export of a narrow network of the preset's kind."""
     layer = {"maps": 8, "latents": 12, "hyper_maps": hyper_maps, **config}
-    narrow = LayeredAutoencoder([layer], rate_weight=100.0)
+    narrow = LayeredAutoencoder([layer], rate_weights=[100.0])
     spread(narrow)
     directory = tmp_path_factory.mktemp("narrow")
     export_model(preset, narrow, directory)
@@ -112,6 +112,38 @@ def test_tiles_give_what_the_whole_picture_gives(kind, photo, request):
     differences = tiling.decode(model, latents, 489, 611).astype(int) - tiling.decode(model, latents, 489, 611, 128)
     assert np.abs(differences).max() <= 1 and np.mean(differences != 0) < 1e-3
     assert len(list(tiling._tiles(489, 611, 128, 64, 1))) == 5
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return open_model(PRESET)
+
+
+@pytest.mark.parametrize("tile", [1024, 128])
+def test_a_searched_file_is_smaller_and_no_worse(trained, photo, tile):
+    """Also in tiles: each layer codes what the layers below left over of the whole picture."""
+    picture = photo[:300, :389]
+    plain, searched = LayeredCodec(trained, tile=tile), LayeredCodec(trained, search=5, tile=tile)
+    before, after = plain.encode(picture), searched.encode(picture)
+    for count, most in ((1, 0.99), (2, 0.96)):
+        cut = [bitstream.truncate(data, count) for data in (before, after)]
+        quality = [psnr(picture, plain.decode(data)) for data in cut]
+        assert len(cut[1]) < most * len(cut[0]) and quality[1] > quality[0] - 0.05
+
+
+def test_a_search_of_fewer_layers_is_the_start_of_one_of_all(trained, photo):
+    picture = photo[:128, :128]
+    whole, first = (LayeredCodec(trained, search=2, layers=count).encode(picture) for count in (2, 1))
+    assert bitstream.read(whole).layers[0] == bitstream.read(first).layers[0]
+
+
+def test_a_search_needs_rounds_and_squared_error(trained):
+    with pytest.raises(UsageError, match="Received: 'yes'"):
+        LayeredCodec(trained, search="yes")
+    signatures = {name: value for name, value in trained.card["signatures"].items() if "search" not in name}
+    other = ExportedModel("memory", {**trained.card, "signatures": signatures}, {})
+    with pytest.raises(UsageError, match="not for squared error"):
+        LayeredCodec(other, search=1)
 
 
 def test_gray(layered, photo):

@@ -35,7 +35,7 @@ def test_a_start_from_the_data_is_a_transform_code(layer, patches, photo_module)
     """Before any training: far above a gray picture, and a smaller λ gives finer quantisation."""
     quality = []
     for rate_weight in (300.0, 3.0):
-        model = LayeredAutoencoder([layer], rate_weight)
+        model = LayeredAutoencoder([layer], [rate_weight])
         model.initialize(patches)
         quality.append(psnr(photo_module, model.probe(photo_module).reconstruction))
     assert quality[0] > psnr(photo_module, np.full_like(photo_module, 127)) + 12
@@ -44,9 +44,9 @@ def test_a_start_from_the_data_is_a_transform_code(layer, patches, photo_module)
 
 def test_an_upper_layer_starts_from_what_is_left_over(patches, photo_module):
     layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
-    base = LayeredAutoencoder([layer], 300.0)
+    base = LayeredAutoencoder([layer], [300.0])
     base.initialize(patches)
-    stack = LayeredAutoencoder([layer, {"maps": 96, "latents": 96, "hyper_maps": 8}], 10.0)
+    stack = LayeredAutoencoder([layer, {"maps": 96, "latents": 96, "hyper_maps": 8}], [300.0, 10.0])
     stack.adopt(base)
     stack.initialize(patches)
     lower = base.probe(photo_module).reconstruction
@@ -57,9 +57,9 @@ def test_an_upper_layer_starts_from_what_is_left_over(patches, photo_module):
 def test_balance_scales_maps_and_leaves_the_codec_alone(patches, photo_module):
     """Inside both transforms maps have a root mean square of 1 and pools of the same strength; pictures are equal."""
     layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
-    base = LayeredAutoencoder([layer], 300.0)
+    base = LayeredAutoencoder([layer], [300.0])
     base.initialize(patches)
-    model = LayeredAutoencoder([layer, layer], 30.0)
+    model = LayeredAutoencoder([layer, layer], [300.0, 30.0])
     model.adopt(base)
     model.initialize(patches)
     for gdn in (model.codecs[1].analysis.get_layer("gdn0"), model.codecs[1].synthesis.get_layer("igdn1")):
@@ -81,21 +81,21 @@ def test_both_objectives(patches):
     """D is the squared error, or 100 · (1 − MS-SSIM), each on what a decoder shows; a probe says the same."""
     layer = {"maps": 8, "latents": 8, "hyper_maps": None}
     for distortion, low, high in (("mse", 100, 65025), ("ms_ssim", 1, 100)):
-        model = LayeredAutoencoder([layer], 1e-6, distortion)
+        model = LayeredAutoencoder([layer], [1e-6], distortion)
         model.initialize(patches)
         loss = float(model.compute_loss(patches[:1], np.float32([1e-6]), model(patches[:1])))
         assert low < loss < high and model.probe(patches[0]).loss == pytest.approx(loss, rel=0.03)
     with pytest.raises(ValueError, match="distortion"):
-        LayeredAutoencoder([layer], 1.0, "l1")
+        LayeredAutoencoder([layer], [1.0], "l1")
 
 
 def test_half_precision_trains_and_codes(patches, photo_module):
     """With transforms in bfloat16 latents stay integers and pictures close to float32's."""
     layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
-    reference = LayeredAutoencoder([layer, layer], 30.0)
+    reference = LayeredAutoencoder([layer, layer], [300.0, 30.0])
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        model = LayeredAutoencoder([layer, layer], 30.0)
+        model = LayeredAutoencoder([layer, layer], [300.0, 30.0])
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     reference.initialize(patches)
@@ -110,7 +110,7 @@ def test_half_precision_trains_and_codes(patches, photo_module):
 def test_what_files_know_of_a_model_is_what_it_does():
     """The pipeline's strides are the network's, and a change beyond its reach changes nothing at a place."""
     layer = {"maps": 4, "latents": 4, "hyper_maps": 4}
-    model = LayeredAutoencoder([layer, layer], 1.0)
+    model = LayeredAutoencoder([layer, layer], [1.0, 1.0])
     known = pipeline([layer, layer])
     assert (known["stride"], known["latent_stride"], known["layers"]) == (model.stride, 16, 2)
     reach = known["reach"]["encode"]

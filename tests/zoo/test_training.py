@@ -86,7 +86,7 @@ def test_a_rate_that_rises_is_in_the_loss(tmp_path):
     """Latents that cost nearly nothing at the start: the loss is lower by what they cost."""
     preset = get_preset("jia2019-sae-mse-base")
     layer = {"maps": 4, "latents": 4, "hyper_maps": 4}
-    preset = dataclasses.replace(preset, config={"layers": [layer], "rate_weight": 3000.0})
+    preset = dataclasses.replace(preset, config={"layers": [layer], "rate_weights": [3000.0]})
     first: dict[float, float] = {}
     for rise in (1.0, 1e6):
         recipe = Recipe(patch_size=64, batch_size=2, steps=1, learning_rate=1e-6, rate_rise=rise)
@@ -126,7 +126,7 @@ from codec_zoo.presets import Recipe
 recipe = Recipe(64, 2, 10, 1e-3, optimizer="muon", schedule="cosine", warmup_steps=2, clip_norm=1.0)
 for make in (
     lambda: HybridAutoencoder((8, 8, 8), "relu", dropout=0.1),
-    lambda: LayeredAutoencoder([{"maps": 8, "latents": 4, "hyper_maps": 4}], rate_weight=300.0),
+    lambda: LayeredAutoencoder([{"maps": 8, "latents": 4, "hyper_maps": 4}], rate_weights=[300.0]),
 ):
     states = []
     for queued in (False, True):

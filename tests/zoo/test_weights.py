@@ -21,7 +21,8 @@ def zoo(tmp_path, monkeypatch):
     """An empty folder of published weights, for small models of the same kind."""
     layer = {"maps": 20, "latents": 20, "hyper_maps": 20}
     for count, name in enumerate(STACK, 1):
-        small = dataclasses.replace(get_preset(name), config={"layers": [layer] * count, "rate_weight": 100.0})
+        config = {"layers": [layer] * count, "rate_weights": [100.0] * count}
+        small = dataclasses.replace(get_preset(name), config=config)
         monkeypatch.setitem(presets._PRESETS, name, small)
     folder = tmp_path / "weights"
     folder.mkdir()

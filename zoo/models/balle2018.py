@@ -48,7 +48,7 @@ def register_points(paper: Paper, recipe: Recipe, stem: str, layer: Callable[[in
                     name=f"{stem}-{distortion.replace('_', '-')}-{point}",
                     paper=paper,
                     model=LayeredAutoencoder,
-                    config={"layers": [layer(point)], "rate_weight": 1 / weight, "distortion": distortion},
+                    config={"layers": [layer(point)], "rate_weights": [1 / weight], "distortion": distortion},
                     recipe=recipe,
                     pipeline=pipeline([layer(point)]),
                     reproduces=f"R-D curve on Kodak ({distortion.replace('_', '-').upper()}, point {point})",

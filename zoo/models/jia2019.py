@@ -46,9 +46,10 @@ LAYERS = (
     ("e4", 30.0, None, 192, 96),
 )
 
-for _count, (_name, *_weights, _, _) in enumerate(LAYERS, 1):
-    for _distortion, _weight, _figure in zip(("mse", "ms_ssim"), _weights, (3, 4), strict=True):
-        if _weight is None:
+for _count, (_name, *_) in enumerate(LAYERS, 1):
+    for _distortion, _column, _figure in (("mse", 1, 3), ("ms_ssim", 2, 4)):
+        _weights = [layer[_column] for layer in LAYERS[:_count]]
+        if _weights[-1] is None:
             continue
         _layers = [{"maps": m, "latents": m, "hyper_maps": h} for *_, m, h in LAYERS[:_count]]
         _stack = f"jia2019-sae-{_distortion.replace('_', '-')}"
@@ -57,7 +58,7 @@ for _count, (_name, *_weights, _, _) in enumerate(LAYERS, 1):
                 name=f"{_stack}-{_name}",
                 paper=_PAPER,
                 model=LayeredAutoencoder,
-                config={"layers": _layers, "rate_weight": _weight, "distortion": _distortion},
+                config={"layers": _layers, "rate_weights": _weights, "distortion": _distortion},
                 recipe=_RECIPE,
                 pipeline=pipeline(_layers),
                 reproduces=f"Table III, Fig. {_figure} ({_name})",
