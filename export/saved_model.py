@@ -132,7 +132,8 @@ def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], d
     for name, signature in signatures(model).items():  # ``encode`` gives the others their inputs
         for key in signature.inputs.keys() - given.keys():
             dtype, shape = signature.inputs[key]
-            given[key] = (0.01 * np.sin(np.arange(math.prod(shape)))).reshape(shape).astype(dtype)
+            sides = [side or 2 for side in shape]
+            given[key] = (0.01 * np.sin(np.arange(math.prod(sides)))).reshape(sides).astype(dtype)
         inputs = {key: given[key] for key in signature.inputs}
         outputs = signature.function(**{key: tf.constant(value) for key, value in inputs.items()})
         values = {key: np.asarray(value) for key, value in outputs.items()}
