@@ -7,7 +7,7 @@ compression", §3; they follow gradients through ever harder rounding, here ŷ i
     ΔL = ± ∂D/∂ŷ + ½ ∂²D/∂ŷ² + λ · (bits of ŷ ± 1 − bits of ŷ)
 
 tells what a step up or down would bring each latent, and the best of each neighbourhood move. ẑ stays as it is: made
-again from the moved latents, in three ways, it cost more bits.
+again from the moved latents, in three ways, it saved no bits (``docs/training.md``).
 """
 
 from collections.abc import Callable
