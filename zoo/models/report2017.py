@@ -26,7 +26,7 @@ Where the text contradicts itself or is silent: λ2 = 10 weighs the error and λ
 Both are taken of pictures in −1 … 1. One step of the critic for each of the generator; rounding passes its gradient.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -54,14 +54,26 @@ class BlockModel:
         bits: of a latent.
         channels: maps of the latents.
         steps: how often the picture, then what is missing, is coded.
+        search: None, or pictures ``uint8 [N, H, W, 3]`` → better latents than :meth:`encode` gives, by the same
+            names: the decoder learns from these too, and so suits an encoder that searches
+            (``codec_zoo.export.search``).
     """
 
     bits: int
     channels: int
     steps: int = 1
+    search: Callable[[np.ndarray], Mapping[str, Any]] | None = None
 
-    def analyse(self, pictures, training=None) -> list:
-        """float ``[N, H, W, 3]``, 0 … 1, sides multiples of 4 → of each step ``[N, H/4, W/4, C]``, rounded, 0 … 1."""
+    def analyse(self, pictures, below: Sequence = ()):
+        """Latents of the next step.
+
+        Args:
+            pictures: float ``[N, H, W, 3]``, 0 … 1, sides multiples of 4.
+            below: latents of the steps before.
+
+        Returns:
+            Float ``[N, H/4, W/4, C]``, 0 … 1, rounded to the levels.
+        """
         raise NotImplementedError
 
     def synthesise(self, latents: Sequence, training=None):
@@ -72,6 +84,10 @@ class BlockModel:
     def levels(self) -> int:
         """The largest latent, as an integer."""
         return 2**self.bits - 1
+
+    def given(self, batch: np.ndarray) -> dict[str, Any]:
+        """What learners get of a batch ``uint8 [N, P, P, 3]``: ``images``, and the latents of :attr:`search`."""
+        return {"images": np.asarray(batch), **(self.search(batch) if self.search else {})}
 
     def quantise(self, latents):
         """0 … 1 to the nearest of the levels, still 0 … 1; the gradient passes."""
@@ -103,15 +119,23 @@ class BlockModel:
     def encode(self, images):
         """``uint8 [N, H, W, 3]`` → ``latents1`` …: ``uint8 [N, ⌈H/4⌉, ⌈W/4⌉, C]``; ``size``: ``int32 [N, 2]``."""
         pictures = ops.cast(pad_to_multiple(images, STRIDE), "float32") / 255.0
-        coded = {
-            f"latents{i}": ops.cast(ops.round(latents * self.levels), "uint8")
-            for i, latents in enumerate(self.analyse(pictures), 1)
-        }
+        latents: list = []
+        for _ in range(self.steps):
+            latents.append(self.analyse(pictures, latents))
+        coded = {f"latents{i}": self.to_integers(values) for i, values in enumerate(latents, 1)}
         return {**coded, "size": sizes(images)}
+
+    def to_integers(self, latents):
+        """0 … 1 → ``uint8``, 0 … :attr:`levels`."""
+        return ops.cast(ops.round(latents * self.levels), "uint8")
+
+    def from_integers(self, latents):
+        """Inverse of :meth:`to_integers`: float32."""
+        return ops.cast(latents, "float32") / self.levels
 
     def decode(self, size, **latents):
         """Inverse of :meth:`encode`, from the latents of the first steps: ``images``, ``uint8 [N, H, W, 3]``."""
-        given = [ops.cast(latents[f"latents{i + 1}"], "float32") / self.levels for i in range(len(latents))]
+        given = [self.from_integers(latents[f"latents{i + 1}"]) for i in range(len(latents))]
         return {"images": to_pixels(self.synthesise(given))[:, : size[0, 0], : size[0, 1]]}
 
     def probe(self, image: np.ndarray) -> Probe:
@@ -192,7 +216,8 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         decoder_maps: widths of the decoder's convolutions but for the last.
         steps: see :class:`BlockModel`.
 
-    Call: ``uint8 [N, H, W, 3]`` → the training loss: squared error in units of the full range, mean over steps.
+    Call: what :meth:`given` gives → the training loss: squared error in units of the full range, mean over steps, and
+    over rounded and searched latents.
     """
 
     def __init__(self, latents: int, bits: int, decoder_maps: Sequence[int], steps: int = 1, **kwargs):
@@ -207,22 +232,17 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         ]
         self.built = True
 
-    def analyse(self, pictures, training=None):
+    def analyse(self, pictures, below=()):
         """See :class:`BlockModel`."""
-        return self._code(pictures)[0]
+        return self._analyse(pictures, self.synthesise(below) if below else None, len(below))
 
-    def _code(self, pictures):
-        """Rounded latents of each step, and the picture behind each."""
-        latents: list = []
-        decoded: list = []
-        for step in range(self.steps):
-            shown = pictures if step == 0 else (pictures - decoded[-1]) * self.gains[step - 1] + 0.5
-            latents.append(self.quantise(self.encoder(shown)))
-            decoded.append(self._add(decoded, latents[-1], step))
-        return latents, decoded
+    def _analyse(self, pictures, decoded, step):
+        """Rounded latents of a step, behind which the picture was ``decoded`` so far."""
+        shown = pictures if step == 0 else (pictures - decoded) * self.gains[step - 1] + 0.5
+        return self.quantise(ops.cast(self.encoder(shown), "float32"))
 
     def _add(self, decoded, latents, step):
-        shown = self.decoder(latents)
+        shown = ops.cast(self.decoder(latents), "float32")
         return shown if step == 0 else decoded[-1] + (shown - 0.5) / self.gains[step - 1]
 
     def synthesise(self, latents, training=None):
@@ -232,11 +252,23 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
             decoded.append(self._add(decoded, values, step))
         return decoded[-1]
 
-    def call(self, images, training=None):
+    def learn(self, learners, batch, step):
+        """One step on the batch."""
+        return {"loss": learners[0].train_on_batch(self.given(batch))}
+
+    def call(self, given, training=None):
         """The loss; see the class."""
-        pictures = ops.cast(images, "float32") / 255.0
-        _, decoded = self._code(pictures)
-        return sum(ops.mean(ops.square(pictures - picture)) for picture in decoded) / self.steps
+        pictures = ops.cast(given["images"], "float32") / 255.0
+        rounded: list = []
+        searched: list = []
+        for step in range(self.steps):
+            latents = self._analyse(pictures, rounded[-1] if step else None, step)
+            rounded.append(self._add(rounded, latents, step))
+            if "latents1" in given:
+                latents = self.from_integers(given[f"latents{step + 1}"])
+                searched.append(self._add(searched, latents, step))
+        decoded = [*rounded, *searched]
+        return sum(ops.mean(ops.square(pictures - picture)) for picture in decoded) / len(decoded)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """What ``call`` gave."""
@@ -269,7 +301,7 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         Returns:
             ``pictures``: float32 ``[N, 4h, 4w, 3]``, about 0 … 255, not rounded.
         """
-        values = ops.cast(latents1, "float32") / self.levels
+        values = self.from_integers(latents1)
         start = 0
         for layer in self.decoder.layers:
             if not layer.weights:
@@ -370,20 +402,20 @@ class CompressionGAN(BlockModel, keras.Model):
         self.discriminator = discriminator()
         self.built = True
 
-    def analyse(self, pictures, training=None):
+    def analyse(self, pictures, below=()):
         """See :class:`BlockModel`."""
         small = self.encoder(pictures) if self.encoder else ops.average_pool(pictures, STRIDE, padding="valid")
-        return [self.quantise(small)]
+        return self.quantise(ops.cast(small, "float32"))
 
     def synthesise(self, latents, training=None):
         """See :class:`BlockModel`."""
         (values,) = latents
         start = 0.5 if self.encoder else double(double(values))
-        return start + self.generator(values - 0.5, training=training)
+        return start + ops.cast(self.generator(values - 0.5, training=training), "float32")
 
     def call(self, images, training=None):
         """``uint8 [N, H, W, 3]`` → float32, what the decoder shows, 0 … 1."""
-        return self.synthesise(self.analyse(ops.cast(images, "float32") / 255.0), training=training)
+        return self.synthesise([self.analyse(ops.cast(images, "float32") / 255.0)], training=training)
 
     def learners(self) -> list[keras.Model]:
         """The critic, and the generator with the encoder."""
@@ -402,7 +434,7 @@ class CompressionGAN(BlockModel, keras.Model):
             step: number of the step; the critic's are the even ones.
         """
         learner = learners[step % 2]
-        loss = learner.train_on_batch({"images": np.asarray(batch)})
+        loss = learner.train_on_batch(self.given(batch) if learner is learners[1] else {"images": np.asarray(batch)})
         if learner is learners[0] and self.adversarial == "w":
             for weight in self.discriminator.trainable_variables:
                 weight.assign(ops.clip(weight, -CLIP, CLIP))
@@ -423,8 +455,13 @@ class CompressionGAN(BlockModel, keras.Model):
         return self._says(self._judge(pictures), True) + self._says(self._judge(made), False)
 
     def _generator_loss(self, given):
-        made = self(given["images"], training=True)
-        difference = 2.0 * (made - ops.cast(given["images"], "float32") / 255.0)
+        made = [self(given["images"], training=True)]
+        if "latents1" in given:
+            made.append(self.synthesise([self.from_integers(given["latents1"])], training=True))
+        return sum(self._loss_of(pictures, given["images"]) for pictures in made) / len(made)
+
+    def _loss_of(self, made, images):
+        difference = 2.0 * (made - ops.cast(images, "float32") / 255.0)
         error = ops.mean(ops.abs(difference) if self.error == "l1" else ops.square(difference))
         return ADVERSARIAL_WEIGHT * self._says(self._judge(made), True) + ERROR_WEIGHT * error
 
