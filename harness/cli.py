@@ -233,7 +233,7 @@ def train(
 
     import keras
 
-    from codec_zoo import training, weights
+    from codec_zoo import convolutions, training, weights
     from codec_zoo.harness import training_data
     from codec_zoo.harness.tensorboard_log import TensorBoardLog
     from codec_zoo.presets import get_preset
@@ -252,7 +252,7 @@ def train(
         initial = Path(start_from)
     if revive and not (initial and hasattr(chosen.model, "revive")):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
-    keras.mixed_precision.set_dtype_policy(precision)
+    keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
     source = training_data.open_source(data, chosen, recipe, seed)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
     click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")

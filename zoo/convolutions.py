@@ -1,15 +1,52 @@
-"""Strided convolutions that a GPU is good at, where Keras runs on JAX.
+"""Convolutions that processors are good at: products in bfloat16, and strides that suit a GPU.
 
-A convolution of stride s is one without stride on the s² phases of its input, a transposed one gives the s² phases
-of its output. Kernels of up to about 3·s become 3×3: for 5×5 and stride 2 that is 36 products instead of 25, but in
-shapes for which XLA uses the tensor cores (``docs/training.md`` has the times). The sums are the same up to their
-order.
+**Products in bfloat16** (:class:`BFloat16Products`). Keras's ``mixed_bfloat16`` has whole layers in bfloat16. On a
+CPU TensorFlow then sums in it too: the gradient of a bias over half a million pixels came out a seventeenth of what
+it is, and those of kernels pointed elsewhere (``docs/training.md``). Here only the products of convolutions are,
+whose sums oneDNN keeps in float32: as fast, with gradients like those of float32.
+
+**Strides**, where Keras runs on JAX. A convolution of stride s is one without stride on the s² phases of its input, a
+transposed one gives the s² phases of its output. Kernels of up to about 3·s become 3×3: for 5×5 and stride 2 that is
+36 products instead of 25, but in shapes for which XLA uses the tensor cores (``docs/training.md`` has the times). The
+sums are the same up to their order.
 
 The classes are Keras's, with Keras's names, since weight files name layers by their class.
 """
 
 import keras
 from keras import ops
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class BFloat16Products(keras.DTypePolicy):
+    """float32, but for the products of :class:`Conv2D` and :class:`Conv2DTranspose`; see the module.
+
+    A layer that is made with a dtype of its own has none of it.
+    """
+
+    def __init__(self):
+        super().__init__("float32")
+        self._name = "bfloat16_products"
+
+    def get_config(self):
+        """Nothing."""
+        return {}
+
+
+def policy(precision: str) -> keras.DTypePolicy:
+    """What ``precision`` means where Keras runs.
+
+    Args:
+        precision: ``"float32"`` or ``"mixed_bfloat16"``; on JAX that is Keras's policy, since XLA sums in float32.
+    """
+    if precision == "mixed_bfloat16" and keras.backend.backend() != "jax":
+        return BFloat16Products()
+    return keras.DTypePolicy(precision)
+
+
+def _narrow(layer: keras.layers.Layer, *values):
+    """Factors of a layer's products, in the dtype that it multiplies in."""
+    return [ops.cast(v, "bfloat16") for v in values] if isinstance(layer.dtype_policy, BFloat16Products) else values
 
 
 def _fits(layer: keras.layers.Layer) -> bool:
@@ -72,7 +109,7 @@ class Conv2D(keras.layers.Conv2D):
         stride = self.strides[0]
         if _fits(self) and not inputs.shape[1] % stride and not inputs.shape[2] % stride:
             return convolve(inputs, kernel, stride)
-        return super().convolution_op(inputs, kernel)
+        return ops.cast(super().convolution_op(*_narrow(self, inputs, kernel)), self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
@@ -81,7 +118,16 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
     def call(self, inputs):
         """Convolve, add the bias, activate."""
-        if not _fits(self) or self.output_padding is not None:
-            return super().call(inputs)
-        maps = convolve_transposed(inputs, self.kernel, self.strides[0])
-        return self.activation(maps + self.bias if self.use_bias else maps)
+        if _fits(self) and self.output_padding is None:
+            maps = convolve_transposed(inputs, self.kernel, self.strides[0])
+        else:
+            maps = ops.conv_transpose(
+                *_narrow(self, inputs, self.kernel),
+                strides=self.strides,
+                padding=self.padding,
+                output_padding=self.output_padding,
+                data_format=self.data_format,
+                dilation_rate=self.dilation_rate,
+            )
+            maps = ops.cast(maps, self.compute_dtype)
+        return self.activation(ops.add(maps, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else maps)

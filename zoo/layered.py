@@ -116,7 +116,7 @@ def hyper_analysis(latents: int, maps: int) -> keras.Sequential:
     return keras.Sequential(
         [
             keras.Input((None, None, latents)),
-            keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name="conv0"),
+            Conv2D(maps, 3, padding="same", activation="relu", name="conv0"),
             Conv2D(maps, 5, strides=2, padding="same", activation="relu", name="conv1"),
             Conv2D(maps, 5, strides=2, padding="same", name="conv2"),
         ],
@@ -145,7 +145,7 @@ class HyperSynthesis(keras.layers.Layer):
         self.stages = [
             Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv0"),
             Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv1"),
-            keras.layers.Conv2D(latents, 3, padding="same", dtype="float32", name="conv2"),
+            Conv2D(latents, 3, padding="same", dtype="float32", name="conv2"),
         ]
         self.latents = latents
         self.maps = maps

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.convolutions import Conv2D
+
 # Slope below zero that PReLU starts with (He 2015, §2.1).
 PRELU_SLOPE = 0.25
 # Gray levels for 1 at the output of a network that adds detail to a picture: about what it finds. At 255 each step of
@@ -100,10 +102,10 @@ class ResidualBlock(keras.layers.Layer):
 
     def __init__(self, filters: int, activation: str = "prelu", dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
-        self.conv1 = keras.layers.Conv2D(filters, 3, padding="same", name="conv1")
+        self.conv1 = Conv2D(filters, 3, padding="same", name="conv1")
         self.act = make_activation(activation, name="act")
         self.drop = keras.layers.Dropout(dropout, name="drop")
-        self.conv2 = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name="conv2")
+        self.conv2 = Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name="conv2")
         self.filters = filters
         self.activation = activation
         self.dropout = dropout

@@ -61,7 +61,7 @@ def analysis_transform(widths: Sequence[int], activation: str, dropout: float) -
         x = Conv2D(width, 3, strides=2, padding="same", name=f"down{i}")(x)
         x = make_activation(activation, name=f"act{i}")(x)
         x = ResidualBlock(width, activation, dropout, name=f"block{i}")(x)
-    x = keras.layers.Conv2D(3, 3, padding="same", name="compact")(x)
+    x = Conv2D(3, 3, padding="same", name="compact")(x)
     x = keras.layers.Activation("tanh", dtype="float32", name="tanh")(x)
     return keras.Model(inputs, x, name="analysis")
 
@@ -69,7 +69,7 @@ def analysis_transform(widths: Sequence[int], activation: str, dropout: float) -
 def synthesis_transform(widths: Sequence[int], activation: str, dropout: float) -> keras.Model:
     """RecNet: float ``[N, h, w, 3]`` in [−1, 1] → ``[N, h·s, w·s, 3]`` in [−1, 1], mirror of CompNet."""
     x = inputs = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(widths[-1], 3, padding="same", name="expand")(x)
+    x = Conv2D(widths[-1], 3, padding="same", name="expand")(x)
     for i in reversed(range(len(widths))):
         x = make_activation(activation, name=f"act{i}")(x)
         x = ResidualBlock(widths[i], activation, dropout, name=f"block{i}")(x)
@@ -92,7 +92,7 @@ def _start_as_resampler(analysis: keras.Model, synthesis: keras.Model, stages: i
     from_pairs = pairs / (1 + (PRELU_SLOPE if activation == "prelu" else 0))
 
     def set_kernel(layer, taps, read, write, gain=1.0):
-        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        transposed = isinstance(layer, Conv2DTranspose)
         kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
         view = kernel.swapaxes(2, 3) if transposed else kernel  # [3, 3, in, out]
         view[..., : len(write)] = 0

@@ -23,6 +23,7 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.convolutions import Conv2D
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import DETAIL
 from codec_zoo.metrics import Probe
@@ -45,13 +46,12 @@ class LumaFilter(LearnsAsOne, keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.features = [
-            keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name=f"feature{i}")
-            for i, maps in enumerate(FEATURES)
+            Conv2D(maps, 3, padding="same", activation="relu", name=f"feature{i}") for i, maps in enumerate(FEATURES)
         ]
-        self.a1 = keras.layers.Conv2D(24, 1, activation="relu", name="a1")
-        self.b1 = keras.layers.Conv2D(8, 1, activation="relu", name="b1")
-        self.b2 = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="b2")
-        self.last = keras.layers.Conv2D(1, 1, kernel_initializer="zeros", name="last")
+        self.a1 = Conv2D(24, 1, activation="relu", name="a1")
+        self.b1 = Conv2D(8, 1, activation="relu", name="b1")
+        self.b2 = Conv2D(8, 3, padding="same", activation="relu", name="b2")
+        self.last = Conv2D(1, 1, kernel_initializer="zeros", name="last")
         channels = 1
         for layer in self.features:
             layer.build((None, None, None, channels))

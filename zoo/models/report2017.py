@@ -33,6 +33,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import FactorizedPrior, round_straight_through
 from codec_zoo.layers import double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe
@@ -162,7 +163,7 @@ def to_pixels(pictures):
 
 
 def _convolution(maps: int, name: str, activation: str | None = "relu", **options) -> keras.layers.Layer:
-    return keras.layers.Conv2D(maps, 3, padding="same", activation=activation, name=name, **options)
+    return Conv2D(maps, 3, padding="same", activation=activation, name=name, **options)
 
 
 def encoder(latents: int) -> keras.Sequential:
@@ -361,7 +362,7 @@ def generator(latents: int, maps: Sequence[int] = (64, 32, 16)) -> keras.Sequent
     layers: list[keras.layers.Layer] = [keras.Input((None, None, latents)), _convolution(maps[0], "first", None)]
     for i, width in enumerate(maps):
         if i:
-            layers.append(keras.layers.Conv2DTranspose(width, 4, strides=2, padding="same", name=f"up{i}"))
+            layers.append(Conv2DTranspose(width, 4, strides=2, padding="same", name=f"up{i}"))
         layers.append(NormalisedResidualBlock(width, name=f"block{i}"))
     layers += [
         keras.layers.BatchNormalization(name="norm"),
@@ -375,9 +376,9 @@ def discriminator(maps: Sequence[int] = (32, 64, 128)) -> keras.Sequential:
     """4×4 convolutions of stride 2 with leaky ReLU, and one to a single map: how true each place looks."""
     layers: list[keras.layers.Layer] = [keras.Input((None, None, 3))]
     for i, width in enumerate(maps):
-        layers.append(keras.layers.Conv2D(width, 4, strides=2, padding="same", name=f"conv{i}"))
+        layers.append(Conv2D(width, 4, strides=2, padding="same", name=f"conv{i}"))
         layers.append(keras.layers.LeakyReLU(0.2, name=f"relu{i}"))
-    return keras.Sequential([*layers, keras.layers.Conv2D(1, 4, padding="same", name="last")], name="discriminator")
+    return keras.Sequential([*layers, Conv2D(1, 4, padding="same", name="last")], name="discriminator")
 
 
 @keras.saving.register_keras_serializable("codec_zoo")

@@ -31,6 +31,7 @@ from keras import ops
 from PIL import Image
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import DETAIL, double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe, ssim
@@ -55,7 +56,7 @@ def _convolutions(name: str, first: int, maps: int, inner: int, stride: int = 1)
     """A 9×9 (or ``first``) and ``inner`` 3×3 convolutions with ReLU; the first of those has the stride."""
     kernels_strides = [(first, 1), *((3, stride if i == 0 else 1) for i in range(inner))]
     return [
-        keras.layers.Conv2D(
+        Conv2D(
             maps,
             kernel,
             strides=strides,
@@ -71,10 +72,8 @@ def _convolutions(name: str, first: int, maps: int, inner: int, stride: int = 1)
 def _last(name: str, kernel: int, scale: int = 1) -> keras.layers.Layer:
     """The layer that gives one map, of ``scale`` times the sides; it starts at zero."""
     if scale == 1:
-        return keras.layers.Conv2D(1, kernel, padding="same", kernel_initializer="zeros", name=name)
-    return keras.layers.Conv2DTranspose(
-        1, kernel, strides=scale, padding="same", kernel_initializer="zeros", name=name
-    )
+        return Conv2D(1, kernel, padding="same", kernel_initializer="zeros", name=name)
+    return Conv2DTranspose(1, kernel, strides=scale, padding="same", kernel_initializer="zeros", name=name)
 
 
 def fdnn(maps: int, scale: int) -> keras.Sequential:
@@ -98,9 +97,9 @@ def com_cnn(maps: int, scale: int) -> keras.Sequential:
 def rec_cnn(maps: int) -> keras.Sequential:
     """Jiang's RecCNN: 20 3×3 convolutions on the upscaled picture, batch normalisation in layers 2 … 19."""
     layers: list[keras.layers.Layer] = [keras.Input((None, None, 1))]
-    layers.append(keras.layers.Conv2D(maps, 3, padding="same", activation="relu", name="conv0"))
+    layers.append(Conv2D(maps, 3, padding="same", activation="relu", name="conv0"))
     for i in range(1, 19):
-        layers.append(keras.layers.Conv2D(maps, 3, padding="same", use_bias=False, name=f"conv{i}"))
+        layers.append(Conv2D(maps, 3, padding="same", use_bias=False, name=f"conv{i}"))
         layers.append(keras.layers.BatchNormalization(name=f"norm{i}"))
         layers.append(keras.layers.ReLU(name=f"relu{i}"))
     return keras.Sequential([*layers, _last("conv19", 3)], name="post")
