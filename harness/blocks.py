@@ -16,7 +16,7 @@ import numpy as np
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs import get_codec
-from codec_zoo.harness.exported import ExportedModel, LocalModel, parse_layers
+from codec_zoo.harness.exported import ExportedModel, LocalModel, parse_layers, parse_rounds
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec
 
@@ -40,6 +40,7 @@ class BlockCodec(ModelCodec):
         overlap: by how many pixels neighbouring blocks overlap, 0 … 16; they are blended there, at the price of more
             blocks.
         tune: ``"yes"`` or ``"no"``: whether a model with a narrow decoder learns the picture.
+        search: rounds of a search for better latents (``codec_zoo.export.search``); none by default.
 
     Raises:
         UsageError: an argument is none of these.
@@ -54,6 +55,7 @@ class BlockCodec(ModelCodec):
         coding: str = "jxl",
         overlap: int | str = 0,
         tune: str = "yes",
+        search: int | str = 0,
     ):
         if coding not in ("jxl", "fixed"):
             raise UsageError(f"coding is jxl or fixed. Received: {coding!r}")
@@ -69,6 +71,7 @@ class BlockCodec(ModelCodec):
         self.layers = parse_layers(model.card["pipeline"]["layers"] if layers is None else layers, model)
         self.coding = CODED if coding == "jxl" else FIXED
         self.overlap = int(overlap)
+        self.search = parse_rounds(search, model)
         self.tuner: LocalModel | None = None
         if tune == "yes" and model.card["pipeline"]["tuned"]:
             if not isinstance(model, LocalModel):
@@ -81,13 +84,23 @@ class BlockCodec(ModelCodec):
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
         blocks = cut(as_rgb(image), self.overlap)
-        coded = [self.model.run("encode", images=part) for part in _batches(blocks)]
+        coded = [self._code(part) for part in _batches(blocks)]
         latents = [np.concatenate([part[f"latents{i + 1}"] for part in coded]) for i in range(self.layers)]
         rows = _count(image.shape[0], self.overlap)
         layers = [Layer(LayerKind.LATENT, self._pack(values, rows)) for values in latents]
         if self.tuner:
             layers += fine_tune(self.tuner, latents[0], blocks)
         return self.to_file(image, layers)
+
+    def _code(self, blocks: np.ndarray) -> dict[str, np.ndarray]:
+        """``latents1`` … of some blocks, by a search where one is asked for."""
+        if not self.search:
+            return self.model.run("encode", images=blocks)
+        coded: dict[str, np.ndarray] = {}
+        rounds = np.full(len(blocks), self.search, np.int32)
+        for k in range(1, self.layers + 1):
+            coded |= self.model.run(f"search_{k}", images=blocks, **coded, rounds=rounds)
+        return coded
 
     def _pack(self, latents: np.ndarray, rows: int) -> bytes:
         """The payload of latents ``uint8 [blocks, h, w, C]``."""

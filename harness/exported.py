@@ -128,6 +128,19 @@ def parse_layers(layers: int | str, model: ExportedModel) -> int:
     return int(layers)
 
 
+def parse_rounds(search: int | str, model: ExportedModel) -> int:
+    """Rounds of a search for better latents (``codec_zoo.export.search``), checked; 0 for none.
+
+    Raises:
+        UsageError: not a number, or the model has no search.
+    """
+    if not str(search).isdecimal():
+        raise UsageError(f"a search has 0, 1, 2 … rounds. Received: {search!r}")
+    if int(search) and "search_1" not in model.card["signatures"]:
+        raise UsageError(f"{model.preset} is not for squared error, which is what a search lowers: leave it out.")
+    return int(search)
+
+
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of the SavedModel in ``folder``."""
     return json.loads((folder / "assets" / cards.FILE).read_text())

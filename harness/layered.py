@@ -17,7 +17,7 @@ import numpy as np
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.harness import bitstream, range_coder, tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
-from codec_zoo.harness.exported import ExportedModel, parse_layers
+from codec_zoo.harness.exported import ExportedModel, parse_layers, parse_rounds
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec, parse_target
 from codec_zoo.metrics import psnr
@@ -59,11 +59,7 @@ class LayeredCodec(ModelCodec):
         if target_bpp is not None and target_psnr is not None:
             raise UsageError("give a target of bits per pixel or of PSNR, not both.")
         self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
-        if not str(search).isdecimal():
-            raise UsageError(f"a search has 0, 1, 2 … rounds. Received: {search!r}")
-        self.search = int(search)
-        if self.search and "search_1" not in model.card["signatures"]:
-            raise UsageError(f"{model.preset} is not for squared error, which is what a search lowers: leave it out.")
+        self.search = parse_rounds(search, model)
         stride = model.card["pipeline"]["stride"]
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
             raise UsageError(f"a tile of {model.preset} is a multiple of {stride}. Received: {tile!r}")

@@ -1,11 +1,11 @@
-"""The searching encoder: D + λ·R falls, whatever the size of picture or the kind of codec."""
+"""The searching encoder: D + λ·R, or of blocks D, falls, whatever the size of picture or the kind of codec."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from codec_zoo import weights
-from codec_zoo.export.search import signatures
+from codec_zoo.export.search import searcher, signatures
 from codec_zoo.layered import LayeredAutoencoder
 from codec_zoo.presets import get_preset
 
@@ -77,3 +77,55 @@ def test_only_for_squared_error():
     assert signatures(other).keys() == other.signatures.keys()
     hybrid = get_preset("fu2019-hybrid-s16-prelu").create()
     assert signatures(hybrid).keys() == hybrid.signatures.keys()
+
+
+BLOCKS = ["report2017-gan-ae-l1-w", "report2017-cnn-rnn-ae", "report2017-gan-w", "report2017-cnn-ae-ft"]
+
+
+def search_blocks(model, images, rounds):
+    coded: dict = {}
+    for k in range(1, model.steps + 1):
+        coded |= search(model, k, images, rounds, **coded)
+    return coded
+
+
+def error(model, images, coded):
+    """Squared error of each picture, as decoded."""
+    size = np.array([images.shape[1:3]] * len(images), np.int32)
+    decoded = np.asarray(model.decode(size, **coded)["images"]).astype(float)
+    return np.mean(np.square(decoded - images), (1, 2, 3))
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_gain(name, photo):
+    """The more rounds the more, and none loses in a step; without a round they are what the encoder gives."""
+    model = weights.pretrained(name)
+    images = np.stack([photo[y : y + 32, y : y + 32] for y in range(0, 256, 32)])
+    encoded = {key: np.asarray(value) for key, value in model.encode(images).items() if key != "size"}
+    plain, few, more = (search_blocks(model, images, rounds) for rounds in (0, 2, 8))
+    assert all(np.array_equal(plain[key], encoded[key]) and plain[key].dtype == np.uint8 for key in encoded)
+    before, some, most = (error(model, images, coded).mean() for coded in (plain, few, more))
+    assert most < some < before and most < 0.97 * before
+    first = [error(model, images, {"latents1": coded["latents1"]}) for coded in (plain, few, more)]
+    assert np.all(first[1] <= first[0]) and np.all(first[2] <= first[0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 3), (33, 18)])
+def test_padding_of_blocks_counts_for_nothing(noise, size):
+    model = weights.pretrained("report2017-gan-ae-l1-w")
+    picture = noise(*size)[None]
+    plain, found = (search_blocks(model, picture, rounds) for rounds in (0, 6))
+    assert error(model, picture, found) < error(model, picture, plain)
+
+
+def test_a_search_while_training_sees_the_weights_of_the_moment(photo):
+    model = get_preset("report2017-cnn-rnn-ae").create()
+    images = photo[None, :32, :32]
+    find = searcher(model, 2)
+    before = {key: np.asarray(value) for key, value in find(images).items()}
+    assert before.keys() == {"latents1", "latents2", "latents3"}
+    model.encoder.layers[-1].bias.assign_add(np.full(4, 2.0, np.float32))
+    after = {key: np.asarray(value) for key, value in find(images).items()}
+    wanted = search_blocks(model, images, 2)
+    assert any(not np.array_equal(before[key], after[key]) for key in before)
+    assert np.mean([np.mean(after[key] != wanted[key]) for key in wanted]) < 0.01  # a graph adds in another order

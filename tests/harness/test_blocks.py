@@ -77,6 +77,18 @@ def test_a_file_of_steps_decodes_cut_short(models, photo):
     assert np.array_equal(codec.decode(BlockCodec(models[STEPS], layers=2).encode(picture)), stages[1])
 
 
+@pytest.mark.parametrize("coding", ["fixed", "jxl"])
+def test_a_searched_file_is_better_and_no_longer(photo, coding):
+    model = open_model("report2017-cnn-rnn-ae")
+    picture = photo[:70, :100]
+    plain, searched = BlockCodec(model, coding=coding), BlockCodec(model, coding=coding, search=4)
+    files = [codec.encode(picture) for codec in (plain, searched)]
+    assert psnr(picture, plain.decode(files[1])) > psnr(picture, plain.decode(files[0])) + 0.15
+    assert coding == "jxl" or len(files[1]) == len(files[0])
+    first = BlockCodec(model, coding=coding, search=4, layers=1).encode(picture)
+    assert bitstream.read(first).layers[0] == bitstream.read(files[1]).layers[0]
+
+
 def test_fine_tuning_gains_and_is_optional(models, photo):
     """387 bytes of weights; the picture is nearer with them, and decodes without."""
     picture = photo[128:256, 128:256]

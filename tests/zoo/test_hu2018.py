@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.convolutions import policy
 from codec_zoo.models.hu2018 import LumaFilter
 from codec_zoo.presets import get_preset
 
@@ -48,7 +49,7 @@ def test_strength_scales_the_change(model, noise):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_dormant_maps_are_revived(precision):
     """Their weights are new, the others' stay, and the picture that the filter makes hardly changes."""
-    keras.mixed_precision.set_dtype_policy(precision)
+    keras.mixed_precision.set_dtype_policy(policy(precision))
     try:
         model = get_preset("hu2018-filter-svac-q48").create()
     finally:

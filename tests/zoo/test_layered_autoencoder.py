@@ -3,11 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from codec_zoo import weights
+from codec_zoo.convolutions import policy
 from codec_zoo.image_folder import PatchSampler
 from codec_zoo.layered import LayeredAutoencoder, pipeline
 from codec_zoo.metrics import psnr
-from codec_zoo.presets import list_presets
+from codec_zoo.presets import get_preset, list_presets
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +92,34 @@ def test_both_objectives(patches):
         LayeredAutoencoder([layer], [1.0], "l1")
 
 
+def with_policy(chosen, make):
+    keras.mixed_precision.set_dtype_policy(chosen)
+    try:
+        return make()
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+
+
+def test_gradients_of_half_precision_are_those_of_float32(photo_module):
+    """Those of Keras's mixed_bfloat16 are not: on a CPU TensorFlow sums in bfloat16 too."""
+    images = np.stack([photo_module[y : y + 192, :192] for y in (0, 100, 200, 300)])
+    found = []
+    for precision in ("float32", "mixed_bfloat16"):
+        model = with_policy(policy(precision), get_preset("jia2019-sae-mse-base").create)
+        model.set_weights(weights.pretrained("jia2019-sae-mse-base").get_weights())
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(images, np.full(4, 3000.0, np.float32), model(images, training=True))
+        found.append([np.asarray(g).ravel() for g in tape.gradient(loss, model.trainable_variables)])
+    for variable, exact, fast in zip(model.trainable_variables, *found, strict=True):
+        assert exact @ fast > 0.9 * np.linalg.norm(exact) * np.linalg.norm(fast), variable.path
+        assert np.linalg.norm(fast) == pytest.approx(np.linalg.norm(exact), rel=0.25), variable.path
+
+
 def test_half_precision_trains_and_codes(patches, photo_module):
     """With transforms in bfloat16 latents stay integers and pictures close to float32's."""
     layer = {"maps": 48, "latents": 48, "hyper_maps": 8}
     reference = LayeredAutoencoder([layer, layer], [300.0, 30.0])
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = LayeredAutoencoder([layer, layer], [300.0, 30.0])
-    finally:
-        keras.mixed_precision.set_dtype_policy("float32")
+    model = with_policy(policy("mixed_bfloat16"), lambda: LayeredAutoencoder([layer, layer], [300.0, 30.0]))
     reference.initialize(patches)
     model.set_weights(reference.get_weights())
     model.compile(optimizer=keras.optimizers.Adam(1e-9))
