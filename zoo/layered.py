@@ -142,7 +142,7 @@ class HyperSynthesis(keras.layers.Layer):
 
     def __init__(self, latents: int, maps: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
-        self.stages = [
+        self.stages: list[Any] = [
             Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv0"),
             Conv2DTranspose(maps, 5, strides=2, padding="same", dtype="float32", name="conv1"),
             Conv2D(latents, 3, padding="same", dtype="float32", name="conv2"),

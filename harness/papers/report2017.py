@@ -68,7 +68,8 @@ def reproduce(bench: Bench) -> Section:
     large = bench.measure([f"{name}{coding}" for coding in codings for name in networks], "kodak")
     encoders = {how: f",coding=fixed,tune=no{options}" for how, options in ENCODERS.items()}
     small = bench.measure([f"{name}{options}" for options in encoders.values() for name in networks], "cifar10")
-    of_large, of_small = {}, {}
+    of_large: dict[str, tuple[float, float]] = {}
+    of_small: dict[str, float] = {}
     for how, options in ENCODERS.items():
         points = _means(large, f",coding=jxl{options}")
         of_large |= {name + how: (point["psnr"], point["ssim"]) for name, point in points.items()}
