@@ -385,6 +385,9 @@ def discriminator(maps: Sequence[int] = (32, 64, 128)) -> keras.Sequential:
 class CompressionGAN(BlockModel, keras.Model):
     """GAN (a thumbnail is the latent) and GAN-AE (an encoder makes it).
 
+    With :attr:`search` batch normalization keeps its averages: latents are searched for what the decoder will be, not
+    for what it is in a batch.
+
     Args:
         adversarial: ``"w"`` (Wasserstein, the critic's weights clipped) or ``"dc"`` (DCGAN's cross-entropy).
         error: ``"l1"`` or ``"l2"``.
@@ -452,13 +455,13 @@ class CompressionGAN(BlockModel, keras.Model):
 
     def _critic_loss(self, given):
         pictures = ops.cast(given["images"], "float32") / 255.0
-        made = ops.stop_gradient(self(given["images"], training=True))
+        made = ops.stop_gradient(self(given["images"], training=self.search is None))
         return self._says(self._judge(pictures), True) + self._says(self._judge(made), False)
 
     def _generator_loss(self, given):
-        made = [self(given["images"], training=True)]
+        made = [self(given["images"], training=self.search is None)]
         if "latents1" in given:
-            made.append(self.synthesise([self.from_integers(given["latents1"])], training=True))
+            made.append(self.synthesise([self.from_integers(given["latents1"])]))
         return sum(self._loss_of(pictures, given["images"]) for pictures in made) / len(made)
 
     def _loss_of(self, made, images):
