@@ -49,24 +49,6 @@ def signatures(model: keras.Model) -> dict[str, Signature]:
     return found
 
 
-def searcher(model: BlockModel, rounds: int) -> Callable:
-    """A search of all steps with a model's weights as they are when it is called.
-
-    Returns:
-        Pictures, uint8 ``[N, H, W, 3]`` → ``latents1`` …: uint8 tensors ``[N, H/4, W/4, C]``.
-    """
-    steps = [_search_blocks(model, k).function for k in range(1, model.steps + 1)]
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def search(images):
-        found: dict = {}
-        for step in steps:
-            found |= step(images=images, rounds=tf.constant([rounds]), **found)
-        return found
-
-    return lambda batch: search(tf.convert_to_tensor(batch))
-
-
 def _search_layer(model: LayeredAutoencoder, k: int) -> Signature:
     below, codec, weight = model.codecs[: k - 1], model.codecs[k - 1], model.rate_weights[k - 1]
 

@@ -190,9 +190,6 @@ def list_command(as_json: bool) -> None:
 @click.option(
     "--rate-rise", type=click.FloatRange(1), help="By how much the rate's weight is smaller at the start, then rises."
 )
-@click.option(
-    "--search-rounds", type=click.IntRange(0), help="Blocks: the decoder learns from latents searched so long, too."
-)
 @click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
 @click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
@@ -273,7 +270,6 @@ def train(
                 logger=TensorBoardLog(folder) if first else None,
                 report=_training_report(recipe.steps) if first else lambda step, values: None,
                 workers=team,
-                search=_searcher() if recipe.search_rounds else None,
             )
     except KeyboardInterrupt:
         if first:
@@ -300,17 +296,6 @@ def _join_workers(addresses: str | None, index: int | None) -> "Workers":
     from codec_zoo.workers import Workers
 
     return Workers()
-
-
-def _searcher():
-    """What looks for better latents while a model trains; None where Keras does not run on TensorFlow."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return None
-    from codec_zoo.export.search import searcher
-
-    return searcher
 
 
 def _run_folder(base: Path, run: str | None, resume: bool) -> Path:

@@ -46,8 +46,6 @@ class Recipe:
         adam_ratio: with Muon, the learning rate of what it leaves to Adam, in multiples of the kernels'.
         rate_rise: by how much the weight λ of the rate is smaller at the start; over :data:`RISE` of the steps it
             rises to its own, evenly in the logarithm. For models with a rate in their loss.
-        search_rounds: rounds of a search for better latents, which the decoder learns from beside those of the
-            encoder. For blocks (``report2017-*``).
         note: what the paper leaves open and how it was settled.
     """
 
@@ -63,7 +61,6 @@ class Recipe:
     momentum: float = 0.95
     adam_ratio: float = 1.0
     rate_rise: float = 1.0
-    search_rounds: int = 0
     note: str = ""
 
     def rate_share(self, step: int) -> float:

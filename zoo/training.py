@@ -182,7 +182,6 @@ def train(
     logger: Logger | None = None,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
     workers: Workers | None = None,
-    search: Callable[[Any, int], Callable[[np.ndarray], Mapping[str, Any]]] | None = None,
 ) -> Progress:
     """Train ``preset`` by ``recipe`` until ``recipe.steps``; resumable at any moment.
 
@@ -206,8 +205,6 @@ def train(
         report: called with step and values at each line of the curve, for a progress bar.
         workers: that train together (see ``codec_zoo.workers``); without, this process alone. Each gives the same
             arguments. Worker 0 has the folder; the others take their state from it and write nothing.
-        search: model and rounds → a search for better latents of pictures (``codec_zoo.export.search.searcher``);
-            for a recipe with ``search_rounds``.
 
     Returns:
         Steps, seconds and held-out curve, over all sittings of the run; without curve except from worker 0.
@@ -235,12 +232,6 @@ def train(
     rising = recipe.rate_rise != 1.0
     if rising and not hasattr(model, "rate_share"):
         raise UsageError(f"{preset.name} has no rate in its loss: --rate-rise is for presets with entropy models.")
-    if recipe.search_rounds:
-        if not hasattr(model, "search"):
-            raise UsageError(f"{preset.name} has no latents of fixed length: --search-rounds is for report2017-*.")
-        if search is None:
-            raise UsageError("--search-rounds needs TensorFlow: set KERAS_BACKEND=tensorflow.")
-        model.search = search(model, recipe.search_rounds)
     checkpoint = folder / CHECKPOINT
     resumed = first_worker and checkpoint.exists()
     if resumed and not resume:

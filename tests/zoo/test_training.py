@@ -109,33 +109,6 @@ def test_a_rate_cannot_rise_where_there_is_none(tmp_path):
         run(tmp_path, dataclasses.replace(RECIPE, rate_rise=10.0))
 
 
-def test_a_decoder_learns_from_searched_latents(tmp_path):
-    """It ends with other weights than without, and what has no such latents says so."""
-    preset = get_preset("report2017-cnn-ae")
-    patches = PatchSampler(pictures(), 32, 2).batch(0)
-    asked = []
-
-    def search(model, rounds):
-        asked.append(rounds)
-        return lambda images: {"latents1": np.full((len(images), 8, 8, 4), 31, np.uint8)}
-
-    def train(rounds):
-        recipe = Recipe(32, 2, 3, 1e-2, search_rounds=rounds)
-        stream = lambda start: iter([patches] * 40)  # noqa: E731
-        folder = tmp_path / str(rounds)
-        training.train(preset, recipe, stream, pictures(1), folder, data="made", search=search)
-        return variables(folder)
-
-    plain, searched = train(0), train(4)
-    assert asked == [4]
-    assert any(not np.array_equal(plain[name], searched[name]) for name in plain)
-    with pytest.raises(UsageError, match="report2017"):
-        run(tmp_path / "other", dataclasses.replace(RECIPE, search_rounds=4), search=search)
-    with pytest.raises(UsageError, match="TensorFlow"):
-        train_without = dataclasses.replace(RECIPE, search_rounds=4)
-        training.train(preset, train_without, batches, pictures(1), tmp_path / "none", data="made")
-
-
 def test_records_name_published_weights_as_any_machine_has_them(tmp_path):
     assert training._as_others_see(weights.FOLDER / "a.weights.h5") == "zoo/weights/a.weights.h5"
     assert training._as_others_see(tmp_path / "a.weights.h5") == str(tmp_path / "a.weights.h5")

@@ -26,7 +26,7 @@ Where the text contradicts itself or is silent: λ2 = 10 weighs the error and λ
 Both are taken of pictures in −1 … 1. One step of the critic for each of the generator; rounding passes its gradient.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -55,15 +55,11 @@ class BlockModel:
         bits: of a latent.
         channels: maps of the latents.
         steps: how often the picture, then what is missing, is coded.
-        search: None, or pictures ``uint8 [N, H, W, 3]`` → better latents than :meth:`encode` gives, by the same
-            names: the decoder learns from these too, and so suits an encoder that searches
-            (``codec_zoo.export.search``).
     """
 
     bits: int
     channels: int
     steps: int = 1
-    search: Callable[[np.ndarray], Mapping[str, Any]] | None = None
 
     def analyse(self, pictures, below: Sequence = ()):
         """Latents of the next step.
@@ -85,10 +81,6 @@ class BlockModel:
     def levels(self) -> int:
         """The largest latent, as an integer."""
         return 2**self.bits - 1
-
-    def given(self, batch: np.ndarray) -> dict[str, Any]:
-        """What learners get of a batch ``uint8 [N, P, P, 3]``: ``images``, and the latents of :attr:`search`."""
-        return {"images": np.asarray(batch), **(self.search(batch) if self.search else {})}
 
     def quantise(self, latents):
         """0 … 1 to the nearest of the levels, still 0 … 1; the gradient passes."""
@@ -217,8 +209,7 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         decoder_maps: widths of the decoder's convolutions but for the last.
         steps: see :class:`BlockModel`.
 
-    Call: what :meth:`given` gives → the training loss: squared error in units of the full range, mean over steps, and
-    over rounded and searched latents.
+    Call: ``uint8 [N, H, W, 3]`` → the training loss: squared error in units of the full range, mean over steps.
     """
 
     def __init__(self, latents: int, bits: int, decoder_maps: Sequence[int], steps: int = 1, **kwargs):
@@ -253,23 +244,14 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
             decoded.append(self._add(decoded, values, step))
         return decoded[-1]
 
-    def learn(self, learners, batch, step):
-        """One step on the batch."""
-        return {"loss": learners[0].train_on_batch(self.given(batch))}
-
-    def call(self, given, training=None):
+    def call(self, images, training=None):
         """The loss; see the class."""
-        pictures = ops.cast(given["images"], "float32") / 255.0
-        rounded: list = []
-        searched: list = []
+        pictures = ops.cast(images, "float32") / 255.0
+        decoded: list = []
         for step in range(self.steps):
-            latents = self._analyse(pictures, rounded[-1] if step else None, step)
-            rounded.append(self._add(rounded, latents, step))
-            if "latents1" in given:
-                latents = self.from_integers(given[f"latents{step + 1}"])
-                searched.append(self._add(searched, latents, step))
-        decoded = [*rounded, *searched]
-        return sum(ops.mean(ops.square(pictures - picture)) for picture in decoded) / len(decoded)
+            latents = self._analyse(pictures, decoded[-1] if step else None, step)
+            decoded.append(self._add(decoded, latents, step))
+        return sum(ops.mean(ops.square(pictures - picture)) for picture in decoded) / self.steps
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """What ``call`` gave."""
@@ -385,9 +367,6 @@ def discriminator(maps: Sequence[int] = (32, 64, 128)) -> keras.Sequential:
 class CompressionGAN(BlockModel, keras.Model):
     """GAN (a thumbnail is the latent) and GAN-AE (an encoder makes it).
 
-    With :attr:`search` batch normalization keeps its averages: latents are searched for what the decoder will be, not
-    for what it is in a batch.
-
     Args:
         adversarial: ``"w"`` (Wasserstein, the critic's weights clipped) or ``"dc"`` (DCGAN's cross-entropy).
         error: ``"l1"`` or ``"l2"``.
@@ -438,7 +417,7 @@ class CompressionGAN(BlockModel, keras.Model):
             step: number of the step; the critic's are the even ones.
         """
         learner = learners[step % 2]
-        loss = learner.train_on_batch(self.given(batch) if learner is learners[1] else {"images": np.asarray(batch)})
+        loss = learner.train_on_batch({"images": np.asarray(batch)})
         if learner is learners[0] and self.adversarial == "w":
             for weight in self.discriminator.trainable_variables:
                 weight.assign(ops.clip(weight, -CLIP, CLIP))
@@ -455,17 +434,12 @@ class CompressionGAN(BlockModel, keras.Model):
 
     def _critic_loss(self, given):
         pictures = ops.cast(given["images"], "float32") / 255.0
-        made = ops.stop_gradient(self(given["images"], training=self.search is None))
+        made = ops.stop_gradient(self(given["images"], training=True))
         return self._says(self._judge(pictures), True) + self._says(self._judge(made), False)
 
     def _generator_loss(self, given):
-        made = [self(given["images"], training=self.search is None)]
-        if "latents1" in given:
-            made.append(self.synthesise([self.from_integers(given["latents1"])]))
-        return sum(self._loss_of(pictures, given["images"]) for pictures in made) / len(made)
-
-    def _loss_of(self, made, images):
-        difference = 2.0 * (made - ops.cast(images, "float32") / 255.0)
+        made = self(given["images"], training=True)
+        difference = 2.0 * (made - ops.cast(given["images"], "float32") / 255.0)
         error = ops.mean(ops.abs(difference) if self.error == "l1" else ops.square(difference))
         return ADVERSARIAL_WEIGHT * self._says(self._judge(made), True) + ERROR_WEIGHT * error
 
