@@ -37,7 +37,8 @@ def policy(precision: str) -> keras.DTypePolicy:
     """What ``precision`` means where Keras runs.
 
     Args:
-        precision: ``"float32"`` or ``"mixed_bfloat16"``; on JAX that is Keras's policy, since XLA sums in float32.
+        precision: ``"float32"`` or ``"mixed_bfloat16"``; on JAX that is Keras's policy, with which the times of a GPU
+            in ``docs/training.md`` were measured.
     """
     if precision == "mixed_bfloat16" and keras.backend.backend() != "jax":
         return BFloat16Products()
