@@ -159,13 +159,17 @@ np.savez(sys.argv[3], **got)
 """
 
 
+# Share of integers that may come out otherwise; see :func:`verify_export`.
+_OTHERWISE = {"encode": 0.01, "search": 0.02}
+
+
 def verify_export(model: keras.Model, folder: Path) -> None:
     """Check an export in a fresh process that has TensorFlow and none of our code.
 
     For two pictures of an odd size, every signature must give the values that ``model`` gives: integers exactly;
-    samples (``uint8``) but for one level in one of a hundred, what ``encode`` rounds and ``search_k`` moves but for
-    one value of a hundred, since TensorFlow fuses the ops of a loaded graph and so adds in another order; floats
-    nearly.
+    samples (``uint8``) but for one level in one of a hundred, what ``encode`` rounds but for one value of a hundred
+    and what ``search_k`` makes of it for two, since TensorFlow fuses the ops of a loaded graph and so adds in another
+    order (a mean of sixteen samples may be a half exactly); floats nearly.
 
     Raises:
         ModelError: it does not.
@@ -185,19 +189,19 @@ def verify_export(model: keras.Model, folder: Path) -> None:
             raise ModelError(f"the export does not load without project code: {process.stderr[-800:]}")
         with np.load(outputs_file) as got:
             for name, value in expected.items():
-                if not _same(got[name], value, rounded=name.startswith(("encode.", "search_"))):
+                if not _same(got[name], value, _OTHERWISE.get(name.split("_")[0].split(".")[0])):
                     raise ModelError(f"the export gives other values of {name} than the model.")
 
 
-def _same(got: np.ndarray, expected: np.ndarray, rounded: bool) -> bool:
-    """Equal, as far as :func:`verify_export` asks."""
+def _same(got: np.ndarray, expected: np.ndarray, otherwise: float | None) -> bool:
+    """Equal, as far as :func:`verify_export` asks; ``otherwise``: share of the integers that need not be."""
     if got.dtype != expected.dtype or got.shape != expected.shape:
         return False
     if np.issubdtype(got.dtype, np.floating):
         return np.allclose(got, expected, rtol=1e-4, atol=1e-2)
     difference = np.abs(got.astype(int) - expected)
-    if rounded:
-        return np.mean(difference > 0) <= 0.01
+    if otherwise is not None:
+        return np.mean(difference > 0) <= otherwise
     if got.dtype == np.uint8:
         return difference.max() <= 1 and np.mean(difference > 0) <= 0.01
     return not difference.any()
