@@ -114,7 +114,7 @@ def codec_options(command):
         click.option(
             "--search",
             type=click.IntRange(0),
-            help="Layered, blocks: rounds in which latents move to where the file is smaller or better; 10 pay.",
+            help="Layered, blocks: rounds in which latents move to where the file is smaller or better; 5 to 20 pay.",
         ),
         click.option(
             "-q",

@@ -46,3 +46,20 @@ def test_principal_components():
     noise = list(random.normal(0, 10, (40, 64, 64, 3)))
     expected = 10 * np.log10(255**2 / (100 * 44 / 48))
     assert report2017._principal_components(noise, 4) == pytest.approx(expected, abs=0.2)
+
+
+def test_verdicts_are_of_one_encoder_each():
+    """The networks' own numbers alone count: neither standard codecs nor the other encoder's."""
+    networks = report2017.trained(report2017.REPORT_TABLE_2)
+    of_kodak = {name: (30.0, 0.9) for name in networks}
+    found = {"jpeg": 28.0, "jpeg2000": 40.0}
+    for how, best, others in ((report2017.ROUNDED, 27.0, 25.0), (report2017.SEARCHED, 29.0, 28.5)):
+        found |= {name + how: best if name == "report2017-gan-ae-l2-w" else others for name in networks}
+    rounded, searched = (report2017._network_verdicts(found, of_kodak, how) for how in report2017.ENCODERS)
+    assert [verdict.ours for verdict in rounded[::2]] == [
+        "27.00 dB; best is report2017-gan-ae-l2-w, 27.00 dB",
+        f"JPEG 28.00 dB, 0 of {len(networks)} networks above it",
+    ]
+    assert searched[2].ours == f"JPEG 28.00 dB, {len(networks)} of {len(networks)} networks above it"
+    assert [verdict.verdict for verdict in searched] == ["ordering holds", "not reached", "not reached"]
+    assert rounded[-1].claim.endswith("(Table 3)") and all("searched" in verdict.claim for verdict in searched)
