@@ -233,7 +233,8 @@ class PatchSampler:
         left = random.integers(image.shape[1] - side, endpoint=True)
         patch = image[top : top + side, left : left + side]
         if side != size:
-            patch = np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.LANCZOS))
+            whole = Image.fromarray(np.ascontiguousarray(patch))  # four times as fast as of a view
+            patch = np.asarray(whole.resize((size, size), Image.Resampling.LANCZOS))
         if self.rotate:
             patch = np.rot90(patch, random.integers(4))
             if random.random() < 0.5:

@@ -50,11 +50,11 @@ def test_a_served_codec_writes_and_reads_the_same_bytes(server, serving, kinds, 
     assert found.card == local.model.card and found.seconds > 0
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_a_served_model_searches(server, serving, kinds, photo, protocol):
+@pytest.mark.parametrize(("kind", "protocol"), [("layered", "grpc"), ("layered", "rest"), ("blocks", "grpc")])
+def test_a_served_model_searches(server, serving, kinds, photo, kind, protocol):
     picture = photo[:128, :192]
-    local = codec_for(open_model(str(serving / "models" / kinds["layered"])))
-    remote = codec_for(ServedModel(open_server(getattr(server, protocol)), kinds["layered"]), search=4)
+    local = codec_for(open_model(str(serving / "models" / kinds[kind])))
+    remote = codec_for(ServedModel(open_server(getattr(server, protocol)), kinds[kind]), search=4)
     data = remote.encode(picture)
     assert data != local.encode(picture) and np.array_equal(local.decode(data), remote.decode(data))
 
