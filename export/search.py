@@ -84,7 +84,7 @@ def _rate(codec: TransformCodec, z) -> Callable:
 
 def _move(codec: TransformCodec, target, inside, y, rate: Callable, weight: float, rounds):
     """The best of what ``rounds`` rounds of the search come by, ``y`` among it, for each picture."""
-    curvature = _curvature(lambda y: 255.0 * codec.synthesis(y), y, inside) * 2 / 3
+    curvature = 255.0**2 * 2 / 3 * _curvature(codec.synthesis, y, inside)
 
     def search(count, y, best, least):
         with tf.GradientTape(watch_accessed_variables=False) as tape:

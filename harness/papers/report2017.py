@@ -45,9 +45,8 @@ REPORT_TABLE_3 = {
 }
 # 24 bits a pixel through 16.
 RATIO_BPP = 1.5
-# How an encoder finds its latents: options, and what stands behind a network's name.
-ROUNDED, SEARCHED = "", ", latents searched"
-ENCODERS = {ROUNDED: "", SEARCHED: ",search=5"}
+# How latents are found: options, and what the tables add to a network's name.
+ENCODERS = {"": "", ",search=5": ", latents searched"}
 STANDARD = {"jpeg": ("jpeg-420", range(1, 101)), "jpeg2000": ("jpeg2000", range(16, 56))}
 
 
@@ -63,17 +62,16 @@ def reproduce(bench: Bench) -> Section:
     if any(row["psnr"] != np.inf for row in (*gray, *lossless)):
         raise AssertionError("a lossless codec lost something")
     networks = trained(REPORT_TABLE_2)
-    codings = [f",coding={coding}{options}" for options in ENCODERS.values() for coding in ("fixed", "jxl")]
-    codings.remove(f",coding=fixed{ENCODERS[SEARCHED]}")  # as long as with rounded latents
+    codings = (",coding=fixed", *(f",coding=jxl{encoder}" for encoder in ENCODERS))  # fixed: as long with either
     large = bench.measure([f"{name}{coding}" for coding in codings for name in networks], "kodak")
-    encoders = {how: f",coding=fixed,tune=no{options}" for how, options in ENCODERS.items()}
-    small = bench.measure([f"{name}{options}" for options in encoders.values() for name in networks], "cifar10")
+    small = bench.measure([f"{name},coding=fixed,tune=no{e}" for e in ENCODERS for name in networks], "cifar10")
     of_large: dict[str, tuple[float, float]] = {}
     of_small: dict[str, float] = {}
-    for how, options in ENCODERS.items():
-        points = _means(large, f",coding=jxl{options}")
-        of_large |= {name + how: (point["psnr"], point["ssim"]) for name, point in points.items()}
-        of_small |= {name + how: point["psnr"] for name, point in _means(small, encoders[how]).items()}
+    for encoder, called in ENCODERS.items():
+        points = _means(large, f",coding=jxl{encoder}")
+        of_large |= {name + called: (point["psnr"], point["ssim"]) for name, point in points.items()}
+        points = _means(small, f",coding=fixed,tune=no{encoder}")
+        of_small |= {name + called: point["psnr"] for name, point in points.items()}
     of_large |= {name: _at_ratio(name, bench.find("kodak")) for name in STANDARD}
     tables = [_large_table(of_large, large), _lossless_table(gray, lossless)]
     if pictures := bench.find("cifar10"):
@@ -148,8 +146,12 @@ def _cifar_table(found: Mapping[str, float], count: int) -> Table:
 
 
 def _large_table(found: Mapping[str, tuple[float, float]], large: Sequence[Row]) -> Table:
-    fixed, coded = (_means(large, f",coding={coding}") for coding in ("fixed", "jxl"))
-    coded |= {name + SEARCHED: point for name, point in _means(large, f",coding=jxl{ENCODERS[SEARCHED]}").items()}
+    fixed = _means(large, ",coding=fixed")
+    coded = {
+        name + called: point
+        for encoder, called in ENCODERS.items()
+        for name, point in _means(large, f",coding=jxl{encoder}").items()
+    }
     rows = []
     for name in sorted(found, key=lambda name: -found[name][0]):
         theirs = REPORT_TABLE_3.get(name, ("", ""))
@@ -188,29 +190,29 @@ def _verdicts(
                 "reproduced" if abs(small["jpeg"] - (REPORT_TABLE_2["jpeg"] or 0)) < 0.25 else "not reached",
             )
         )
-    return [*found, *(verdict for how in ENCODERS for verdict in _network_verdicts(small, large, how))]
+    return [*found, *(v for called in ENCODERS.values() for v in _network_verdicts(small, large, called))]
 
 
 def _network_verdicts(
-    small: Mapping[str, float], large: Mapping[str, tuple[float, float]], how: str
+    small: Mapping[str, float], large: Mapping[str, tuple[float, float]], called: str
 ) -> list[Verdict]:
-    """On the networks with one of :data:`ENCODERS`."""
+    """On the networks with one of :data:`ENCODERS`, which adds ``called`` to their names."""
     found = []
-    psnr_of = {name: small[name + how] for name in trained(REPORT_TABLE_2) if name + how in small}
+    psnr_of = {name: small[name + called] for name in trained(REPORT_TABLE_2) if name + called in small}
     best, unlikely = "report2017-gan-ae-l2-w", "report2017-gan-ae-l1-dc"
     pairs = [(f"report2017-{kind}-w", f"report2017-{kind}-dc") for kind in ("gan", "gan-ae-l1", "gan-ae-l2")]
     if best in psnr_of:
         first = max(psnr_of, key=lambda name: psnr_of[name])
         found += [
             Verdict(
-                f"GAN-AE (L2, W) the best network on CIFAR (Table 2){how}",
+                f"GAN-AE (L2, W) the best network on CIFAR (Table 2){called}",
                 f"{REPORT_TABLE_2[best]} dB",
                 f"{psnr_of[best]:.2f} dB; best is {first}, {psnr_of[first]:.2f} dB",
                 "ordering holds" if first == best else "not reached",
                 budget([best], PAPER),
             ),
             Verdict(
-                f"Wasserstein above DC, for each pair (Table 2){how}",
+                f"Wasserstein above DC, for each pair (Table 2){called}",
                 "all three",
                 ", ".join(f"{psnr_of[w]:.2f} / {psnr_of[dc]:.2f}" for w, dc in pairs) + " dB",
                 "reproduced" if all(psnr_of[w] > psnr_of[dc] for w, dc in pairs) else "not reached",
@@ -221,7 +223,7 @@ def _network_verdicts(
         above = {name for name, value in psnr_of.items() if value > small["jpeg"]}
         found.append(
             Verdict(
-                f"all but GAN-AE (L1, DC) above JPEG on CIFAR (Table 2){how}",
+                f"all but GAN-AE (L1, DC) above JPEG on CIFAR (Table 2){called}",
                 f"30 … 37 dB; JPEG {REPORT_TABLE_2['jpeg']}, GAN-AE (L1, DC) {REPORT_TABLE_2[unlikely]} dB",
                 f"JPEG {small['jpeg']:.2f} dB, {len(above)} of {len(psnr_of)} networks above it",
                 "reproduced" if above == psnr_of.keys() - {unlikely} else "not reached",
@@ -229,11 +231,11 @@ def _network_verdicts(
             )
         )
     narrow, wide = "report2017-cnn-ae-ft", "report2017-cnn-ae"
-    if {narrow + how, wide + how} <= large.keys():
-        (of_narrow, _), (of_wide, _) = large[narrow + how], large[wide + how]
+    if {narrow + called, wide + called} <= large.keys():
+        (of_narrow, _), (of_wide, _) = large[narrow + called], large[wide + called]
         found.append(
             Verdict(
-                f"CNN-AE-FT above CNN-AE on large pictures (Table 3){how}",
+                f"CNN-AE-FT above CNN-AE on large pictures (Table 3){called}",
                 "33.9 and 28.9 dB",
                 f"{of_narrow:.2f} and {of_wide:.2f} dB",
                 "ordering holds" if of_narrow > of_wide else "not reached",

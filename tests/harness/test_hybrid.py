@@ -105,7 +105,7 @@ def test_2000_mutated_files(model, photo):
             continue
         assert stream.missing == 1 and np.array_equal(decoded, coarse)
     assert refused > 1000 and not np.array_equal(whole, coarse)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # kB: 1 GiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def forge(model, layers, width=96, height=64):

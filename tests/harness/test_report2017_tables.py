@@ -53,9 +53,9 @@ def test_verdicts_are_of_one_encoder_each():
     networks = report2017.trained(report2017.REPORT_TABLE_2)
     of_kodak = {name: (30.0, 0.9) for name in networks}
     found = {"jpeg": 28.0, "jpeg2000": 40.0}
-    for how, best, others in ((report2017.ROUNDED, 27.0, 25.0), (report2017.SEARCHED, 29.0, 28.5)):
-        found |= {name + how: best if name == "report2017-gan-ae-l2-w" else others for name in networks}
-    rounded, searched = (report2017._network_verdicts(found, of_kodak, how) for how in report2017.ENCODERS)
+    for called, best, others in zip(report2017.ENCODERS.values(), (27.0, 29.0), (25.0, 28.5), strict=True):
+        found |= {name + called: best if name == "report2017-gan-ae-l2-w" else others for name in networks}
+    rounded, searched = (report2017._network_verdicts(found, of_kodak, e) for e in report2017.ENCODERS.values())
     assert [verdict.ours for verdict in rounded[::2]] == [
         "27.00 dB; best is report2017-gan-ae-l2-w, 27.00 dB",
         f"JPEG 28.00 dB, 0 of {len(networks)} networks above it",
