@@ -1,5 +1,5 @@
-# Two commands on a fresh machine that has Python 3.11 or 3.12: `make demo` and `make test`.
-PYTHON ?= python3.11
+# Two commands on a fresh machine that has Python 3.11 (3.11.4 or later) or 3.12: `make demo` and `make test`.
+PYTHON ?= $(shell for p in python3.11 python3.12; do $$p --version >/dev/null 2>&1 && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo_output

@@ -39,7 +39,7 @@ setup(
         "rich>=13",
         "tensorboardX>=2.6.2",
     ],
-    # Everything else: export, files, evaluation. `pip install codec-zoo[tf]`.
+    # Everything else: export, files, evaluation. `pip install '.[tf]'`.
     extras_require={
         # `codec-zoo compress-corpus`. Not in requirements.txt: Beam 2.77 wants pillow < 13, pyarrow < 26 and
         # python-dateutil < 3, all older than there.

@@ -43,7 +43,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         extra = "corpus" if error.name == "apache_beam" else "tf"
         click.echo(
-            f"error: this command needs the package {error.name}: `pip install 'codec-zoo[{extra}]'`.", err=True
+            f"error: this command needs the package {error.name}: `pip install '.[{extra}]'` in the checkout.",
+            err=True,
         )
         status = 1
     except MemoryError:
@@ -147,21 +148,19 @@ model_option = click.option("--model", metavar="PRESET|DIR", help="A trained pre
 @cli.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the presets and whether they have trained weights."""
+    """List the presets, their papers, and the training behind their weights."""
     from codec_zoo import weights
     from codec_zoo.presets import list_presets
 
-    trained = weights.index()
     for preset in list_presets():
-        record = trained.get(preset.name)
-        state = f"trained: {record['step']:,} steps" if record else "not trained yet"
         values = {
             "preset": preset.name,
-            "paper": f"{preset.paper.authors.split(',')[0]} et al. {preset.paper.year}",
+            "paper": preset.paper.short,
             "reproduces": preset.reproduces,
-            "trained_steps": record["step"] if record else None,
+            "trained_steps": weights.steps(preset) or None,
         }
-        _emit(values, as_json, f"{preset.name:28} {preset.reproduces:38} {state}")
+        trained = f"trained: {weights.training_in_words(preset)}"
+        _emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
 
 
 @cli.command()

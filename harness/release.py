@@ -154,13 +154,9 @@ def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
         if _shows_curve(card):
             pages.append(directory / f"{preset.name}.svg")
             held_out_curve(card["training"]["curve"], pages[-1])
-        runs = weights.runs(card["training"]) if card["training"] else []
-        steps = f"{sum(run['step'] for run in runs):,} steps" if runs else "not yet"
-        steps = steps if preset.trains else "by each file"
-        authors = card["paper"]["authors"].split(",")[0]
         lines.append(
-            f"| [`{preset.name}`]({preset.name}.md) | {authors} et al. {card['paper']['year']} "
-            f"| {card['parameters']:,} | {steps} |"
+            f"| [`{preset.name}`]({preset.name}.md) | {preset.paper.short} "
+            f"| {card['parameters']:,} | {weights.training_in_words(preset)} |"
         )
     pages.append(directory / "README.md")
     write_atomic(pages[-1], ("\n".join(lines) + "\n").encode())

@@ -24,7 +24,7 @@ from PIL import Image
 
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.evaluation import Row, in_processes, summarize, weights_of
-from codec_zoo.harness.results import VERDICTS, Chart, Curve, Section, Table, verdict_table
+from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, verdict_table
 from codec_zoo.metrics import psnr
 
 # Bytes of all pictures: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
@@ -242,6 +242,7 @@ def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> st
             [[s.title, *(str([v.verdict for v in s.verdicts].count(name)) for name in VERDICTS)] for s in sections],
         ),
         "verdicts": VERDICTS,
+        "legend": LEGEND,
         "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
         "scripts": [Markup(script) for script in scripts],
         "hashes": hashes,

@@ -14,7 +14,7 @@ from codec_zoo.harness.evaluation import find_pictures
 from codec_zoo.harness.figures import draw_chart
 from codec_zoo.harness.papers.bench import SETS, Bench
 from codec_zoo.harness.report import write_report
-from codec_zoo.harness.results import Section, verdict_table
+from codec_zoo.harness.results import LEGEND, Section, verdict_table
 
 PAPERS = ("fu2019", "jia2019", "hu2018", "zhao2018", "report2017")
 # What is between these lines of a README is written by :func:`update_readme`.
@@ -57,7 +57,7 @@ def reproduce(
 
 def overview(sections: Sequence[Section]) -> str:
     """Of each paper the verdicts, and the table that has our numbers beside its own; Markdown."""
-    parts = []
+    parts = [LEGEND, ""]
     for section in sections:
         parts += [f"### {section.title}", "", verdict_table(section.verdicts).markdown().replace("###", "####", 1)]
         parts += [section.tables[0].markdown().replace("###", "####", 1)]

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 from codec_zoo.harness.evaluation import Row
 
-VERDICTS = ("reproduced", "ordering holds", "not reached")
+# What may become of a claim, and what that means.
+VERDICTS = {
+    "reproduced": "the claim holds here as the paper has it",
+    "ordering holds": "its direction holds, its size or its extent does not",
+    "not reached": "it does not hold here",
+    "not measured": "what it is about is not here",
+}
+LEGEND = (
+    " ".join(f"*{word.capitalize()}*: {meaning}." for word, meaning in VERDICTS.items())
+    + " BD-rate: the mean change of the bits at equal quality; negative is better."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +87,7 @@ class Verdict:
 
     Attributes:
         claim: in few words, with its place in the paper.
-        theirs: the paper's number, ``""`` where it states none.
+        theirs: the paper's number, ``""`` where the claim is not the paper's.
         ours: the number measured here.
         verdict: one of :data:`VERDICTS`.
         budget: of training, against the paper's; ``""`` where nothing is trained.
@@ -122,7 +132,7 @@ class Section:
 
     def markdown(self) -> str:
         """Verdicts and tables, figures as links to ``NAME.svg``."""
-        parts = [f"## {self.title}", "", verdict_table(self.verdicts).markdown()]
+        parts = [f"## {self.title}", "", verdict_table(self.verdicts).markdown(), LEGEND, ""]
         parts += [table.markdown() for table in self.tables]
         for chart in self.charts:
             parts += [f"### {chart.title}", "", *([chart.note, ""] if chart.note else [])]

@@ -26,6 +26,11 @@ class Paper:
     year: int
     url: str
 
+    @property
+    def short(self) -> str:
+        """As texts cite it: "Ballé et al. 2018"."""
+        return f"{self.authors.split(',')[0].split()[-1]} et al. {self.year}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:

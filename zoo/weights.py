@@ -21,7 +21,7 @@ import numpy as np
 
 from codec_zoo.errors import ModelError
 from codec_zoo.files import atomic_path, write_atomic
-from codec_zoo.presets import get_preset
+from codec_zoo.presets import Preset, get_preset
 
 FOLDER = Path(__file__).parent / "weights"
 INDEX = FOLDER / "index.json"
@@ -240,6 +240,19 @@ def history(path: Path) -> list[dict[str, Any]]:
 def runs(record: dict[str, Any]) -> list[dict[str, Any]]:
     """All runs behind a record of the index, first to last; the last is the record itself."""
     return [*record.get("earlier", []), record]
+
+
+def steps(preset: Preset) -> int:
+    """How many steps, over all runs, are behind the published weights of a preset; 0 where there are none."""
+    record = index().get(preset.name)
+    return sum(run["step"] for run in runs(record)) if record else 0
+
+
+def training_in_words(preset: Preset) -> str:
+    """The same for lists, such as "11,400 steps"."""
+    if not preset.trains:
+        return "by each file"
+    return f"{steps(preset):,} steps" if steps(preset) else "not yet"
 
 
 def _best(record: dict[str, Any]) -> dict[str, float]:

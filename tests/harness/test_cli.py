@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codec_zoo import weights
 from codec_zoo.harness.images import read_image
 from codec_zoo.metrics import psnr
 
@@ -41,6 +42,13 @@ def test_list(cli):
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and PRESET in [row["preset"] for row in rows]
     assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+    _, out, _ = cli("list")
+    trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
+    index = weights.index()["hu2018-filter-bpg-q36"]
+    steps = sum(run["step"] for run in (index, *index["earlier"]))
+    assert len(index["earlier"]) == 2 and trained["hu2018-filter-bpg-q36"] == f"{steps:,} steps"
+    assert trained["report2017-mlp"] == "by each file"
+    assert trained["balle2017-factorized-mse-1"] == "not yet"
 
 
 @pytest.mark.parametrize("kind", ["rgb", "gray", "exif", "cmyk", "16-bit"])

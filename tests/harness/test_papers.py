@@ -71,6 +71,42 @@ def test_gain_is_that_of_each_picture():
     assert hu2018.gains(rows, "f") == {"a": 0.5, "b": 0.0}
 
 
+def test_the_filters_claim_is_of_rgb_at_full_strength():
+    """As the paper has it; a strength chosen for each picture, or luma, proves less."""
+
+    def verdict(full: float, chosen: float, name: str = "hu2018-filter-svac-q48") -> str:
+        rows = [
+            {"codec": f"{name}{switch}", "image": image, "psnr": 30 + gain, "psnr_y": 31 + 2 * gain}
+            for switch, gain_of_b in (("", chosen), (",filter=on", full), (",filter=off", 0.0))
+            for image, gain in (("a", 0.2 * (switch != ",filter=off")), ("b", gain_of_b))
+        ]
+        (found,) = hu2018._verdicts({"kodak": rows}, [name])
+        assert bool(found.theirs) == name.endswith("svac-q48")
+        return found.verdict
+
+    assert verdict(0.3, 0.3) == "reproduced"
+    assert verdict(0.1, 0.3) == "ordering holds"
+    assert verdict(-0.1, 0.1) == "ordering holds"
+    assert verdict(-0.1, 0.0) == "not reached"
+    assert verdict(0.1, 0.3, "hu2018-filter-svac-q44") == "reproduced"
+    assert verdict(-0.1, 0.3, "hu2018-filter-svac-q44") == "ordering holds"
+
+
+def test_zhao_is_held_against_bm3d_in_both_measures():
+    def points(psnr: float, ssim: float):
+        return [{"bpp": 0.1 * k, "psnr": psnr + k, "ssim": ssim + 0.01 * k} for k in (1, 2, 4)]
+
+    def verdicts(psnr: float, ssim: float) -> dict[str, str]:
+        ours = {f"{zhao2018.MIXED}, {key}": points(psnr, ssim) for key in zhao2018.BRANCHES}
+        both = {"jpeg": points(20, 0.5), zhao2018.DEBLOCKED: points(25, 0.7), **ours}
+        return {found.claim: found.verdict for found in zhao2018._verdicts("them", both)}
+
+    claim = "above JPEG behind which BM3D denoises, them (Fig. 2)"
+    assert verdicts(26, 0.8)[claim] == "reproduced"
+    assert verdicts(26, 0.6)[claim] == verdicts(24, 0.8)[claim] == "not reached"
+    assert verdicts(24, 0.6)["above JPEG at every rate, them (Fig. 2)"] == "reproduced"
+
+
 def test_rows_are_measured_once_and_enough_without_the_pictures(photo, tmp_path, monkeypatch):
     """Interrupted, resumed, or without the pictures: the same rows."""
     pictures = tmp_path / "pictures"
