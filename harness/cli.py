@@ -3,7 +3,9 @@
 import contextlib
 import importlib.util
 import json
+import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files may be anything
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:
@@ -47,6 +51,10 @@ def main() -> None:
             err=True,
         )
         status = 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}.", err=True)
+        status = 1
     except MemoryError:
         click.echo("error: out of memory. Use a smaller picture or a machine with more memory.", err=True)
         status = 1
@@ -70,7 +78,16 @@ def cli() -> None:
 
 def _emit(values: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a result, for a program or for a person."""
-    click.echo(json.dumps(values) if as_json else text)
+    click.echo(json.dumps(_finite(values), allow_nan=False) if as_json else text)
+
+
+def _finite(values: Any) -> Any:
+    """Values for JSON, which has no infinity: the PSNR of a picture without loss is null."""
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def _layers(count: int) -> str:
@@ -87,7 +104,7 @@ server_option = click.option(
 )
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 1e6, min_open=True),
     default=60,
     show_default=True,
     help="Seconds for each request to the server.",
@@ -272,7 +289,8 @@ def train(
             )
     except KeyboardInterrupt:
         if first:
-            click.echo(f"stopped; go on with: codec-zoo train {preset} --resume --run {folder.name}", err=True)
+            again = [*sys.argv[1:], *([] if resume else ["--resume"]), *([] if run else ["--run", folder.name])]
+            click.echo(f"stopped; go on with: {shlex.join(['codec-zoo', *again])}", err=True)
         raise
     best = f", {progress.seconds:.0f} s; best held-out {progress.best}" if first else ""
     click.echo(f"done: step {progress.step:,}{best}")
@@ -570,11 +588,16 @@ def inspect(file: Path, as_json: bool) -> None:
 @json_option
 def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds."""
-    from codec_zoo.errors import UsageError
     from codec_zoo.harness import evaluation
+    from codec_zoo.harness.pipelines import name_of
 
-    if anchor and anchor not in specs:
-        raise UsageError(f"the anchor must be one of the codecs: {', '.join(specs)}. Received: {anchor!r}")
+    codecs = [name_of(spec) for spec in specs]
+    if anchor and anchor not in codecs:
+        raise UsageError(
+            f"the anchor must be one of the codecs, without a quality: {', '.join(codecs)}. Received: {anchor!r}"
+        )
+    if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
+        raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
     rows = evaluation.evaluate(specs, pictures, output, workers)
     points = evaluation.summarize(rows)
@@ -709,6 +732,9 @@ def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, 
 
 def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:
     """Where each result goes: beside its input, to ``output``, or into the folder ``output``."""
+    for path in inputs:
+        if not path.name:
+            raise UsageError(f"{path} is a folder: name the files in it.")
     if output is None:
         targets = [path.with_suffix(suffix) for path in inputs]
     elif len(inputs) == 1 and not output.is_dir() and not str(output).endswith(os.sep):

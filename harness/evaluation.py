@@ -14,6 +14,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.files import writing
 from codec_zoo.image_folder import image_paths
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 
@@ -106,7 +108,12 @@ def in_processes(
             futures = {pool.submit(function, *task): task for task in tasks}
             try:
                 for done, future in enumerate(as_completed(futures), 1):
-                    result = future.result()
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool as error:
+                        raise CodecZooError(
+                            f"a process was killed while {title}, perhaps for want of memory. Try fewer --workers."
+                        ) from error
                     progress.advance(bar)
                     if not progress.console.is_terminal and done % 24 == 0:
                         progress.console.print(f"{title}: {done} of {len(tasks)}")
@@ -119,13 +126,13 @@ def in_processes(
 def measure(spec: str, path: Path) -> Row:
     """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
     from codec_zoo.harness.images import as_rgb, read_image
-    from codec_zoo.harness.pipelines import open_codec, split_spec
+    from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
 
     codec = open_codec(spec)
     picture = read_image(path)
     if not codec.takes_gray:
         picture = as_rgb(picture)
-    name, options, quality = split_spec(spec)
+    name, _, quality = split_spec(spec)
     if name not in _warm:
         codec.decode(codec.encode(picture))
         _warm.add(name)
@@ -140,7 +147,7 @@ def measure(spec: str, path: Path) -> Row:
     side = min(picture.shape[:2])
     return {
         "spec": spec,
-        "codec": ",".join([name, *(f"{key}={value}" for key, value in options.items())]),
+        "codec": name_of(spec),
         "quality": quality,
         "weights_sha256": weights_of(spec),
         "image": path.name,
@@ -247,6 +254,10 @@ def _bjontegaard(
 def gains(points: Iterable[Row], anchor: str) -> list[Row]:
     """Bjøntegaard deltas of every other codec of :func:`summarize` against ``anchor``, by PSNR and by MS-SSIM.
 
+    Args:
+        points: of all codecs.
+        anchor: one of them, without a quality.
+
     Returns:
         For each codec ``bd_rate_psnr``, ``bd_rate_ms_ssim`` (%), ``bd_psnr`` (dB); None where the curves have nothing
         in common, or a curve has fewer than three points.
@@ -266,7 +277,7 @@ def gains(points: Iterable[Row], anchor: str) -> list[Row]:
         gain: Row = {"codec": codec, "anchor": anchor}
         for key, (function, metric) in wanted.items():
             try:
-                gain[key] = function(curve(groups[anchor], metric), curve(group, metric))
+                gain[key] = function(curve(groups.get(anchor, []), metric), curve(group, metric))
             except UsageError:
                 gain[key] = None
         found.append(gain)
@@ -320,25 +331,35 @@ def _key(row: Row) -> tuple[str, str, str | None]:
 
 
 def read_rows(path: Path | None) -> list[Row]:
-    """Rows of a file that an earlier run left; a last line that was cut is passed over."""
-    rows = []
-    if path and path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
+    """Rows of a file that an earlier run left; a last line that was cut, or is none of ours, is passed over.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    rows: list[Row] = []
+    try:
+        lines = path.read_text().splitlines() if path and path.exists() else []
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is not a file of rows ({error}). Choose another.") from error
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and row.keys() >= {"spec", "codec", "image", "image_sha256", "weights_sha256"}:
+            rows.append(row)
     return rows
 
 
 def _append_row(path: Path, row: Row) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        if size := file.tell():
-            file.seek(size - 1)
-            if file.read() != b"\n":
-                file.write(b"\n")  # behind a line that was cut
-        file.write(json.dumps(row).encode() + b"\n")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            if size := file.tell():
+                file.seek(size - 1)
+                if file.read() != b"\n":
+                    file.write(b"\n")  # behind a line that was cut
+            file.write(json.dumps(row).encode() + b"\n")
 
 
 class _environment:

@@ -1,9 +1,11 @@
 """Exported models as users have them: a card, tables, and signatures that run here or on a server."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,10 @@ class ExportedModel:
         self.card = card
         self.tables = tables
         self.seconds = 0.0
-        if card.get("schema") != cards.SCHEMA:
+        if not isinstance(card, dict) or card.get("schema") != cards.SCHEMA:
             raise ModelError(f"the card in {where} has another schema than {cards.SCHEMA}: export it again.")
+        if missing := {"preset", "weights_sha256", "pipeline", "signatures"} - card.keys():
+            raise ModelError(f"the card in {where} lacks {', '.join(sorted(missing))}: export it again.")
 
     @property
     def preset(self) -> str:
@@ -84,15 +88,16 @@ class LocalModel(ExportedModel):
         """
         import tensorflow as tf
 
+        tables = folder / "assets" / TABLES
         try:
             card = read_card(folder)
             self._module = tf.saved_model.load(str(folder))  # which keeps the variables alive
-        except (OSError, ValueError) as error:
+            loaded = load_tables(tables) if tables.exists() else {}
+        except Exception as error:  # TensorFlow raises many kinds for damaged files
             raise ModelError(
                 f"{folder} is not an exported model of this zoo ({error}). Export it again: `codec-zoo export`."
             ) from error
-        tables = folder / "assets" / TABLES
-        super().__init__(str(folder), card, load_tables(tables) if tables.exists() else {})
+        super().__init__(str(folder), card, loaded)
         self.folder = folder
 
     def _run(self, signature, inputs):
@@ -112,6 +117,7 @@ class UntrainedModel(ExportedModel):
             "preset": preset.name,
             "weights_sha256": hashlib.sha256(b"").hexdigest(),
             "pipeline": dict(preset.pipeline),
+            "signatures": {},
         }
         super().__init__(preset.name, card, {})
 
@@ -193,23 +199,30 @@ def export_to_cache(name: str) -> Path:
     record = weights.entry(name)
     base = cache_folder() / "models" / f"{record['sha256'][:12]}-{cards.SCHEMA}"
     folder = base / name / "1"
-    with locked(base):
-        if not (folder / "saved_model.pb").exists():
-            from codec_zoo.export.saved_model import export_pretrained
+    if not folder.exists():  # it appears whole, and a cache may be one that can only be read
+        from codec_zoo.export.saved_model import export_pretrained
 
-            export_pretrained(name, base, verify=False)
+        with locked(base):
+            if not folder.exists():
+                export_pretrained(name, base, verify=False)
     return folder
 
 
-def locked(path: Path) -> FileLock:
-    """A lock between processes, ``<path>.lock``; the system frees it when its holder dies.
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, ``<path>.lock``; the system frees it when its holder dies.
 
     Raises:
         CodecZooError: the folder cannot be written.
     """
-    with writing(path):
+    lock = FileLock(f"{path}.lock")
+    with writing(path, "Free space, or name another cache folder: CODEC_ZOO_CACHE."):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{path}.lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def cached_models() -> list[Path]:

@@ -24,7 +24,7 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
 
     Args:
         points: from ``codec_zoo.harness.evaluation.summarize``.
-        path: ``.png`` or ``.svg``.
+        path: ``.png``, ``.svg`` or ``.pdf``.
     """
     curves: dict[str, list[Row]] = defaultdict(list)
     for point in points:
@@ -100,7 +100,7 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
 
     Args:
         counts: name of a picture or set → ``int [511]``, from −255 up.
-        path: ``.png`` or ``.svg``.
+        path: ``.png``, ``.svg`` or ``.pdf``.
     """
     figure, axes = plt.subplots(1, 2, figsize=(14, 5), layout="constrained")
     for name, values in counts.items():
@@ -123,7 +123,7 @@ def held_out_curve(points: Sequence[Mapping[str, float]], path: Path) -> None:
 
     Args:
         points: of a run's record, ``curve``: ``step``, ``psnr`` (dB) and perhaps ``loss``.
-        path: ``.png`` or ``.svg``.
+        path: ``.png``, ``.svg`` or ``.pdf``.
     """
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     steps = [point["step"] for point in points]

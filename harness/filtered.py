@@ -131,4 +131,7 @@ def _decode_ycbcr(stream: Bitstream) -> np.ndarray:
     codec = get_ycbcr_codec(f"{name}:30")
     if codec.declared_size(data) != (stream.width, stream.height):
         raise BitstreamError("the picture layer has another size than the file's header says.")
-    return codec.decode_ycbcr(data)
+    image = codec.decode_ycbcr(data)
+    if image.shape[2] != 3:
+        raise BitstreamError("the picture layer is gray: it is damaged.")
+    return image

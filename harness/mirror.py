@@ -161,10 +161,11 @@ def download(preset: str, source: str | None = None, version: int | None = None)
     entry = _choose(_read_index(source), preset, version, source)
     base = cache_folder() / "models" / entry.sha256[:16]
     target = base / entry.preset / str(entry.version)
-    with locked(base):
-        if not target.exists():
-            with _archive(source, entry, base.with_suffix(".part")) as archive, atomic_folder(target) as folder:
-                _unpack(archive, entry, folder)
+    if not target.exists():  # see export_to_cache
+        with locked(base):
+            if not target.exists():
+                with _archive(source, entry, base.with_suffix(".part")) as archive, atomic_folder(target) as folder:
+                    _unpack(archive, entry, folder)
     return target
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
+from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.codecs.standard import JPEG420
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb
@@ -55,8 +56,8 @@ class MixedCodec(ModelCodec):
         if sum(value is not None for value in (quality, target_bpp, target_psnr)) > 1:
             raise UsageError("give one of quality, target of bits per pixel, target of PSNR.")
         self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
-        if quality is not None and (quality != int(quality) or not 1 <= quality <= 100):
-            raise UsageError(f"JPEG's quality is a whole number, 1 … 100. Received: {quality:g}")
+        if quality is not None:
+            get_codec(f"jpeg-420:{quality}")
         self.model = model
         self.quality = quality
         self.resolution = resolution

@@ -356,7 +356,7 @@ class _RangeErrors:
         self._scales = np.frombuffer(data[:count], np.uint8).astype(np.int32)
         if len(self._scales) < count or self._scales.max() >= SCALES:
             raise BitstreamError("the scales of a plane are cut or damaged.")
-        self._decoder = range_coder.Decoder(data[count:], tables())
+        self._decoder = range_coder.Decoder(data[count:], tables(), height * width)
         self._sizes = np.zeros((height + 2, width + 3), np.int32)
 
     def take(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:

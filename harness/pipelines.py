@@ -6,6 +6,7 @@ NAME may also be the folder of an export.
 """
 
 import difflib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,10 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
     kind = model.card["pipeline"]["kind"]
     if kind not in _PIPELINES:
         raise ModelError(f"{model.where} needs the codec pipeline {kind!r}. Update codec-zoo.")
-    try:
-        return _PIPELINES[kind](model, **options)
-    except TypeError as error:
-        raise UsageError(f"{model.preset} does not take these options: {', '.join(options)}.") from error
+    known = list(inspect.signature(_PIPELINES[kind]).parameters)[1:]
+    if wrong := [name for name in options if name not in known]:
+        raise UsageError(f"{model.preset} does not take these options: {', '.join(wrong)}.")
+    return _PIPELINES[kind](model, **options)
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
@@ -56,14 +57,21 @@ def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
     """
     head, colon, tail = spec.rpartition(":")
     name, *pairs = (head if colon else spec).split(",")
+    wrong = UsageError(f"a codec is written NAME[,KEY=VALUE…][:QUALITY], e.g. jpeg:75. Received: {spec!r}")
     try:
         quality = float(tail) if colon else None
         options = dict(pair.split("=", 1) for pair in pairs)
     except ValueError:
-        raise UsageError(
-            f"a codec is written NAME[,KEY=VALUE…][:QUALITY], e.g. jpeg:75. Received: {spec!r}"
-        ) from None
+        raise wrong from None
+    if options.keys() & {"quality", "model"}:
+        raise wrong
     return name, options, quality
+
+
+def name_of(spec: str) -> str:
+    """``spec`` without its quality: what tables call the codec."""
+    name, options, _ = split_spec(spec)
+    return ",".join([name, *(f"{key}={value}" for key, value in options.items())])
 
 
 def open_codec(spec: str) -> Codec:

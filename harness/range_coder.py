@@ -16,6 +16,10 @@ from codec_zoo.errors import BitstreamError, ModelError
 
 # The coder's Elias gamma code has no end from 2^30 on.
 LARGEST = 2**29
+# Behind a string the coder reads zeros, as many as it likes, but a gamma code begins with any number of zeros and
+# ends with a one. So strings are decoded with ones behind more zeros than whole ones can need: no value takes more
+# than 2 bytes, or 2 and 61 bits of gamma code.
+ZEROS_PER_VALUE, ONES = 10, b"\xff" * 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +57,12 @@ def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
 def decode(data: bytes, rows: np.ndarray, tables: Tables) -> np.ndarray:
     """Decode what :func:`encode` made with the same rows and tables: int32, the shape of ``rows``.
 
+    Damage gives other numbers.
+
     Raises:
-        BitstreamError: the coder found the data impossible; most damage it does not find.
+        BitstreamError: the coder found the data impossible.
     """
-    decoder = Decoder(data, tables)
-    values = decoder.decode(rows)
-    decoder.finish()
-    return values
+    return Decoder(data, tables, rows.size).decode(rows)
 
 
 class Decoder:
@@ -68,14 +71,16 @@ class Decoder:
     Args:
         data: what :func:`encode` made.
         tables: the same.
+        count: of values in the string.
     """
 
-    def __init__(self, data: bytes, tables: Tables):
+    def __init__(self, data: bytes, tables: Tables, count: int):
         import tensorflow as tf
 
         self._tf, self._ops = tf, _ops()
         self._tables = tables
-        self._handle = self._checked(self._ops.create_range_decoder, tf.constant(data), tf.constant(tables.cdf))
+        string = tf.constant(data + bytes(ZEROS_PER_VALUE * count + 16) + ONES)
+        self._handle = self._checked(self._ops.create_range_decoder, string, tf.constant(tables.cdf))
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
         """The next values: int32, the shape of ``rows``. Errors as in :func:`decode`."""
@@ -85,10 +90,6 @@ class Decoder:
             self._ops.entropy_decode_index, self._handle, index, shape, self._tf.int32
         )
         return values.numpy().reshape(rows.shape) + self._tables.offset[rows]
-
-    def finish(self) -> None:
-        """Check, as far as the coder can, that the string ends here. Errors as in :func:`decode`."""
-        self._checked(self._ops.entropy_decode_finalize, self._handle)
 
     def _checked(self, op, *arguments):
         try:

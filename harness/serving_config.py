@@ -9,6 +9,7 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from codec_zoo.export.card import SCHEMA
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.files import atomic_folder, write_atomic
 from codec_zoo.harness import mirror
@@ -68,8 +69,9 @@ def write_serving(
         "monitoring.config": MONITORING,
     }
     written["docker-compose.yml"] = _yaml(_compose(base_path))
-    first = min(path.name for path in models.iterdir())
-    written["kubernetes.yaml"] = "---\n".join(_yaml(item) for item in _kubernetes(written, base_path, first))
+    written["kubernetes.yaml"] = "---\n".join(
+        _yaml(item) for item in _kubernetes(written, base_path, _bases(models)[0].name)
+    )
     for name, text in written.items():
         write_atomic(directory / name, text.encode())
     return [directory / name for name in written]
@@ -83,11 +85,17 @@ def _copy(folder: Path, base: Path) -> None:
 
 
 def _export(name: str, models: Path) -> None:
-    """Export a preset as its next version, unless one of its versions has the same weights."""
-    cards = [read_card(folder) for folder in list_versions(models / name)]
-    version, new = number_version(name, {card["version"]: card["weights_sha256"] for card in cards})
+    """Export a preset as its next version, unless one that this version of the zoo can run has the same weights."""
+    there = [(int(folder.name), read_card(folder)) for folder in list_versions(models / name)]
+    known = {number: card["weights_sha256"] if card["schema"] == SCHEMA else "" for number, card in there}
+    version, new = number_version(name, known)
     if new:
         export_pretrained(name, models, version)
+
+
+def _bases(models: Path) -> list[Path]:
+    """The folders of the models; beside them there may be other things, such as ``lost+found``."""
+    return [path for path in sorted(models.iterdir()) if path.is_dir() and list_versions(path)]
 
 
 def models_config(models: Path, base_path: str) -> str:
@@ -100,7 +108,7 @@ def models_config(models: Path, base_path: str) -> str:
         base_path: where the server sees it.
     """
     config = model_server_config_pb2.ModelServerConfig()
-    for base in sorted(path for path in models.iterdir() if path.is_dir()):
+    for base in _bases(models):
         versions = [int(folder.name) for folder in list_versions(base)]
         model = config.model_config_list.config.add(
             name=base.name, base_path=f"{base_path.rstrip('/')}/{base.name}", model_platform="tensorflow"

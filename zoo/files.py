@@ -11,8 +11,8 @@ from codec_zoo.errors import CodecZooError
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the system's errors in the block into one that says that ``path`` cannot be written.
+def writing(path: str | os.PathLike[str], remedy: str = "Free space or choose another place.") -> Iterator[None]:
+    """Turn the system's errors in the block into one that says that ``path`` cannot be written, and ``remedy``.
 
     Raises:
         CodecZooError: the disk is full, or the folder cannot be written.
@@ -20,9 +20,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CodecZooError(
-            f"cannot write {path}: {error.strerror or error}. Free space or choose another place."
-        ) from error
+        raise CodecZooError(f"cannot write {path}: {error.strerror or error}. {remedy}") from error
 
 
 @contextlib.contextmanager

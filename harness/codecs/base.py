@@ -29,6 +29,25 @@ def check_rgb(image: np.ndarray, max_side: int, name: str, channels: tuple[int, 
         )
 
 
+def checked_quality(quality: float, name: str, low: float, high: float, whole: bool = True) -> float:
+    """``quality``, an ``int`` where it is to be whole.
+
+    Args:
+        quality: as given.
+        name: of it, for the message.
+        low: the least that the codec takes.
+        high: the most.
+        whole: whether it takes whole numbers only.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if not low <= quality <= high or (whole and quality != int(quality)):
+        kind = "whole number" if whole else "number"
+        raise ValueError(f"{name} must be a {kind}, {low:g} … {high:g}. Received: {quality:g}")
+    return int(quality) if whole else quality
+
+
 def check_declared_size(width: int, height: int) -> None:
     """Raise ``BitstreamError`` if a file's header claims a size that must not be allocated."""
     if width < 1 or height < 1 or width * height > MAX_PIXELS:

@@ -13,7 +13,7 @@ import numpy as np
 from codec_zoo import color
 from codec_zoo.errors import BitstreamError, ImageError
 from codec_zoo.harness.codecs import hevc
-from codec_zoo.harness.codecs.base import YCbCrCodec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.base import YCbCrCodec, check_declared_size, check_rgb, checked_quality
 from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
 
 MAGIC = b"BPG\xfb"
@@ -174,11 +174,9 @@ class BPG(YCbCrCodec):
     qualities: ClassVar = (44, 40, 36, 32, 28, 24, 20)
 
     def __init__(self, quality: float = 32, domain: str = "ycbcr444", bit_depth: int = 8):
-        if quality != int(quality) or not 0 <= quality <= 51:
-            raise ValueError(f"the QP must be a whole number, 0 … 51. Received: {quality}")
         if domain not in _FFMPEG_FORMAT or bit_depth not in (8, 10):
             raise ValueError(f"no such BPG format: {domain!r}, {bit_depth} bits")
-        self.quality = int(quality)
+        self.quality = int(checked_quality(quality, "the QP", 0, 51))
         self.domain = domain
         self.bit_depth = bit_depth
         self.name = f"bpg-{domain}" + ("-10bit" if bit_depth == 10 else "")

@@ -335,6 +335,8 @@ def _run_x265(frames: list[list[np.ndarray]], pixel_format: str, own: Mapping[st
         "annexb": 1,
         "total-frames": len(frames),
         "tskip": 1,
+        # Long thin pictures, of which the level would ask for larger coding blocks than they have.
+        "allow-non-conformance": 1,
         **own,
     }
     context = av.CodecContext.create("libx265", "w")
@@ -346,17 +348,25 @@ def _run_x265(frames: list[list[np.ndarray]], pixel_format: str, own: Mapping[st
         "x265-params": ":".join(f"{key}={value}" for key, value in parameters.items()),
     }
     packets = []
-    for number, planes in enumerate(frames):
-        frame = av.VideoFrame(width, height, pixel_format)
-        frame.pts = number
-        for plane, samples in zip(frame.planes, planes, strict=True):
-            raw = np.ascontiguousarray(samples).view(np.uint8)
-            padded = np.zeros((plane.height, plane.line_size), np.uint8)
-            padded[:, : raw.shape[1]] = raw
-            plane.update(padded.tobytes())
-        packets += context.encode(frame)
-    packets += context.encode(None)
+    try:
+        for number, planes in enumerate(frames):
+            packets += context.encode(_to_frame(planes, pixel_format, number))
+        packets += context.encode(None)
+    except av.FFmpegError as error:
+        raise CodecZooError(f"x265 cannot code {width}×{height} pixels: {error}. Cut the picture up.") from error
     return b"".join(bytes(packet) for packet in packets)
+
+
+def _to_frame(planes: list[np.ndarray], pixel_format: str, number: int) -> av.VideoFrame:
+    height, width = planes[0].shape
+    frame = av.VideoFrame(width, height, pixel_format)
+    frame.pts = number
+    for plane, samples in zip(frame.planes, planes, strict=True):
+        raw = np.ascontiguousarray(samples).view(np.uint8)
+        padded = np.zeros((plane.height, plane.line_size), np.uint8)
+        padded[:, : raw.shape[1]] = raw
+        plane.update(padded.tobytes())
+    return frame
 
 
 def decode(stream: bytes, width: int, height: int) -> tuple[list[np.ndarray], str]:

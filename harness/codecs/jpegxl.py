@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 
 from codec_zoo.errors import BitstreamError
-from codec_zoo.harness.codecs.base import Codec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.base import Codec, check_declared_size, check_rgb, checked_quality
 
 MAX_SIDE = 2**18
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
@@ -23,7 +23,7 @@ class JPEGXL(Codec):
     qualities: ClassVar[tuple[float, ...]] = (12, 7, 4.5, 2.8, 1.6, 0.9)
 
     def __init__(self, quality: float):
-        self.quality = quality
+        self.quality = checked_quality(quality, "the distance", 0.1, 25, whole=False)
 
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""

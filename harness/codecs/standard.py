@@ -10,7 +10,7 @@ from PIL import Image
 
 from codec_zoo.color import ycbcr_to_rgb
 from codec_zoo.errors import BitstreamError, CodecZooError
-from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
 
 
 def save(image: Image.Image, file_format: str, options: Mapping[str, Any]) -> bytes:
@@ -25,10 +25,12 @@ class PillowCodec(Codec):
 
     format: ClassVar[str]
     max_side: ClassVar[int] = 65535
+    # The least and the greatest quality, and whether it is a whole number.
+    takes: ClassVar[tuple[float, float, bool]] = (1, 100, True)
     quality: float
 
     def __init__(self, quality: float):
-        self.quality = quality
+        self.quality = checked_quality(quality, "the quality", *self.takes)
 
     def options(self) -> dict[str, Any]:
         """Arguments of ``Image.save``."""
@@ -75,7 +77,7 @@ class JPEG(PillowCodec):
 
     def options(self) -> dict[str, Any]:
         """See the class."""
-        return {"quality": int(self.quality), "subsampling": "4:4:4", "optimize": True, "progressive": True}
+        return {"quality": self.quality, "subsampling": "4:4:4", "optimize": True, "progressive": True}
 
 
 class JPEG420(JPEG, YCbCrCodec):
@@ -89,7 +91,7 @@ class JPEG420(JPEG, YCbCrCodec):
 
     def options(self) -> dict[str, Any]:
         """See the class."""
-        return {"quality": int(self.quality), "subsampling": "4:2:0", "optimize": True}
+        return {"quality": self.quality, "subsampling": "4:2:0", "optimize": True}
 
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
@@ -152,11 +154,12 @@ class JPEGWithBM3D(JPEG420):
 
 
 class JPEG2000(PillowCodec):
-    """JPEG 2000, 9/7 wavelet and colour transform. Quality: PSNR that the encoder aims at, dB."""
+    """JPEG 2000, 9/7 wavelet and colour transform. Quality: PSNR that the encoder aims at, 1 … 100 dB."""
 
     name = "jpeg2000"
     format = "JPEG2000"
     qualities = (27, 29, 31, 33, 36, 39)
+    takes = (1, 100, False)
 
     def options(self) -> dict[str, Any]:
         """See the class."""
@@ -175,6 +178,7 @@ class WebP(PillowCodec):
     name = "webp"
     format = "WEBP"
     max_side = 16383
+    takes = (0, 100, False)
     qualities = (5, 20, 40, 65, 80, 92)
 
     def options(self) -> dict[str, Any]:
@@ -188,11 +192,12 @@ class AVIF(PillowCodec):
     name = "avif"
     format = "AVIF"
     qualities = (20, 35, 50, 62, 74, 84)
+    takes = (0, 100, True)
 
     def options(self) -> dict[str, Any]:
         """See the class."""
         return {
-            "quality": int(self.quality),
+            "quality": self.quality,
             "subsampling": "4:4:4",
             "speed": 4,
             "advanced": {"tune": "psnr"},

@@ -24,7 +24,7 @@ from PIL import Image
 from codec_zoo import color
 from codec_zoo.errors import BitstreamError
 from codec_zoo.harness.codecs import hevc
-from codec_zoo.harness.codecs.base import YCbCrCodec, check_declared_size, check_rgb
+from codec_zoo.harness.codecs.base import YCbCrCodec, check_declared_size, check_rgb, checked_quality
 from codec_zoo.harness.codecs.bpg import BPG, MAX_SIDE, double, halve
 
 _START = b"\x00\x00\x01"
@@ -51,11 +51,9 @@ class SVAC(YCbCrCodec):
     qualities: ClassVar = (56, 52, 48, 44, 40, 34, 28)
 
     def __init__(self, quality: float = 48, scale: int = 1):
-        if quality != int(quality) or not 0 <= quality <= 63:
-            raise ValueError(f"the QP must be a whole number, 0 … 63. Received: {quality}")
         if scale not in _NAMES:
             raise ValueError(f"the scale must be 1, 2, 4 or 8. Received: {scale}")
-        self.quality = int(quality)
+        self.quality = int(checked_quality(quality, "the QP", 0, 63))
         self.scale = scale
         self.name = _NAMES[scale]
 

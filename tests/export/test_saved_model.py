@@ -1,6 +1,7 @@
 """Exports: stock ops, same values in a fresh process, whole or not at all."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from codec_zoo.errors import CodecZooError, ModelError
-from codec_zoo.export import saved_model
+from codec_zoo.export import card, saved_model
+from codec_zoo.harness import exported
 from codec_zoo.harness.exported import LocalModel
 from codec_zoo.presets import get_preset, list_presets
 
@@ -76,6 +78,35 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
 def test_not_a_model(tmp_path):
     with pytest.raises(ModelError, match="not an exported model"):
         LocalModel(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "data", "words"),
+    [
+        ("variables/variables.data-00000-of-00001", b"cut", "not an exported model"),
+        ("saved_model.pb", b"cut", "not an exported model"),
+        ("assets/model_card.json", b'{"schema": %d}' % card.SCHEMA, "lacks pipeline"),
+        ("assets/model_card.json", b"[]", "another schema"),
+        ("assets/tables.npz", b"cut", "not an exported model"),
+    ],
+)
+def test_a_damaged_export(exports, tmp_path, damaged, data, words):
+    folder = tmp_path / "1"
+    shutil.copytree(exports / PRESET / "1", folder)
+    (folder / damaged).write_bytes(data)
+    with pytest.raises(ModelError, match=words):
+        LocalModel(folder)
+
+
+def test_a_cache_that_can_only_be_read(monkeypatch):
+    """What is in it is used without a lock, which is a file."""
+    folder = exported.export_to_cache("report2017-cnn-ae-ft")
+
+    def fail(*_):
+        raise AssertionError("a lock")
+
+    monkeypatch.setattr(exported, "FileLock", fail)
+    assert exported.export_to_cache("report2017-cnn-ae-ft") == folder
 
 
 @pytest.mark.slow

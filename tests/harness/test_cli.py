@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from codec_zoo import weights
-from codec_zoo.harness.images import read_image
+from codec_zoo.errors import CodecZooError
+from codec_zoo.harness import evaluation
+from codec_zoo.harness.images import read_image, write_image
 from codec_zoo.metrics import psnr
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -118,6 +120,10 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["compress", tmp_path / "nothing.png", *model], "no file", 2),
         (["compress", text, *model], "not a picture", 2),
         (["compress", good, "-q", "99", *model], "QP", 2),
+        (["compress", good, "-q", "inf", *model], "QP", 2),
+        (["compress", good, "-q", "32", "--search", "5", *model], "does not take these options: search.", 2),
+        (["compress", ".", *model], "is a folder", 2),
+        (["compress", good, "-o", tmp_path / f"{300 * 'x'}.czoo", *model], "File name too long", 1),
         (["compress", good, "-o", good, *model], "overwritten", 2),
         (["compress", good, "-o", "/proc/nowhere/a.czoo", *model], "cannot write", 1),
         (["compress", good, "--model", "fu2019-hybrid-s16-prelo"], PRESET, 2),
@@ -129,6 +135,11 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["truncate", foreign, "--layers", "1", "-o", tmp_path / "a.czoo"], "that `codec-zoo compress` wrote", 2),
         (["evaluate", "--codec", "jpg"], "Did you mean jpeg", 2),
         (["evaluate", "--codec", "jpeg:x"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "--codec", "jpeg:nan"], "1 … 100", 2),
+        (["evaluate", "--codec", f"{PRESET},quality=32"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "--codec", "jpeg:10", "--anchor", "jpeg:10"], "without a quality: jpeg.", 2),
+        (["evaluate", "--codec", "jpeg:10", "--figure", "x.xyz"], "PNG, SVG or PDF", 2),
+        (["evaluate", "--codec", "jpeg:10", "--output", tmp_path], "not a file of rows", 2),
         (["evaluate", "--codec", "jpeg:50", "--data", tmp_path / "none"], "no such folder", 2),
         (["export", "nothing", tmp_path], "no preset", 2),
         (["train", PRESET, "--data", tmp_path / "none"], "no such folder", 2),
@@ -138,6 +149,28 @@ def test_mistakes(cli, exports, tmp_path, photo):
         status, _, err = cli(*arguments)
         assert (status, words in err) == (code, True), (arguments, status, err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign.czoo", "good.png", "text.png"]
+
+
+def test_json_has_no_infinity(cli, tmp_path, photo):
+    """The PSNR of what comes back as it was."""
+    pictures = tmp_path / "pictures"
+    write_image(pictures / "a.png", photo[:32, :32])
+    code, out, _ = cli("evaluate", "--codec", "png", "--data", pictures, "--json")
+    assert code == 0 and json.loads(out, parse_constant=pytest.fail)["psnr"] is None
+
+
+def test_names_of_files_may_be_anything(cli, exports, tmp_path, photo):
+    picture = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    write_image(tmp_path / "a.png", photo[:32, :32])
+    os.rename(tmp_path / "a.png", picture)
+    arguments = ["compress", os.fsdecode(picture), "--model", exports / PRESET]
+    code, out, err = cli(*arguments, PYTHONIOENCODING="utf-8:strict")
+    assert code == 0 and "caf\\udce9.czoo" in out, err
+
+
+def test_a_worker_that_dies_is_told(capsys):
+    with pytest.raises(CodecZooError, match="fewer --workers"):
+        list(evaluation.in_processes(os._exit, [(1,)], 1, "dying"))
 
 
 def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):

@@ -117,7 +117,9 @@ def test_errors(model, photo):
             FilteredCodec(model, **options)
     card, data = model.card, FilteredCodec(model).encode(photo[:64, :64])
     payload = bitstream.read(data).layers[0].payload
+    gray = get_ycbcr_codec("jpeg-420:50").encode_ycbcr(photo[:64, :64, :1])
     for kind, lie in (
+        (LayerKind.PICTURE, b"\x05\x80" + gray),
         (LayerKind.PICTURE, b""),
         (LayerKind.PICTURE, payload[:1]),
         (LayerKind.PICTURE, b"\x63" + payload[1:]),
@@ -127,6 +129,8 @@ def test_errors(model, photo):
         file = bitstream.write(card["preset"], card["weights_sha256"], 64, 64, 3, [Layer(kind, lie)])
         with pytest.raises(BitstreamError):
             FilteredCodec(model).decode(file)
+        with pytest.raises((BitstreamError, ModelError)):
+            decode_plain(bitstream.read(file))
     other_size = bitstream.write(
         card["preset"], card["weights_sha256"], 64, 63, 3, [Layer(LayerKind.PICTURE, payload)]
     )

@@ -70,6 +70,24 @@ def test_what_would_never_end_is_refused(tables, value):
         range_coder.encode(np.array([value], np.int32), np.zeros(1, np.int32), tables["y"])
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("row", [0, 30, 63])
+def test_a_string_that_stops_at_an_escape_ends(tables, row):
+    """The coder read the zeros behind it as the beginning of a gamma code, for ever."""
+    (starts,) = np.nonzero(tables["y"].cdf < 0)
+    escape = tables["y"].cdf[[*starts[1:], len(tables["y"].cdf)][row] - 2]
+    precision = -tables["y"].cdf[starts[row]]
+    string = int(escape << 16 - precision).to_bytes(2, "big")
+    rows = np.full(3, row, np.int32)
+    assert range_coder.decode(string, rows, tables["y"]).shape == rows.shape
+
+
+@given(st.binary(max_size=40), st.data())
+def test_any_string_ends(tables, string, data):
+    rows = data.draw(arrays(np.int32, 30, elements=st.integers(0, 63)))
+    assert range_coder.decode(string, rows, tables["y"]).shape == rows.shape
+
+
 @pytest.mark.parametrize("row", [0, 10, 30, 63])
 def test_cost_is_the_entropy(tables, row):
     """Within 0.5 % of the ideal on what the table was made for, or 0.002 bits a value where there is next to none."""

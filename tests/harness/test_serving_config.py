@@ -1,5 +1,6 @@
 """The folder that TensorFlow Serving runs from, against the official protos."""
 
+import json
 import shutil
 import subprocess
 
@@ -9,6 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config import model_server_config_pb2
 
 from codec_zoo.errors import UsageError
+from codec_zoo.harness import serving_config
 from codec_zoo.harness.serving_config import write_serving
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -20,6 +22,10 @@ def written(exports, tmp_path_factory):
     directory = tmp_path_factory.mktemp("serving")
     for version in (1, 10, 9):
         shutil.copytree(exports / PRESET / "1", directory / "models" / PRESET / str(version))
+    # As on a mounted volume, in a folder that was looked at, and where an export was interrupted.
+    for other in ("lost+found", "another-preset"):
+        (directory / "models" / other).mkdir()
+    (directory / "models" / ".DS_Store").write_text("")
     write_serving(directory, [PRESET])
     return directory
 
@@ -102,6 +108,17 @@ def test_compose_and_kubernetes_name_the_files(written):
     ):
         command = ["docker", "compose", "-f", written / "docker-compose.yml", "config", "--quiet"]
         subprocess.run(command, check=True)
+
+
+def test_an_export_of_an_older_schema_gets_a_successor(exports, tmp_path, monkeypatch):
+    folder = tmp_path / "models" / PRESET / "3"
+    shutil.copytree(exports / PRESET / "1", folder)
+    card = json.loads((folder / "assets" / "model_card.json").read_text())
+    (folder / "assets" / "model_card.json").write_text(json.dumps({**card, "schema": card["schema"] - 1}))
+    made = []
+    monkeypatch.setattr(serving_config, "export_pretrained", lambda *arguments: made.append(arguments))
+    write_serving(tmp_path, [PRESET])
+    assert made == [(PRESET, tmp_path / "models", 4)]
 
 
 def test_writing_again_keeps_versions(written):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from codec_zoo.datasets import kodak
 from codec_zoo.errors import BitstreamError, CodecZooError, ImageError, UsageError
-from codec_zoo.harness.codecs import codec_qualities, flif, get_codec, list_codecs
+from codec_zoo.harness.codecs import codec_qualities, flif, get_codec, hevc, list_codecs
 from codec_zoo.harness.codecs.base import MAX_PIXELS
 
 PHOTO = np.asarray(Image.open(f"{kodak.__path__[0]}/kodim23.png"))[100:228, 200:392]
@@ -111,6 +111,23 @@ def test_sides_that_a_format_lacks():
         get_codec("hevc-ycbcr444:30").encode(PHOTO[:20, :20])
 
 
+@pytest.mark.parametrize("name", ["bpg-ycbcr444:40", "bpg-rgb444:40", "svac:40"])
+def test_a_long_thin_picture(name):
+    """x265's levels want larger coding blocks than such a picture has."""
+    strip = np.tile(PHOTO[:20, :100], (1, 50, 1))
+    codec = get_codec(name)
+    assert psnr(strip, codec.decode(codec.encode(strip))) > 22
+
+
+def test_pictures_beyond_the_encoder_are_refused(monkeypatch):
+    def fail(*_):
+        raise hevc.av.FFmpegError(22, "too large")
+
+    monkeypatch.setattr(hevc, "_to_frame", fail)
+    with pytest.raises(CodecZooError, match="Cut the picture up"):
+        get_codec("bpg-ycbcr444:40").encode(PHOTO)
+
+
 def test_headers_that_claim_huge_pictures_allocate_nothing():
     jxl = bytearray(get_codec("jxl-lossless").encode(np.zeros((600, 600, 3), np.uint8)))
     # not small; height selector 3 (30 bits) all ones
@@ -132,6 +149,14 @@ def test_registry():
         get_codec("bpg-ycbcr444:99")
     with pytest.raises(UsageError):
         get_codec("jpeg")
+    for name in NAMES:
+        if codec_qualities(name):
+            for wrong in ("-1", "1000", "nan", "inf"):
+                with pytest.raises(UsageError, match="no such quality"):
+                    get_codec(f"{name}:{wrong}")
+    for spec in ("jpeg:10.9", "jpeg:0", "avif:50.5", "svac:30.5"):
+        with pytest.raises(UsageError, match="whole number"):
+            get_codec(spec)
     if not flif.available():
         with pytest.raises(CodecZooError, match="PATH"):
             get_codec("flif")
