@@ -138,7 +138,7 @@ def _tfds_name(source: PathLike) -> str | None:
 def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Dataset:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+    except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:
         raise UsageError(
             f"TFDS has no data set {name!r}: {str(error).splitlines()[0]} "
             "See https://www.tensorflow.org/datasets/catalog."
@@ -150,9 +150,11 @@ def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Data
         raise UsageError(f"{name} has no RGB or gray 8-bit 'image'. It has: {builder.info.features}")
     split = _split_of(split, builder.info.splits)
     try:
-        builder.info.splits[split]  # slices too
+        count = builder.info.splits[split].num_examples  # slices too
     except (KeyError, ValueError) as error:
         raise UsageError(f"{name} has no split {split!r}. It has: {', '.join(builder.info.splits)}.") from error
+    if not count:
+        raise UsageError(f"there is nothing in {split!r} of {name}. Choose another split.")
     dataset = builder.as_dataset(split, read_config=tfds.ReadConfig(try_autocache=False))
     to_rgb = tf.image.grayscale_to_rgb if image.shape[-1] == 1 else tf.identity
     return dataset.map(lambda example: to_rgb(example["image"]))

@@ -86,7 +86,10 @@ def export_model(
         # Functions that were attributes of the module too would be saved twice.
         traced = {"describe": _trace_description(described).get_concrete_function()}
         traced |= {key: _trace(signature).get_concrete_function() for key, signature in exported.items()}
-        tf.saved_model.save(module, str(folder), {**traced, "serving_default": traced["encode"]})
+        try:
+            tf.saved_model.save(module, str(folder), {**traced, "serving_default": traced["encode"]})
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from error
         # Not of `reconstruct`, whose weights have no batch of their own.
         warm = ((key, inputs) for key, inputs, _ in _samples(model) if {len(v) for v in inputs.values()} == {2})
         write_warmup(folder, name, warm)

@@ -101,7 +101,12 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     """tf.data; the same batches as without TensorFlow, from a folder or a TFDS data set."""
     from codec_zoo.datasets import pipeline
 
-    prepared = _prepare(pipeline.load(data, "train").as_numpy_iterator(), preset)
+    def images(split: str) -> Iterator[np.ndarray]:
+        if data.startswith("tfds:"):
+            return pipeline.load(data, split).as_numpy_iterator()
+        return decode(image_paths(data, split))
+
+    prepared = _prepare(images("train"), preset)
 
     def batches(start: int) -> Iterator[np.ndarray]:
         dataset = pipeline.training_batches(
@@ -116,7 +121,7 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
         return iter(dataset)
 
     def held_out(most: int) -> list[np.ndarray]:
-        images = list(pipeline.load(data, "val").take(most).as_numpy_iterator())
-        return _prepare(images, preset) or images
+        pictures = list(itertools.islice(images("val"), most))
+        return _prepare(pictures, preset) or pictures
 
     return Source(data if data.startswith("tfds:") else _describe(data), batches, held_out)

@@ -107,10 +107,11 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ImageError(f"{path} has more than 8 bits a channel ({image.mode}): convert it to 8 bits.")
+            kinds = [image.mode, *(str(tile[3]) for tile in getattr(image, "tile", []))]
+            if image.mode.startswith(("I", "F")) or any(";16" in kind for kind in kinds):
+                raise ImageError(f"{path} has more than 8 bits a channel ({kinds[-1]}): convert it to 8 bits.")
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"cannot read {path} as an image: {error}. Repair or remove the file.") from error
 
 
@@ -233,13 +234,21 @@ class PatchSampler:
         left = random.integers(image.shape[1] - side, endpoint=True)
         patch = image[top : top + side, left : left + side]
         if side != size:
-            whole = Image.fromarray(np.ascontiguousarray(patch))  # four times as fast as of a view
-            patch = np.asarray(whole.resize((size, size), Image.Resampling.LANCZOS))
+            patch = _resize(patch, size)
         if self.rotate:
             patch = np.rot90(patch, random.integers(4))
             if random.random() < 0.5:
                 patch = patch[:, ::-1]
         return patch
+
+
+def _resize(patch: np.ndarray, size: int) -> np.ndarray:
+    """``uint8 [H, W, C]`` → ``[size, size, C]``, by Lanczos; channels one by one unless they are RGB."""
+    parts = [patch] if patch.shape[2] == 3 else np.moveaxis(patch, 2, 0)
+    # Of a copy Pillow's picture is made four times as fast as of a view.
+    pictures = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
+    resized = [np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures]
+    return resized[0] if patch.shape[2] == 3 else np.stack(resized, axis=-1)
 
 
 def _extend(image: np.ndarray, side: int) -> np.ndarray:

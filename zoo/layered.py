@@ -36,7 +36,7 @@ from codec_zoo.entropy_models import (
     to_scale,
 )
 from codec_zoo.layers import GDN, pad_to_multiple, sizes
-from codec_zoo.metrics import Probe, ms_ssim
+from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim
 from codec_zoo.model import LearnsAsOne, Signature
 
 # Jia 2019, Fig. 2, after Ballé 2017: of the analysis, first layer first.
@@ -538,6 +538,11 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         )
         images = ops.cast(ops.clip(ops.round(pixels), 0, 255), "uint8")
         return {"images": images[:, : size[0, 0], : size[0, 1]]}
+
+    @property
+    def least_side(self) -> int:
+        """Of patches and held-out pictures, pixels."""
+        return MS_SSIM_SIDE if self.distortion == "ms_ssim" else 1
 
     def probe(self, image: np.ndarray) -> Probe:
         """Code one picture; ``bpp`` is the cross-entropy of all layers' rounded latents, of which files are within

@@ -72,13 +72,12 @@ def ms_ssim(a, b, peak: float = 255.0):
     product = 1.0
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
         if scale:
-            height, width = a.shape[1], a.shape[2]
-            odd = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
-            a, b = (_halve(xp.pad(x, odd, mode="symmetric")) for x in (a, b))
+            a, b = (_halve(_to_even(x, xp)) for x in (a, b))
         luminance, contrast = _similarities(a, b, c1, c2)
         last = scale == len(MS_SSIM_WEIGHTS) - 1
         term = xp.mean(luminance * contrast if last else contrast, axis=(1, 2))
-        product = product * xp.maximum(term, 0.0) ** weight
+        # Twice, since where a power of 0 is not taken its gradient still is: infinity, times 0.
+        product = product * xp.where(term > 0, xp.where(term > 0, term, 1.0) ** weight, 0.0)
     return xp.mean(product, axis=-1)
 
 
@@ -92,7 +91,15 @@ def ssim(a, b, peak: float = 255.0):
 
     Returns:
         float32 ``[N]``, at most 1, the mean over channels and places. With ``peak`` 1 the constants are Zhao 2018's.
+
+    Raises:
+        UsageError: a side is shorter than the window.
     """
+    if min(a.shape[1:3]) < len(_WINDOW):
+        raise UsageError(
+            f"SSIM needs pictures and patches with sides of {len(_WINDOW)} pixels or more. Received: "
+            f"{a.shape[1]}×{a.shape[2]}."
+        )
     xp = np if isinstance(a, np.ndarray) else ops
     a, b = (x.astype("float32") if xp is np else ops.cast(x, "float32") for x in (a, b))
     luminance, contrast = _similarities(a, b, (_K1 * peak) ** 2, (_K2 * peak) ** 2)
@@ -114,6 +121,13 @@ def _smooth(x):
     height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
     x = sum(tap * x[:, i : i + height] for i, tap in enumerate(_WINDOW))
     return sum(tap * x[:, :, i : i + width] for i, tap in enumerate(_WINDOW))
+
+
+def _to_even(x, xp):
+    """``[N, H, W, C]`` with its last row and column once more where their number is odd."""
+    if x.shape[1] % 2:
+        x = xp.concatenate([x, x[:, -1:]], axis=1)
+    return xp.concatenate([x, x[:, :, -1:]], axis=2) if x.shape[2] % 2 else x
 
 
 def _halve(x):

@@ -13,7 +13,9 @@ import itertools
 import json
 import os
 import platform
+import signal
 import subprocess
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,10 @@ from codec_zoo.presets import Preset, Recipe
 from codec_zoo.workers import Workers, sharing
 
 CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
+DIVERGED = (
+    "training diverged. Begin another run with a lower --learning-rate or a --clip-norm; "
+    f"--start-from takes this one's {BEST}."
+)
 # Folders of a checkout that a measurement depends on.
 CODE = ("zoo", "datasets", "export", "harness")
 
@@ -106,8 +112,14 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
 
 
 def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model], progress: Progress) -> None:
-    """Write all variables of ``model`` and its learners' optimizers, and ``progress``, whole or not at all."""
+    """Write all variables of ``model`` and its learners' optimizers, and ``progress``, whole or not at all.
+
+    Raises:
+        CodecZooError: they are not finite any more, or the file cannot be written; the one before stays.
+    """
     arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(model, learners))}
+    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+        raise CodecZooError(f"the weights are not finite at step {progress.step}: {DIVERGED}")
     record = json.dumps(dataclasses.asdict(progress)).encode()
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
@@ -210,10 +222,10 @@ def train(
         Steps, seconds and held-out curve, over all sittings of the run; without curve except from worker 0.
 
     Raises:
-        UsageError: the folder holds a run and ``resume`` is False, or the recipe does not fit the model or the
-            workers.
+        UsageError: the folder holds a run and ``resume`` is False, or one of another recipe (but for more steps),
+            data or seed; or the recipe or the held-out pictures do not fit the model or the workers.
         CodecZooError: the checkpoint cannot be read or written; the loss is not finite any more.
-        KeyboardInterrupt: passed on, after a checkpoint.
+        KeyboardInterrupt: on Ctrl-C, behind the step in progress, its evaluation and a checkpoint.
     """
     workers = workers or Workers()
     first_worker = workers.index == 0
@@ -229,6 +241,10 @@ def train(
         raise UsageError(
             f"the patch size must be a multiple of {model.stride} for {preset.name}. Received: {recipe.patch_size}"
         )
+    least = getattr(model, "least_side", 1)
+    fitting = [image for image in held_out if min(image.shape[:2]) >= least]
+    if recipe.patch_size < least or (held_out and not fitting):
+        raise UsageError(f"{preset.name} needs patches and held-out pictures with sides of {least} pixels or more.")
     rising = recipe.rate_rise != 1.0
     if rising and not hasattr(model, "rate_share"):
         raise UsageError(f"{preset.name} has no rate in its loss: --rate-rise is for presets with entropy models.")
@@ -276,6 +292,7 @@ def train(
     earlier = weights.history(initial_weights) if initial_weights else []
     if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
         begun = json.loads((folder / RECORD).read_text())
+        _check_same(folder, begun, {"data": data, "seed": seed, **dataclasses.asdict(recipe)})
         started_from, revived = begun["initial_weights"], begun.get("revived", 0)
         earlier = begun.get("earlier", [])
     record = {
@@ -307,7 +324,7 @@ def train(
 
     def hold_out() -> None:
         settle()
-        scores, probes = evaluate(model, held_out)
+        scores, probes = evaluate(model, fitting)
         known = progress.best
         progress.curve.append({"step": progress.step, **scores})
         if known is None or scores["loss"] <= known["loss"]:
@@ -321,7 +338,7 @@ def train(
                 logger.histogram(progress.step, f"latents/{name}", values)
         report(progress.step, {f"held-out {name}": value for name, value in scores.items()})
 
-    try:
+    with _CtrlC() as ctrl_c:
         for batch in stream or batches(progress.step):
             if progress.step >= recipe.steps:
                 break
@@ -339,10 +356,7 @@ def train(
                 settle()
                 for name, mean in means.items():
                     if not np.isfinite(mean):
-                        raise CodecZooError(
-                            f"the {name} is {mean} at step {progress.step}: training diverged. Resume from the "
-                            "last checkpoint with a lower learning rate."
-                        )
+                        raise CodecZooError(f"the {name} is {mean} at step {progress.step}: {DIVERGED}")
                 scalars = {
                     **means,
                     **model.scalars(means),
@@ -353,17 +367,51 @@ def train(
                 report(progress.step, scalars)
             if first_worker and (progress.step % evaluate_every == 0 or progress.step == recipe.steps):
                 hold_out()
-            if time.monotonic() - saved > checkpoint_every_s:
+            if ctrl_c.pressed or time.monotonic() - saved > checkpoint_every_s:
                 save()
                 saved = time.monotonic()
-    except KeyboardInterrupt:
-        save()
-        raise
+            if ctrl_c.pressed:
+                raise KeyboardInterrupt
     save()
     workers.number_of_first(progress.step)  # the others stay until worker 0 has evaluated and saved
     if logger and progress.best:
         logger.hparams({"preset": preset.name, **dataclasses.asdict(recipe)}, progress.best)
     return progress
+
+
+class _CtrlC:
+    """In the block Ctrl-C is only noted, since it may come in the middle of a step; a second one ends the block."""
+
+    def __init__(self):
+        self.pressed = False
+        self._noted = False
+
+    def __enter__(self):
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._press)
+            self._noted = True
+        return self
+
+    def __exit__(self, *_):
+        if self._noted:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _press(self, *_):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        os.write(2, b"stopping behind this step; Ctrl-C again stops at once\n")
+
+
+def _check_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` where a run is resumed with other settings than it was ``begun`` with, but for steps."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    before = {**defaults, **begun, **begun["recipe"]}
+    other = [name for name in now if name not in ("steps", "note") and before.get(name) != now[name]]
+    if other:
+        differences = ", ".join(f"{name} {before.get(name)}, not {now[name]}" for name in other)
+        raise UsageError(f"{folder} was begun with {differences}. Give the same options, or begin another run.")
 
 
 def _take_patches(stream: Iterator[np.ndarray], count: int = 64) -> list[np.ndarray]:

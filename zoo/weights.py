@@ -34,12 +34,21 @@ RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "re
 
 def save(model: keras.Model, path: Path) -> None:
     """Write ``model``'s weights as ``.weights.h5`` in half precision, without its optimizer."""
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch:
+    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch, _full_disk_told():
         full = Path(scratch) / "full.weights.h5"
         model.save_weights(full)
         # A second file, since HDF5 never gives back the space of what is deleted.
         with h5py.File(full, "r") as old, h5py.File(temporary, "w") as new:
             _copy_halved(old, new)
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """HDF5 ends with a ``RuntimeError`` where it cannot write."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def _copy_halved(old: h5py.Group, new: h5py.Group) -> None:
@@ -127,6 +136,7 @@ def pack(
         lower = stack.enter_context(h5py.File(stack.enter_context(_whole(_file(below))), "r")) if below else {}
         old = stack.enter_context(h5py.File(source, "r"))
         temporary = stack.enter_context(atomic_path(target))
+        stack.enter_context(_full_disk_told())
         with h5py.File(temporary, "w", libver="latest") as new:
             shares = _copy_packed(old, new, lower, significant)
             if below and shares:

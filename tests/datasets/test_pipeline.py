@@ -82,6 +82,10 @@ def test_wrong_names(tmp_path, photos, offline):
         load("tfds:koda", "test", tmp_path)
     with pytest.raises(UsageError, match=r"kodak has no split 'train'\. It has: test"):
         load("kodak", "train", tmp_path)
+    with pytest.raises(UsageError, match=r"TFDS has no data set 'kodak:9\.9\.9'"):
+        load("tfds:kodak:9.9.9", "test", tmp_path)
+    with pytest.raises(UsageError, match="nothing in"):
+        load("kodak", "test[24:]", tmp_path)
     with pytest.raises(UsageError, match="no subfolder 'test'"):
         load(photos, "test")
 

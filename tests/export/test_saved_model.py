@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, ModelError
 from codec_zoo.export import card, saved_model
 from codec_zoo.harness import exported
@@ -73,6 +74,24 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(CodecZooError, match="cannot write"):
         saved_model.export_model(PRESET, get_preset(PRESET).create(), tmp_path / "file")
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    """TensorFlow and HDF5 have errors of their own for it."""
+
+    def full(error):
+        def fail(*_, **__):
+            raise error
+
+        return fail
+
+    monkeypatch.setattr(tf.saved_model, "save", full(tf.errors.ResourceExhaustedError(None, None, "No space left")))
+    with pytest.raises(CodecZooError, match=r"cannot write .*No space left"):
+        saved_model.export_model(PRESET, get_preset(PRESET).create(), tmp_path)
+    monkeypatch.setattr(weights, "_copy_halved", full(RuntimeError("errno = 28")))
+    with pytest.raises(CodecZooError, match=r"cannot write .*errno = 28"):
+        weights.save(get_preset(PRESET).create(), tmp_path / "a.weights.h5")
+    assert not list((tmp_path / PRESET).iterdir()) and not (tmp_path / "a.weights.h5").exists()
 
 
 def test_not_a_model(tmp_path):

@@ -115,6 +115,10 @@ def test_mistakes(cli, exports, tmp_path, photo):
     Image.fromarray(photo[:32, :32]).save(good)
     foreign = tmp_path / "foreign.czoo"
     foreign.write_bytes(good.read_bytes())
+    damaged = tmp_path / "damaged"
+    for split, data in (("train", good.read_bytes()), ("val", good.read_bytes()[:100])):
+        (damaged / split).mkdir(parents=True)
+        (damaged / split / ("b.png" if split == "val" else "a.png")).write_bytes(data)
     model = ["--model", str(exports / PRESET)]
     for arguments, words, code in [
         (["compress", tmp_path / "nothing.png", *model], "no file", 2),
@@ -143,12 +147,13 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["evaluate", "--codec", "jpeg:50", "--data", tmp_path / "none"], "no such folder", 2),
         (["export", "nothing", tmp_path], "no preset", 2),
         (["train", PRESET, "--data", tmp_path / "none"], "no such folder", 2),
+        (["train", PRESET, "--data", damaged, "--patch-size", 64, "--logs", tmp_path / "damaged"], "b.png", 2),
         (["train", PRESET, "--resume", "--logs", tmp_path / "logs"], "no run to resume", 2),
         (["nonsense"], "No such command", 2),
     ]:
         status, _, err = cli(*arguments)
         assert (status, words in err) == (code, True), (arguments, status, err)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign.czoo", "good.png", "text.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "foreign.czoo", "good.png", "text.png"]
 
 
 def test_json_has_no_infinity(cli, tmp_path, photo):
@@ -220,7 +225,10 @@ def test_train_stop_and_resume(cli, tmp_path, kodak_paths):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [PRESET, "jia2019-sae-mse-base"])
+@pytest.mark.parametrize(
+    "preset",
+    [PRESET, "jia2019-sae-mse-base", "jia2019-sae-ms-ssim-base", "report2017-gan-dc", "jiang2017-comcnn"],
+)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_training_without_tensorflow(backend, preset, request, tmp_path, kodak_paths):
     """A fresh environment with JAX or PyTorch alone: the same command, the same checkpoint, resumed."""
@@ -228,8 +236,9 @@ def test_training_without_tensorflow(backend, preset, request, tmp_path, kodak_p
     for split, path in (("train", kodak_paths[0]), ("val", kodak_paths[1])):
         (tmp_path / "pictures" / split).mkdir(parents=True)
         Image.open(path).crop((0, 0, 192, 192)).save(tmp_path / "pictures" / split / path.name)
+    side = "192" if "ms-ssim" in preset else "64"
     command = [installed / "bin" / "codec-zoo", "train", preset, "--data", tmp_path / "pictures"]
-    command += ["--batch-size", "2", "--patch-size", "64", "--logs", tmp_path / "logs", "--run", "a"]
+    command += ["--batch-size", "2", "--patch-size", side, "--logs", tmp_path / "logs", "--run", "a"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     for options in (["--steps", "2"], ["--steps", "4", "--resume"]):
         subprocess.run([*command, *options], env=environment, cwd=tmp_path, check=True)

@@ -1,3 +1,4 @@
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,6 +110,27 @@ def test_read_image_gives_rgb_as_seen(tmp_path):
     Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 256).save(tmp_path / "deep.png")
     with pytest.raises(ImageError, match=r"deep\.png has more than 8 bits"):
         read_image(tmp_path / "deep.png")
+    deep = np.arange(3 * 256, dtype=np.uint16).reshape(16, 16, 3) * 80
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+    with pytest.raises(ImageError, match=r"deep\.png has more than 8 bits"):
+        read_image(tmp_path / "deep.png")
+
+
+def test_a_damaged_avif_file(tmp_path):
+    write(tmp_path / "a.avif", noise(40, 40))
+    data = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match=r"a\.avif"):
+        read_image(tmp_path / "a.avif")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_channels_that_are_no_colours_are_scaled_one_by_one(channels):
+    """Two are not luma and transparency: a constant picture stays one."""
+    values = np.arange(200, 0, -50, np.uint8)[:channels]
+    picture = np.broadcast_to(values, (90, 90, channels))
+    batch = PatchSampler([picture], 16, 16, scales=(0.3, 0.9)).batch(0)
+    assert np.array_equal(batch, np.broadcast_to(values, batch.shape))
 
 
 def test_batches_depend_on_seed_and_step_only(split):

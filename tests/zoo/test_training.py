@@ -154,23 +154,38 @@ def test_queued_steps_on_jax_are_those_of_keras(jax_environment, tmp_path):
     subprocess.run([jax_environment / "bin" / "python", "-c", _ON_JAX], check=True, env=environment, cwd=tmp_path)
 
 
-class StopAfter:
-    """Interrupts the loop as Ctrl-C would."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def __call__(self, start):
-        for number, batch in enumerate(batches(start), start):
-            if number == self.step:
-                raise KeyboardInterrupt
-            yield batch
+@pytest.fixture
+def ctrl_c():
+    """A Ctrl-C for this process, with Python's own handler, whatever runs the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
-def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path):
+@pytest.mark.parametrize("moment", ["step 8", "step 6", "evaluation"])
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path, monkeypatch, ctrl_c, moment):
+    """In a step of which the weights have changed already, in one before an evaluation, and in that."""
     run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        training.train(TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "parts", data="made", evaluate_every=6)
+
+    def then_press(function, when):
+        calls = iter(range(1, 100))
+
+        def wrapped(*arguments):
+            result = function(*arguments)
+            if next(calls) == when:
+                ctrl_c()
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patches:
+        if moment == "evaluation":
+            patches.setattr(training, "evaluate", then_press(training.evaluate, 1))
+        else:
+            patches.setattr(TINY.model, "learn", then_press(TINY.model.learn, int(moment[-1])))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "parts")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     progress = run(tmp_path / "parts", resume=True)
     assert progress.step == RECIPE.steps and [point["step"] for point in progress.curve] == [6, 12]
     whole, parts = variables(tmp_path / "whole"), variables(tmp_path / "parts")
@@ -179,11 +194,76 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path):
         np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-def test_a_resumed_run_remembers_what_it_started_from(tmp_path):
+def test_a_second_ctrl_c_does_not_wait(tmp_path, ctrl_c):
+    def pressed_twice(start):
+        for batch in batches(start):
+            ctrl_c()
+            ctrl_c()
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(TINY, RECIPE, pressed_twice, pictures(1), tmp_path / "run", data="made")
+    assert not (tmp_path / "run" / training.CHECKPOINT).exists()
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    wild = dataclasses.replace(RECIPE, steps=40, learning_rate=1e30, schedule="constant", warmup_steps=0)
+    for every in (0.0, 60.0):  # seen when it is saved, and by its loss
+        with pytest.raises(CodecZooError, match=r"training diverged\. Begin another run"):
+            run(folder / str(every), wild, checkpoint_every_s=every, log_every=20)
+    for file in folder.rglob(training.CHECKPOINT):
+        assert all(np.isfinite(value).all() for value in variables(file.parent).values())
+
+
+def test_a_run_is_resumed_as_it_was_begun(tmp_path):
+    run(tmp_path / "run")
+    longer = dataclasses.replace(RECIPE, steps=14)
+    for other, words in (
+        ({"recipe": dataclasses.replace(longer, learning_rate=2e-3)}, "learning_rate 0.001, not 0.002"),
+        ({"seed": 3}, "seed 0, not 3"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            run(tmp_path / "run", **{"recipe": longer, **other}, resume=True)
+    assert json.loads((tmp_path / "run" / training.RECORD).read_text())["step"] == 12
+    assert run(tmp_path / "run", longer, resume=True).step == 14
+
+
+def test_held_out_pictures_that_are_too_small_are_passed_over(tmp_path):
+    preset = dataclasses.replace(
+        get_preset("jia2019-sae-ms-ssim-base"),
+        config={
+            "layers": [{"maps": 4, "latents": 4, "hyper_maps": 4}],
+            "rate_weights": [50.0],
+            "distortion": "ms_ssim",
+        },
+    )
+    recipe = dataclasses.replace(RECIPE, patch_size=192, steps=1)
+    sampler = PatchSampler(pictures(), recipe.patch_size, recipe.batch_size)
+    large = np.kron(pictures(1)[0], np.ones((4, 4, 1), np.uint8))
+
+    def train(recipe, held_out, folder):
+        return training.train(preset, recipe, lambda start: iter([sampler.batch(0)]), held_out, folder, data="made")
+
+    assert len(train(recipe, [pictures(1)[0], large], tmp_path / "a").curve) == 1
+    for wrong in ((recipe, pictures(1)), (dataclasses.replace(recipe, patch_size=128), [large])):
+        with pytest.raises(UsageError, match="176 pixels"):
+            train(*wrong, tmp_path / "b")
+
+
+def test_a_resumed_run_remembers_what_it_started_from(tmp_path, monkeypatch, ctrl_c):
     run(tmp_path / "first")
     start = tmp_path / "first" / "best.weights.h5"
-    with pytest.raises(KeyboardInterrupt):
-        training.train(TINY, RECIPE, StopAfter(7), pictures(1), tmp_path / "next", data="made", initial_weights=start)
+    learn = TINY.model.learn
+
+    def interrupted(self, learners, batch, step):
+        if step == 7:
+            ctrl_c()
+        return learn(self, learners, batch, step)
+
+    with monkeypatch.context() as patches, pytest.raises(KeyboardInterrupt):
+        patches.setattr(TINY.model, "learn", interrupted)
+        run(tmp_path / "next", initial_weights=start)
     first = json.loads((tmp_path / "first" / "run.json").read_text())
     (tmp_path / "first" / "run.json").unlink()
     run(tmp_path / "next", resume=True)

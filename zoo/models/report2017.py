@@ -387,7 +387,10 @@ class CompressionGAN(BlockModel, keras.Model):
 
     def analyse(self, pictures, below=()):
         """See :class:`BlockModel`."""
-        small = self.encoder(pictures) if self.encoder else ops.average_pool(pictures, STRIDE, padding="valid")
+        # Without its strides Keras's pooling fails on JAX.
+        small = (
+            self.encoder(pictures) if self.encoder else ops.average_pool(pictures, STRIDE, STRIDE, padding="valid")
+        )
         return self.quantise(ops.cast(small, "float32"))
 
     def synthesise(self, latents, training=None):

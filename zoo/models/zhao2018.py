@@ -137,7 +137,7 @@ class Branch(keras.layers.Layer):
     def represent(self, luma, training=False):
         """Y of a picture: float32 ``[N, H, W, 1]``, 0 … 255, sides multiples of the scale → ``[N, H/s, W/s, 1]``."""
         luma = ops.cast(luma, "float32")
-        small = ops.average_pool(luma, self.scale, padding="valid") if self.scale > 1 else luma
+        small = ops.average_pool(luma, self.scale, self.scale, padding="valid") if self.scale > 1 else luma
         detail = self.description(luma / 255.0 - 0.5, training=training)
         return ops.clip(small + DETAIL * ops.cast(detail, "float32"), 0.0, 255.0)
 
@@ -294,7 +294,7 @@ class MixedResolution(keras.Model):
         ycbcr = ops.cast(pad_to_multiple(rgb_to_ycbcr(images), branch.scale), "float32")
         chroma = ycbcr[..., 1:]
         if branch.scale > 1:
-            chroma = ops.average_pool(chroma, branch.scale, padding="valid")
+            chroma = ops.average_pool(chroma, branch.scale, branch.scale, padding="valid")
         representation = ops.concatenate([branch.represent(ycbcr[..., :1]), chroma], axis=-1)
         return {"representation": ops.cast(ops.round(representation), "uint8"), "size": sizes(images)}
 
