@@ -52,11 +52,13 @@ def _full_disk_told() -> Iterator[None]:
 
 
 def _copy_halved(old: h5py.Group, new: h5py.Group) -> None:
-    """Copy a tree with its attributes; floats become halves, the optimizer stays behind."""
+    """Copy a tree with its attributes; floats become halves where these reach, the optimizer stays behind."""
     new.attrs.update(old.attrs)
     for name, item in old.items():
         if isinstance(item, h5py.Dataset):
-            new.create_dataset(name, data=item[()], dtype="f2" if item.dtype == "f4" else item.dtype)
+            values = item[()]
+            reach = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
+            new.create_dataset(name, data=values.astype(np.float16) if reach else values)
         elif name != "optimizer":
             _copy_halved(item, new.create_group(name))
 

@@ -58,6 +58,17 @@ def stack(tmp_path, seed=0):
     return models
 
 
+def test_numbers_beyond_half_precision_are_kept(tmp_path):
+    """Variances of a batch normalisation were: the published decoder gave noise."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
+    wide = np.array([1e-3, 1.0, 1e6], np.float32)
+    model.layers[-1].moving_variance.assign(wide)
+    weights.save(model, tmp_path / "a.weights.h5")
+    model.layers[-1].moving_variance.assign(np.ones(3))
+    weights.load(model, tmp_path / "a.weights.h5")
+    assert np.array_equal(keras.ops.convert_to_numpy(model.layers[-1].moving_variance), wide)
+
+
 @pytest.mark.parametrize(
     ("name", "significant", "significant_hyper", "bytes_each"),
     [(STACK[0], 7, 4, 1.2), ("report2017-cnn-ae", 7, 7, 1.2), ("fu2019-hybrid-s8-relu", 5, 5, 1.03)],
