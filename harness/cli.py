@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import io
 import json
 import math
 import os
@@ -26,7 +27,8 @@ def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names of files may be anything
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be anything
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:
