@@ -367,6 +367,7 @@ def train(
                 report(progress.step, scalars)
             if first_worker and (progress.step % evaluate_every == 0 or progress.step == recipe.steps):
                 hold_out()
+                saved = -np.inf  # the best weights and the record that names their step go together
             if ctrl_c.pressed or time.monotonic() - saved > checkpoint_every_s:
                 save()
                 saved = time.monotonic()
