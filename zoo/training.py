@@ -365,10 +365,11 @@ def train(
                 if logger:
                     logger.scalars(progress.step, {f"train/{name}": value for name, value in scalars.items()})
                 report(progress.step, scalars)
-            if first_worker and (progress.step % evaluate_every == 0 or progress.step == recipe.steps):
+            evaluated = first_worker and (progress.step % evaluate_every == 0 or progress.step == recipe.steps)
+            if evaluated:
                 hold_out()
-                saved = -np.inf  # the best weights and the record that names their step go together
-            if ctrl_c.pressed or time.monotonic() - saved > checkpoint_every_s:
+            # The best weights and the record that names their step go together.
+            if evaluated or ctrl_c.pressed or time.monotonic() - saved > checkpoint_every_s:
                 save()
                 saved = time.monotonic()
             if ctrl_c.pressed:
