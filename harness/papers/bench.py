@@ -137,12 +137,12 @@ def trained(presets: Iterable[str]) -> list[str]:
     return [preset for preset in presets if preset in weights.index()]
 
 
-def trained_alike(presets: Iterable[str]) -> bool:
-    """Whether the presets' weights come from one recipe in one precision, each from fresh ones."""
+def trained_alike(presets: Iterable[str], in_one_precision: bool = True) -> bool:
+    """Whether the presets' weights come from one recipe, by default in one precision, each from fresh ones."""
     records = [weights.index()[preset] for preset in presets]
     # Records do not have the options that came after them: those were at their defaults.
     defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
-    ways = [({**defaults, **record["recipe"]}, record["precision"]) for record in records]
+    ways = [({**defaults, **record["recipe"]}, in_one_precision and record["precision"]) for record in records]
     return not any(record["initial_weights"] for record in records) and all(way == ways[0] for way in ways)
 
 

@@ -184,7 +184,10 @@ def _ablation_table(variants: Sequence[str], points) -> Table:
 
 
 def _ablation_verdicts(points) -> list[Verdict]:
-    """Fig. 8, of those variants that were trained alike, or of which the less trained one is ahead all the same."""
+    """Fig. 8, of variants that were trained alike, or of which the one that should be worse is ahead all the same.
+
+    All the same: with less training, or with the same in another precision (a GPU's and a CPU's differ).
+    """
     psnr = {name: curve(group, "psnr") for name, group in points.items()}
 
     def verdict(claim: str, paper: str, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -194,12 +197,13 @@ def _ablation_verdicts(points) -> list[Verdict]:
             if not {better, worse} <= set(psnr):
                 continue
             alike = trained_alike((better, worse))
-            if not alike and patches_seen(worse) >= patches_seen(better):
+            same_recipe = trained_alike((better, worse), in_one_precision=False)
+            if not same_recipe and patches_seen(worse) >= patches_seen(better):
                 continue
             rate = bd_rate(psnr[better], psnr[worse])
             if alike or rate < 0:
                 rates[better, worse] = rate
-                how = "" if alike else " with less training"
+                how = "" if alike else " in another precision" if same_recipe else " with less training"
                 ours.append(f"{worse.removeprefix(STEM)} {rate:+.1f} % against {better.removeprefix(STEM)}{how}")
         if not rates:
             return []

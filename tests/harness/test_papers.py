@@ -196,6 +196,12 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
     for patches, expected in ((4, [("not reached", "32-relu -10.0 % against 16-relu with less training")]), (16, [])):
         records[large]["recipe"]["batch_size"] = patches
         assert [(found.verdict, found.ours) for found in fu2019._ablation_verdicts(ahead)] == expected
+    # Nor does one precision with another, unless the one that should be worse is ahead.
+    records[large]["recipe"]["batch_size"] = 8
+    records[large]["precision"] = "bfloat16"
+    expected = [("not reached", "32-relu -10.0 % against 16-relu in another precision")]
+    assert [(found.verdict, found.ours) for found in fu2019._ablation_verdicts(ahead)] == expected
+    assert fu2019._ablation_verdicts({**ahead, large: points(1.1)}) == []
     bases = {f"{name},layers=1": [{"bpp": 0.05, "psnr": 23.5, "ms_ssim": 0.8}] for name in curves}
     lines = fu2019._ablation_table(names, {**curves, **bases}).rows
     assert lines[0][:6] == (small, "0.0500", "23.50", "0.8000", "+10.0 %", "+10.0 %")
