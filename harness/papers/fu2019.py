@@ -65,8 +65,9 @@ def reproduce(bench: Bench) -> Section:
         _residual_table(counts),
         points_table(
             "Measured points on Kodak",
-            f"Means over {points[PRESET][0]['pictures']} pictures; bpp is 8 · bytes of the file over pixels, PSNR "
-            "and MS-SSIM are of RGB. One thread a picture.",
+            f"Means over {points[PRESET][0]['pictures']} pictures; bpp is 8 · bytes of the file over pixels (the "
+            "paper's Fig. 1, 9 and 10 have bits a pixel and channel, a third of it), PSNR and MS-SSIM are of RGB. "
+            "One thread a picture.",
             rows,
         ),
     ]
