@@ -156,6 +156,23 @@ def test_authors_rates_are_bits_a_sample():
     assert sum(abs(rate - round(rate)) < 1e-3 for rate in rates) == 78
 
 
+def test_verdicts_of_the_auto_encoder_for_ms_ssim():
+    def found(ms_ssim, bpp=0.1):
+        points = {"jia2019-sae-ms-ssim-base": {"bpp": bpp, "psnr": 25.0, "ms_ssim": ms_ssim}}
+        return {v.claim.split(",")[1].strip().split(" (")[0]: v.verdict for v in jia2019._ms_ssim_verdicts(points)}
+
+    # There the authors' own have 10.3 dB, BPG 9.8 dB, Ballé 2018 11.4 dB.
+    assert set(found(0.95).values()) == {"reproduced"} and set(found(0.8).values()) == {"not reached"}
+    between = found(1 - 10**-1.05)
+    assert between == {
+        "the authors' own layers": "reproduced",
+        "BPG 4:4:4": "reproduced",
+        "Ballé 2018 for MS-SSIM": "not reached",
+    }
+    assert list(found(0.9, bpp=0.05)) == ["BPG 4:4:4"] and jia2019._ms_ssim_verdicts({}) == []
+    assert jia2019._cuts(["a", "b"]) == ["b,layers=1", "b"] and jia2019._cuts([]) == []
+
+
 def test_table_in_markdown():
     table = Table("T", "note", ("codec", "bpp"), (("a", "1.50"), ("b", "−2 %")))
     assert table.markdown() == "### T\n\nnote\n\n| codec | bpp |\n| --- | ---: |\n| a | 1.50 |\n| b | −2 % |\n"
@@ -226,8 +243,9 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
     assert [(found.verdict, found.ours) for found in fu2019._ablation_verdicts(ahead)] == expected
     assert fu2019._ablation_verdicts({**ahead, large: points(1.1)}) == []
     bases = {f"{name},layers=1": [{"bpp": 0.05, "psnr": 23.5, "ms_ssim": 0.8}] for name in curves}
-    lines = fu2019._ablation_table(names, {**curves, **bases}).rows
-    assert lines[0][:6] == (small, "0.0500", "23.50", "0.8000", "+10.0 %", "+10.0 %")
+    in_rgb = {fu2019._in_rgb(name): points(2.0 if name == small else 1.0) for name in curves}
+    lines = fu2019._ablation_table(names, {**curves, **bases, **in_rgb}).rows
+    assert lines[0][:-1] == (small, "0.0500", "23.50", "0.8000", "+100.0 %", "+100.0 %", "+10.0 %", "+10.0 %")
 
 
 @pytest.mark.parametrize(
