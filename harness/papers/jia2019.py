@@ -268,7 +268,9 @@ def _ms_ssim_verdicts(points: Mapping[str, Row]) -> list[Verdict]:
         if shared:
             said = ", ".join(f"{layer} {gain:+.2f} dB" for layer, gain in shared.items())
             verdict = "reproduced" if min(shared.values()) > 0 else "not reached"
-            found.append(Verdict(f"MS-SSIM, {name} (Fig. 4)", claim, said, verdict, budget(list(points), PAPER)))
+            found.append(
+                Verdict(f"MS-SSIM against {name} (Fig. 4)", claim, said, verdict, budget(list(points), PAPER))
+            )
     return found
 
 
