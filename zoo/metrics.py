@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -118,8 +119,9 @@ def _similarities(a, b, c1: float, c2: float):
 def _smooth(x):
     """``[N, H, W, C]`` through the Gaussian window, where it fits: ``[N, H − 10, W − 10, C]``."""
     size = len(_WINDOW)
-    if not isinstance(x, np.ndarray):
-        # Gradients of the sums of slices below take ten times as long (TensorFlow, CPU).
+    if keras.backend.backend() == "tensorflow" and not isinstance(x, np.ndarray):
+        # Gradients of the sums of slices below take ten times as long there, on a CPU. Elsewhere convolutions may be
+        # in TF32 on a GPU: too coarse for variances, which are differences of means of squares.
         window = np.tile(np.array(_WINDOW, np.float32)[:, None, None, None], (1, 1, x.shape[-1], 1))
         x = ops.depthwise_conv(x, window, data_format="channels_last")
         return ops.depthwise_conv(x, window.transpose(1, 0, 2, 3), data_format="channels_last")

@@ -14,8 +14,8 @@ Where the paper is silent or we differ:
 - **Quantisation in training**: noise for the rate, straight-through rounding for the synthesis.
 - **Start**: principal components of the training patches (``TransformCodec.initialize``) instead of random weights.
 - **λ** multiplies bits a pixel here. The authors' multiplied bits a sample, a third of that, as the rates of their
-  decoded pictures are (``codec_zoo.harness.papers.jia2019``): between their layers' points the squared error falls by
-  999, 422, 121 and 30 a bit a sample, near Table II's λ. So their files take 1.7 to 2.8 times our bits.
+  decoded pictures are (``codec_zoo.harness.papers.jia2019``): from layer to layer the pictures' mean squared error
+  falls by 999, 422, 121 and 30 a bit a sample, near Table II's λ. So their files take 1.7 to 2.8 times our bits.
 - **MS-SSIM's scale**: Eq. 3 with 1 − MS-SSIM as it is and λ = 50 would be least at no rate at all. It is multiplied
   by 100 here: the slopes between the authors' points ask for about 45 (base) to 200 (e1), of bits a sample. With 50 a
   bit a pixel our base has about their rate (0.12 bits a pixel, theirs 0.10). With 30 our e1 had next to nothing to
