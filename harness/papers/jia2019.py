@@ -109,9 +109,9 @@ def _authors(track: str, column: int, samples: int = SAMPLES) -> Points:
     return curve([{"bpp": samples * p[0], names[column]: p[column]} for p in AUTHORS[track]], names[column])
 
 
-def _published(name: str) -> Points:
-    """PSNR of a baseline over rate, from its authors."""
-    return list(next(c.points for c in published_curves("kodak", "psnr") if c.name == PUBLISHED[name]))
+def _published(name: str, metric: str = "psnr") -> Points:
+    """A published curve on Kodak."""
+    return list(next(c.points for c in published_curves("kodak", metric) if c.name == name))
 
 
 def _cell(value: float | None, form: str) -> str:
@@ -143,7 +143,7 @@ def _models_table(ours, baselines, points) -> Table:
         for name, found in baselines.items():
             for preset in found:
                 point = points[preset + encoder][0]
-                add(preset + called, point, _published(name), budget([preset], "about a million steps"))
+                add(preset + called, point, _published(PUBLISHED[name]), budget([preset], "about a million steps"))
     header = ("model", "bpp", "PSNR, dB", "MS-SSIM", "published PSNR at this rate", "difference, dB", "training")
     note = (
         "Means over 24 Kodak pictures, whole files; the scalable auto-encoder's are one file, cut behind each layer. "
@@ -168,7 +168,8 @@ def _layers_table(ours) -> Table:
             at = at_rate(curve(points, "psnr"), SAMPLES * rate)
             row += [_cell(at, ".2f"), _cell(None if at is None else at - psnr, "+.2f")]
         rows.append(row)
-    published, pixel = (delta(_published("balle2018"), _authors("mse", 1, samples)) for samples in (1, SAMPLES))
+    anchor = _published(PUBLISHED["balle2018"])
+    published, pixel = (delta(anchor, _authors("mse", 1, samples)) for samples in (1, SAMPLES))
     note = (
         "Of the pictures that the authors decoded, for squared error: means over 24 Kodak pictures. The rates of "
         "their supplement, there called bits a pixel, are bits a sample: times 3 · 768 · 512 / 8 all 216 are whole "
@@ -206,7 +207,7 @@ def _table_3_rows(own: Points, baselines, called: str) -> list[tuple[str, str, s
     """Of one encoder, which is ``called`` so; ``baselines``: their measured points."""
     rows = []
     for name, (theirs_rate, theirs_psnr) in TABLE_3.items():
-        anchors = {"published": _published(name)}
+        anchors = {"published": _published(PUBLISHED[name])}
         if len(baselines[name]) > 2:
             anchors["ours"] = curve(baselines[name], "psnr")
         for whose, anchor in anchors.items():
@@ -223,11 +224,10 @@ def _table_3_rows(own: Points, baselines, called: str) -> list[tuple[str, str, s
 
 def _ms_ssim_anchors() -> dict[str, Points]:
     """What Fig. 4 compares with: MS-SSIM in dB over bits a pixel."""
-    published = {found.name: list(found.points) for found in published_curves("kodak", "ms_ssim")}
     return {
         "the authors' own layers, rate for rate": _authors("ms-ssim", 2),
-        "BPG 4:4:4, published": published["BPG 4:4:4"],
-        "Ballé 2018 for MS-SSIM, published": published["Ballé 2018 (MS-SSIM)"],
+        "BPG 4:4:4, published": _published("BPG 4:4:4", "ms_ssim"),
+        "Ballé 2018 for MS-SSIM, published": _published("Ballé 2018 (MS-SSIM)", "ms_ssim"),
     }
 
 
@@ -238,7 +238,8 @@ def _ms_ssim_gains(points: Iterable[Row], anchor: Points) -> list[float | None]:
 
 def _ms_ssim_table(points: Mapping[str, Row]) -> Table:
     """Of the presets that were trained for MS-SSIM."""
-    gains = [_ms_ssim_gains(points.values(), anchor) for anchor in _ms_ssim_anchors().values()]
+    anchors = _ms_ssim_anchors()
+    gains = [_ms_ssim_gains(points.values(), anchor) for anchor in anchors.values()]
     rows = [
         (
             preset,
@@ -250,7 +251,7 @@ def _ms_ssim_table(points: Mapping[str, Row]) -> Table:
         )
         for (preset, point), *gained in zip(points.items(), *gains, strict=True)
     ]
-    header = ("model", "bpp", "PSNR, dB", "MS-SSIM", *(f"dB above {name}" for name in _ms_ssim_anchors()), "training")
+    header = ("model", "bpp", "PSNR, dB", "MS-SSIM", *(f"dB above {name}" for name in anchors), "training")
     note = (
         "Trained for MS-SSIM, on Kodak: means over 24 pictures, one file, cut behind each layer. Differences are of "
         "−10·log10(1 − MS-SSIM) at our rate, between the anchor's points linear in the logarithm of the rate."
@@ -279,7 +280,7 @@ def _verdicts(ours, presets, called: str) -> list[Verdict]:
     own, training = curve(ours, "psnr"), budget(presets, PAPER)
     found = []
     for name, (theirs_rate, _) in TABLE_3.items():
-        anchor = _published(name)
+        anchor = _published(PUBLISHED[name])
         rate = _rate(anchor, own)
         found.append(
             Verdict(
