@@ -3,9 +3,9 @@
     picture ─▶ model.encode ─▶ YCbCr ─▶ codec ─▶ picture layer
     picture ◀─ model.decode ◀─ YCbCr ◀─ codec ◀─┘
 
-Payload of the layer: the codec's number (1 byte), the filter's strength (1 byte, :data:`FULL` for all of its change,
-0 where it is left out), and the codec's file. The model is optional: without it the codec's own picture can be shown
-(:func:`decode_plain`).
+Payload of the layer: the codec's number (1 byte), the strengths of the filter's changes (a signed byte each, in units
+of 1/:data:`codec_zoo.models.hu2018.FULL`; zeros where it is left out), and the codec's file. The model is optional:
+without it the codec's own picture can be shown (:func:`decode_plain`).
 """
 
 import numpy as np
@@ -18,9 +18,10 @@ from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.models.hu2018 import CORRECTIONS, FULL, solve
 
-# The strength with which the filter changes luma as it learned to.
-FULL = 128
+# With these the filter is the paper's.
+PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
 # The number is in the file; with it goes a quality that decoders do not look at.
 CODECS = {1: "svac", 2: "svac-half", 3: "svac-quarter", 4: "svac-eighth", 5: "jpeg-420", 6: "bpg-ycbcr420"}
 
@@ -32,8 +33,8 @@ class FilteredCodec(ModelCodec):
         model: of kind ``filter``.
         quality: of the codec; by default the one that the filter was trained for.
         codec: one of :data:`CODECS`; by default the one that the filter was trained for.
-        filter: with ``"auto"`` each file says how strong the filter is best for its luma, with ``"on"`` files say
-            full strength, as in the paper; ``"off"`` decodes without the model.
+        filter: with ``"auto"`` each file says which strengths are best for its luma, with ``"on"`` files have those
+            of the paper's filter; ``"off"`` decodes without the model.
 
     Raises:
         UsageError: an argument is none of these.
@@ -64,27 +65,30 @@ class FilteredCodec(ModelCodec):
 
         ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0)
         file = self.step.encode_ycbcr(ycbcr)
-        strength = FULL if self.filter != "auto" else self._best_strength(ycbcr[..., 0], self.step.decode_ycbcr(file))
-        return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number, strength]) + file)])
+        strengths = PAPER if self.filter != "auto" else self._best(as_rgb(image), self.step.decode_ycbcr(file))
+        return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number]) + strengths.tobytes() + file)])
 
-    def _best_strength(self, luma: np.ndarray, decoded: np.ndarray) -> int:
-        """With which the squared error to the true ``luma`` is least, as decoders round it; 0 where none helps."""
-        start = _luma(color.ycbcr_to_rgb(decoded))
-        change = _luma(self._mend(decoded, FULL)) - start
-        missing = luma - start
-        errors = {0: np.sum(np.square(missing)), FULL: np.sum(np.square(missing - change))}
-        energy = np.sum(np.square(change))
-        strength = min(round(FULL * float(np.sum(change * missing) / energy)), 255) if energy else 0
-        if strength > 0:
-            errors[strength] = np.sum(np.square(luma - _luma(self._mend(decoded, strength))))
-        return min(errors, key=errors.__getitem__)
+    def _best(self, image: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+        """Strengths, int8, with which the squared error to the luma of ``image`` is least, as decoders round it."""
 
-    def _mend(self, ycbcr: np.ndarray, strength: int) -> np.ndarray:
-        """What the filter makes of a decoded picture: ``uint8 [H, W, 3]``, RGB."""
-        share = np.array([strength / FULL], np.float32)
+        def fit(tile: np.ndarray) -> np.ndarray:
+            return self.model.run("fit", images=tile[None, ..., :3], ycbcr=tile[None, ..., 3:])["equations"][0]
+
+        def error(strengths: np.ndarray) -> float:
+            shown = self._mend(decoded, strengths) if strengths.any() else color.ycbcr_to_rgb(decoded)
+            lumas = (color.rgb_to_ycbcr(picture)[..., 0].astype(np.float64) for picture in (image, shown))
+            return float(np.sum(np.square(np.subtract(*lumas))))
+
+        equations = tiling.mean_of_tiles(fit, np.concatenate([image, decoded], axis=2))
+        found = np.asarray(solve(equations[None].astype(np.float32)))[0]
+        return min((np.zeros_like(PAPER), PAPER, (found * FULL).astype(np.int8)), key=error)
+
+    def _mend(self, ycbcr: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+        """What the filter makes of a decoded picture with strengths, int8: ``uint8 [H, W, 3]``, RGB."""
+        shares = (strengths / np.float32(FULL))[None]
 
         def mend(tile: np.ndarray) -> np.ndarray:
-            return self.model.run("decode", ycbcr=tile[None], strength=share)["images"][0]
+            return self.model.run("decode", ycbcr=tile[None], strengths=shares)["images"][0]
 
         return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"])
 
@@ -96,9 +100,8 @@ class FilteredCodec(ModelCodec):
         """
         if self.filter == "off":
             return decode_plain(stream)
-        ycbcr = _decode_ycbcr(stream)
-        strength = stream.layers[0].payload[1]
-        image = self._mend(ycbcr, strength) if strength else color.ycbcr_to_rgb(ycbcr)
+        ycbcr, strengths = _decode_ycbcr(stream)
+        image = self._mend(ycbcr, strengths) if strengths.any() else color.ycbcr_to_rgb(ycbcr)
         return image if stream.channels == 3 else to_gray(image)
 
 
@@ -111,27 +114,22 @@ def decode_plain(stream: Bitstream) -> np.ndarray:
     """
     if any(layer.kind != LayerKind.PICTURE for layer in stream.layers):
         raise ModelError("only the model that coded this file can decode it: --model DIR.")
-    image = color.ycbcr_to_rgb(_decode_ycbcr(stream))
+    image = color.ycbcr_to_rgb(_decode_ycbcr(stream)[0])
     return image if stream.channels == 3 else to_gray(image)
 
 
-def _luma(shown: np.ndarray) -> np.ndarray:
-    """Luma of ``uint8 [H, W, 3]`` RGB, float64 ``[H, W]``."""
-    return color.rgb_to_ycbcr(shown)[..., 0].astype(np.float64)
-
-
-def _decode_ycbcr(stream: Bitstream) -> np.ndarray:
-    """The codec's picture: YCbCr, ``uint8 [H, W, 3]``."""
+def _decode_ycbcr(stream: Bitstream) -> tuple[np.ndarray, np.ndarray]:
+    """The codec's picture, YCbCr, ``uint8 [H, W, 3]``, and the filter's strengths, int8."""
     if len(stream.layers) != 1 or stream.layers[0].kind != LayerKind.PICTURE:
         raise BitstreamError("the file's layers are not those of a filter behind a codec.")
-    head, data = stream.layers[0].payload[:2], stream.layers[0].payload[2:]
-    name = CODECS.get(head[0]) if len(head) == 2 else None
+    payload, start = stream.layers[0].payload, 1 + len(PAPER)
+    name = CODECS.get(payload[0]) if len(payload) > start else None
     if name is None:
         raise BitstreamError("the picture layer is damaged: no such codec.")
-    codec = get_ycbcr_codec(f"{name}:30")
+    codec, data = get_ycbcr_codec(f"{name}:30"), payload[start:]
     if codec.declared_size(data) != (stream.width, stream.height):
         raise BitstreamError("the picture layer has another size than the file's header says.")
     image = codec.decode_ycbcr(data)
     if image.shape[2] != 3:
         raise BitstreamError("the picture layer is gray: it is damaged.")
-    return image
+    return image, np.frombuffer(payload[1:start], np.int8)

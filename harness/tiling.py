@@ -154,6 +154,30 @@ def _run_in_tiles(
     return result
 
 
+def mean_of_tiles(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int = TILE) -> np.ndarray:
+    """What ``function`` finds in a picture, ``uint8 [H, W, C]``, on average over its pixels.
+
+    Each tile is looked at for itself, with nothing around it.
+
+    Args:
+        function: of a tile: the mean over its pixels.
+        image: the picture.
+        tile: side of a tile.
+    """
+    return _in_fitting_tiles(lambda side: _mean_of_tiles(function, image, side), tile, 1)
+
+
+def _mean_of_tiles(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    found, pixels = [], []
+    for rows, _ in _tiles(height, width, tile, 0, axis=0):
+        for columns, _ in _tiles(height, width, tile, 0, axis=1):
+            part = np.ascontiguousarray(image[rows, columns])
+            found.append(function(part))
+            pixels.append(part.shape[0] * part.shape[1])
+    return np.average(found, axis=0, weights=pixels)
+
+
 def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:
     """``run(tile)``, with ever smaller tiles, multiples of ``stride``, while messages are too large for a server."""
     while True:

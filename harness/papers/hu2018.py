@@ -17,7 +17,7 @@ FILTERS = {
     "hu2018-filter-jpeg-q20": 20,
     "hu2018-filter-bpg-q36": 36,
 }
-# How strong: as the encoder chooses, as learned, not at all.
+# How strong: as the encoder chooses, the paper's filter, not at all.
 SWITCHES = ("", ",filter=on", ",filter=off")
 MODES = ("svac", "svac-half", "svac-quarter", "svac-eighth")
 QPS = (56, 52, 48, 44, 40)
@@ -106,8 +106,9 @@ def _gain_table(rows, filters) -> Table:
             )
     return Table(
         "§5: gain of the filter",
-        "PSNR of luma, dB. A byte of each file says how strong the filter is best; the codec's part of the file is "
-        "the same. The last column is the paper's way, full strength in each file, and the pictures that gain so.",
+        "PSNR of luma, dB. Four bytes of each file say how strong the filter and its corrections are best; the "
+        "codec's part of the file is the same. The last column is the paper's way, the filter at full strength "
+        "without corrections, and the pictures that gain so.",
         (
             "filter, pictures",
             "bpp",

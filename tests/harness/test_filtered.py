@@ -10,10 +10,12 @@ from codec_zoo.harness import bitstream, tiling
 from codec_zoo.harness.bitstream import Layer, LayerKind
 from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import open_model
-from codec_zoo.harness.filtered import FULL, FilteredCodec, decode_plain
+from codec_zoo.harness.filtered import PAPER, FilteredCodec, decode_plain
 from codec_zoo.presets import get_preset
 
 PRESET = "hu2018-filter-svac-q48"
+# The paper's filter.
+FIRST = np.array([[1, 0, 0, 0]], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +35,10 @@ def test_the_file_is_the_codecs(model, noise, size):
     stream = bitstream.read(codec.encode(picture))
     (layer,) = stream.layers
     step = get_ycbcr_codec("svac:48")
-    assert layer.payload == b"\x01\x80" + step.encode_ycbcr(color.rgb_to_ycbcr(picture))
-    ycbcr = step.decode_ycbcr(layer.payload[2:])
+    assert layer.payload == b"\x01\x40\0\0\0" + step.encode_ycbcr(color.rgb_to_ycbcr(picture))
+    ycbcr = step.decode_ycbcr(layer.payload[5:])
     mended = codec.decode_layers(stream, 1)
-    full = np.ones(1, np.float32)
-    assert np.array_equal(mended, model.run("decode", ycbcr=ycbcr[None], strength=full)["images"][0])
+    assert np.array_equal(mended, model.run("decode", ycbcr=ycbcr[None], strengths=FIRST)["images"][0])
     plain = decode_plain(stream)
     assert np.array_equal(plain, color.ycbcr_to_rgb(ycbcr)) and (size == (1, 1) or not np.array_equal(plain, mended))
     assert np.array_equal(FilteredCodec(model, filter="off").decode_layers(stream, 1), plain)
@@ -53,38 +54,39 @@ def luma_error(picture, shown):
     return np.mean(np.square(difference))
 
 
-def test_the_strength_is_the_best_there_is(trained, photo):
-    """What the encoder chooses is better than the full strength, than none, and than its neighbours."""
+def test_the_strengths_are_the_best_there_are(trained, photo):
+    """What the encoder chooses is better than the paper's filter, than none, and than what is near it."""
     picture = photo[:96, :96]
-    full, chosen = FilteredCodec(trained, filter="on").encode(picture), FilteredCodec(trained).encode(picture)
-    payloads = [bitstream.read(data).layers[0].payload for data in (full, chosen)]
-    assert payloads[0][2:] == payloads[1][2:] and payloads[0][1] == FULL
-    strength = payloads[1][1]
-    assert 0 < strength < 255
+    paper, chosen = FilteredCodec(trained, filter="on").encode(picture), FilteredCodec(trained).encode(picture)
+    payloads = [bitstream.read(data).layers[0].payload for data in (paper, chosen)]
+    assert payloads[0][5:] == payloads[1][5:] and payloads[0][1:5] == PAPER.tobytes()
+    best = np.frombuffer(payloads[1][1:5], np.int8)
+    assert best.any() and (best != PAPER).any() and np.abs(best.astype(int)).max() < 127
 
-    def error(value):
-        layer = Layer(LayerKind.PICTURE, bytes([1, value]) + payloads[1][2:])
+    def error(strengths):
+        layer = Layer(LayerKind.PICTURE, b"\x01" + strengths.astype(np.int8).tobytes() + payloads[1][5:])
         file = bitstream.write(trained.card["preset"], trained.card["weights_sha256"], 96, 96, 3, [layer])
         return luma_error(picture, FilteredCodec(trained).decode(file))
 
-    # Luma is rounded: a far smaller or larger strength is worse, the next one may be as good.
-    assert error(strength) <= error(FULL)
-    assert error(strength) < min(error(0), error(strength // 2), error(min(255, 2 * strength)))
+    assert error(best) < min(error(0 * best), error(PAPER))
+    # Luma is rounded: the next step may be as good, but not one far off.
+    far = 40 * np.eye(4, dtype=int)
+    assert all(error(best) < error(np.clip(best + step, -128, 127)) for step in (*far, *-far))
     plain = FilteredCodec(trained, filter="off").decode(chosen)
-    assert error(0) == luma_error(picture, plain)
+    assert error(0 * best) == luma_error(picture, plain)
 
 
 def test_harm_is_left_out(trained, photo, monkeypatch):
-    """A filter that changes luma the wrong way round stays out: every decoder shows the codec's picture."""
+    """Strengths that make luma worse are not for a file, whatever the equations say: decoders show the codec's."""
     picture, run = photo[:96, :96], trained.run
 
     def mirrored(signature, **inputs):
-        return run(signature, **{key: -value if key == "strength" else value for key, value in inputs.items()})
+        return run(signature, **{key: -value if key == "strengths" else value for key, value in inputs.items()})
 
     monkeypatch.setattr(trained, "run", mirrored)
     data = FilteredCodec(trained).encode(picture)
     stream = bitstream.read(data)
-    assert stream.layers[0].payload[1] == 0
+    assert not any(stream.layers[0].payload[1:5])
     for choice in ("auto", "on", "off"):
         assert np.array_equal(FilteredCodec(trained, filter=choice).decode(data), decode_plain(stream))
 
@@ -104,7 +106,7 @@ def test_other_codecs_and_qualities(model, photo):
 
 def test_tiles_leave_no_seam(model, photo):
     def mend(tile):
-        return model.run("decode", ycbcr=tile[None], strength=np.ones(1, np.float32))["images"][0]
+        return model.run("decode", ycbcr=tile[None], strengths=FIRST)["images"][0]
 
     picture, reach = photo[:300, :333], model.card["pipeline"]["reach"]
     whole, tiled = mend(picture), tiling.run_in_tiles(mend, picture, reach, tile=96)
@@ -119,9 +121,11 @@ def test_errors(model, photo):
     payload = bitstream.read(data).layers[0].payload
     gray = get_ycbcr_codec("jpeg-420:50").encode_ycbcr(photo[:64, :64, :1])
     for kind, lie in (
-        (LayerKind.PICTURE, b"\x05\x80" + gray),
+        (LayerKind.PICTURE, b"\x05" + PAPER.tobytes() + gray),
         (LayerKind.PICTURE, b""),
         (LayerKind.PICTURE, payload[:1]),
+        (LayerKind.PICTURE, payload[:4]),
+        (LayerKind.PICTURE, payload[:5]),
         (LayerKind.PICTURE, b"\x63" + payload[1:]),
         (LayerKind.PICTURE, payload[:20]),
         (LayerKind.LATENT, payload),

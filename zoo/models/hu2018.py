@@ -11,8 +11,9 @@ together gives the residual. The paper names no activation behind A1, B1 and B2:
 layers would collapse into one. The last layer starts at zero: training starts from the codec's own picture; it counts
 in units of 16 gray levels, about what it finds. Patches are cropped at random, not on a grid.
 
-Beyond the paper: the decoder scales the residual by a strength that the encoder may choose for each picture (as the
-neural filters of later video codecs do), so that no picture loses.
+Beyond the paper: the encoder may choose for each picture how strong the residual is (as the neural filters of later
+video codecs do), and mixes in three corrections, further 1×1 convolutions of what the last layer gets. So no picture
+loses, and the filter fits each a little better than all. Strengths of (1, 0, 0, 0) are the paper's filter.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,10 @@ from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
+# Changes of luma beside the paper's.
+CORRECTIONS = 3
+# Strengths are multiples of 1/FULL, as signed bytes have them.
+FULL = 64
 # Maps of less than this share of their layer's mean activation are dormant.
 DORMANT = 0.1
 
@@ -39,8 +44,8 @@ DORMANT = 0.1
 class LumaFilter(LearnsAsOne, keras.Model):
     """Mends the luma of decoded pictures; see the module.
 
-    Call: ``uint8`` or float ``[N, H, W, ≥ 1]``, 0 … 255, of which channel 0 is the decoded luma → float32
-    ``[N, H, W, 1]`` on the same scale.
+    Call: ``uint8`` or float ``[N, H, W, ≥ 1]``, 0 … 255, of which channel 0 is the decoded luma Y → float32
+    ``[N, H, W, 1 + CORRECTIONS]``, changes of luma on that scale: the paper's residual F(Y), then the corrections.
     """
 
     def __init__(self, **kwargs):
@@ -52,12 +57,16 @@ class LumaFilter(LearnsAsOne, keras.Model):
         self.b1 = Conv2D(8, 1, activation="relu", name="b1")
         self.b2 = Conv2D(8, 3, padding="same", activation="relu", name="b2")
         self.last = Conv2D(1, 1, kernel_initializer="zeros", name="last")
+        small = keras.initializers.RandomNormal(stddev=0.03)  # so that strengths span many steps of a byte
+        self.corrections = Conv2D(CORRECTIONS, 1, kernel_initializer=small, name="corrections")
         channels = 1
         for layer in self.features:
             layer.build((None, None, None, channels))
             channels = layer.filters
-        for layer, channels in ((self.a1, sum(FEATURES)), (self.b1, sum(FEATURES)), (self.b2, 8), (self.last, 32)):
+        for layer, channels in ((self.a1, sum(FEATURES)), (self.b1, sum(FEATURES)), (self.b2, 8)):
             layer.build((None, None, None, channels))
+        for layer in (self.last, self.corrections):
+            layer.build((None, None, None, self.a1.filters + self.b2.filters))
         self.build((None, None, None, 1))
 
     @property
@@ -70,19 +79,24 @@ class LumaFilter(LearnsAsOne, keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        """Add the residual; see the class."""
-        luma = ops.cast(inputs[..., :1], "float32")
-        maps, found = luma / 255.0 - 0.5, []
+        """The changes of luma; see the class."""
+        maps, found = ops.cast(inputs[..., :1], "float32") / 255.0 - 0.5, []
         for layer in self.features:
             maps = layer(maps)
             found.append(maps)
         maps = ops.concatenate(found, axis=-1)
         maps = ops.concatenate([self.a1(maps), self.b2(self.b1(maps))], axis=-1)
-        return luma + DETAIL * ops.cast(self.last(maps), "float32")
+        changes = ops.concatenate([self.last(maps), self.corrections(maps)], axis=-1)
+        return DETAIL * ops.cast(changes, "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean squared error (§4) on the 0 … 255 scale; ``x`` is ``[N, P, P, 2]``: decoded and true luma."""
-        return ops.mean(ops.square(y_pred - ops.cast(x[..., 1:2], "float32")))
+        """Mean squared error (§4) on the 0 … 255 scale: half that of the paper's filter, half that with the best
+        strengths for each patch; ``x`` is ``[N, P, P, 2]``: decoded and true luma.
+        """
+        pair = ops.cast(x, "float32")
+        missing = pair[..., 1:] - pair[..., :1]
+        mixed = missing - mix(y_pred, ops.stop_gradient(solve(fit(y_pred, missing))))
+        return ops.mean(ops.square(missing - y_pred[..., :1]) + ops.square(mixed)) / 2
 
     @property
     def priors(self) -> dict[str, FactorizedPrior]:
@@ -117,9 +131,9 @@ class LumaFilter(LearnsAsOne, keras.Model):
             total += count
         maps = ops.concatenate(found, axis=-1)
         for layer, inputs, readers in (
-            (self.a1, maps, [(self.last, 0)]),
+            (self.a1, maps, [(self.last, 0), (self.corrections, 0)]),
             (self.b1, maps, [(self.b2, 0)]),
-            (self.b2, None, [(self.last, self.a1.filters)]),
+            (self.b2, None, [(self.last, self.a1.filters), (self.corrections, self.a1.filters)]),
         ):
             maps, count = _revive(layer, maps if inputs is None else inputs, readers, random)
             total += count
@@ -131,43 +145,85 @@ class LumaFilter(LearnsAsOne, keras.Model):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """``encode`` and ``decode``, around the codec."""
+        """``encode`` and ``decode``, around the codec, and ``fit``, by which an encoder finds the best strengths."""
         pictures = ("uint8", (None, None, None, 3))
         return {
             "encode": Signature(self.encode, {"images": pictures}),
-            "decode": Signature(self.decode, {"ycbcr": pictures, "strength": ("float32", (None,))}),
+            "fit": Signature(self.fit, {"images": pictures, "ycbcr": pictures}),
+            "decode": Signature(self.decode, {"ycbcr": pictures, "strengths": ("float32", (None, 1 + CORRECTIONS))}),
         }
 
     def encode(self, images):
-        """What the codec gets, and the paper's strength: ``uint8 [N, H, W, 3]`` RGB → ``ycbcr``, the same shape
-        (``codec_zoo.color``), and ``strength``, float32 ``[N]`` of ones.
+        """What the codec gets, and the paper's strengths: ``uint8 [N, H, W, 3]`` RGB → ``ycbcr``, the same shape
+        (``codec_zoo.color``), and ``strengths``, float32 ``[N, 1 + CORRECTIONS]``: 1, then zeros.
         """
-        return {"ycbcr": rgb_to_ycbcr(images), "strength": ops.ones(ops.shape(images)[:1], "float32")}
+        paper = ops.one_hot(ops.zeros(ops.shape(images)[:1], "int32"), 1 + CORRECTIONS, dtype="float32")
+        return {"ycbcr": rgb_to_ycbcr(images), "strengths": paper}
 
-    def decode(self, ycbcr, strength):
+    def fit(self, images, ycbcr):
+        """Equations for the best strengths: pictures, ``uint8 [N, H, W, 3]`` RGB, and what the codec gave of them →
+        ``equations`` (see the module's ``fit``), float32 ``[N, 1 + CORRECTIONS, 2 + CORRECTIONS]``.
+        """
+        true, decoded = (ops.cast(luma[..., :1], "float32") for luma in (rgb_to_ycbcr(images), ycbcr))
+        return {"equations": fit(self(ycbcr), true - decoded)}
+
+    def decode(self, ycbcr, strengths):
         """Filter Y of what the codec gave, chroma at full size: ``uint8 [N, H, W, 3]`` → ``images``, RGB.
 
-        The filter's change of Y is multiplied by ``strength``, float32 ``[N]``: 1 as in the paper, 0 for none.
+        The changes of Y are multiplied by ``strengths``, float32 ``[N, 1 + CORRECTIONS]``, and added; zeros change
+        nothing.
         """
-        luma = ops.cast(ycbcr[..., :1], "float32")
-        luma = luma + ops.reshape(strength, (-1, 1, 1, 1)) * (self(ycbcr) - luma)
+        luma = ops.cast(ycbcr[..., :1], "float32") + mix(self(ycbcr), strengths)
         luma = ops.cast(ops.clip(ops.round(luma), 0, 255), "uint8")
         return {"images": ycbcr_to_rgb(ops.concatenate([luma, ycbcr[..., 1:]], axis=-1))}
 
     def probe(self, image: np.ndarray) -> Probe:
-        """Filter one picture.
+        """Filter one picture with the best strengths for it; the loss is that of training.
 
         Args:
             image: ``uint8 [H, W, 2]``: decoded and true luma.
         """
-        mended = ops.convert_to_numpy(self(ops.convert_to_tensor(image[None])))[0]
-        reconstruction = np.clip(np.round(mended), 0, 255).astype(np.uint8)
-        error = float(np.mean(np.square(reconstruction.astype(np.float64) - image[..., 1:])))
-        return Probe(original=image[..., 1:], reconstruction=reconstruction, bpp=None, loss=error, latents={})
+        pair = ops.convert_to_tensor(image[None])
+        changes = self(pair)
+        luma = ops.cast(pair, "float32")
+        mended = luma[..., :1] + mix(changes, solve(fit(changes, luma[..., 1:] - luma[..., :1])))
+        reconstruction = np.clip(np.round(ops.convert_to_numpy(mended)[0]), 0, 255).astype(np.uint8)
+        loss = float(self.compute_loss(x=pair, y_pred=changes))
+        return Probe(original=image[..., 1:], reconstruction=reconstruction, bpp=None, loss=loss, latents={})
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor: none of its own."""
         return super().get_config()
+
+
+def mix(changes, strengths):
+    """Changes ``[N, H, W, K]`` times strengths ``[N, K]``, added: ``[N, H, W, 1]``."""
+    return ops.sum(changes * strengths[:, None, None], axis=-1, keepdims=True)
+
+
+def fit(changes, missing):
+    """Equations of least squares, for strengths with which the changes come closest to what is missing.
+
+    Args:
+        changes: float32 ``[N, H, W, K]``.
+        missing: float32 ``[N, H, W, 1]``: true luma less decoded.
+
+    Returns:
+        float32 ``[N, K, K + 1]``: means over the pixels of the changes' products with each other and, in the last
+        column, with what is missing.
+    """
+    given = ops.concatenate([changes, missing], axis=-1)
+    size = ops.shape(changes)
+    return ops.einsum("nhwi,nhwj->nij", changes, given) / ops.cast(size[1] * size[2], "float32")
+
+
+def solve(equations):
+    """The strengths of :func:`fit`, float32 ``[N, K]``, in steps of 1/:data:`FULL` within a signed byte."""
+    products, missing = equations[..., :-1], equations[..., -1:]
+    ridge = 1e-6 * (1 + ops.einsum("nii->n", products))  # where changes are alike, or none
+    products = products + ridge[:, None, None] * ops.eye(products.shape[-1])
+    strengths = ops.solve(products, missing)[..., 0]
+    return ops.clip(ops.round(FULL * strengths), -128, 127) / FULL
 
 
 def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
