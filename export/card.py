@@ -9,7 +9,7 @@ import keras
 from codec_zoo.model import Signature
 from codec_zoo.presets import Preset
 
-SCHEMA = 6
+SCHEMA = 7
 FILE = "model_card.json"
 
 

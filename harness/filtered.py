@@ -18,7 +18,7 @@ from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, solve
+from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths, unpack
 
 # With these the filter is the paper's.
 PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
@@ -65,23 +65,23 @@ class FilteredCodec(ModelCodec):
 
         ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0)
         file = self.step.encode_ycbcr(ycbcr)
-        strengths = PAPER if self.filter != "auto" else self._best(as_rgb(image), self.step.decode_ycbcr(file))
+        strengths = PAPER if self.filter != "auto" else self._best(ycbcr[..., 0], self.step.decode_ycbcr(file))
         return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number]) + strengths.tobytes() + file)])
 
-    def _best(self, image: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-        """Strengths, int8, with which the squared error to the luma of ``image`` is least, as decoders round it."""
+    def _best(self, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+        """Strengths, int8, with which the squared error to the true ``luma`` is least, as decoders round it."""
 
-        def fit(tile: np.ndarray) -> np.ndarray:
-            return self.model.run("fit", images=tile[None, ..., :3], ycbcr=tile[None, ..., 3:])["equations"][0]
+        def changes(tile: np.ndarray) -> np.ndarray:
+            return self.model.run("changes", ycbcr=tile[None])["changes"][0]
 
         def error(strengths: np.ndarray) -> float:
             shown = self._mend(decoded, strengths) if strengths.any() else color.ycbcr_to_rgb(decoded)
-            lumas = (color.rgb_to_ycbcr(picture)[..., 0].astype(np.float64) for picture in (image, shown))
-            return float(np.sum(np.square(np.subtract(*lumas))))
+            return float(np.sum(np.square(luma - color.rgb_to_ycbcr(shown)[..., 0].astype(np.float64))))
 
-        equations = tiling.mean_of_tiles(fit, np.concatenate([image, decoded], axis=2))
-        found = np.asarray(solve(equations[None].astype(np.float32)))[0]
-        return min((np.zeros_like(PAPER), PAPER, (found * FULL).astype(np.int8)), key=error)
+        found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"])
+        missing = luma.astype(np.float32) - decoded[..., 0]
+        best = np.asarray(best_strengths(unpack(found)[None], missing[None, ..., None]))[0]
+        return min((np.zeros_like(PAPER), PAPER, (best * FULL).astype(np.int8)), key=error)
 
     def _mend(self, ycbcr: np.ndarray, strengths: np.ndarray) -> np.ndarray:
         """What the filter makes of a decoded picture with strengths, int8: ``uint8 [H, W, 3]``, RGB."""

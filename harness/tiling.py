@@ -136,7 +136,7 @@ def _around(
 def run_in_tiles(
     function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int = TILE
 ) -> np.ndarray:
-    """``function`` of a picture, ``uint8 [H, W, C]``, that keeps its shape and looks at ``reach`` pixels around."""
+    """``function`` of a picture, ``uint8 [H, W, C]``, that keeps its sides and looks at ``reach`` pixels around."""
     return _in_fitting_tiles(lambda side: _run_in_tiles(function, image, reach, side), tile, 1)
 
 
@@ -144,38 +144,16 @@ def _run_in_tiles(
     function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int
 ) -> np.ndarray:
     height, width = image.shape[:2]
-    result = np.empty_like(image)
+    result = np.empty(0)
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
         for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
             top, left = rows.start - rows_around.start, columns.start - columns_around.start
-            inside = result[rows, columns]
             around = function(np.ascontiguousarray(image[rows_around, columns_around]))
+            if not result.size:
+                result = np.empty((height, width, *around.shape[2:]), around.dtype)
+            inside = result[rows, columns]
             inside[:] = around[top : top + inside.shape[0], left : left + inside.shape[1]]
     return result
-
-
-def mean_of_tiles(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int = TILE) -> np.ndarray:
-    """What ``function`` finds in a picture, ``uint8 [H, W, C]``, on average over its pixels.
-
-    Each tile is looked at for itself, with nothing around it.
-
-    Args:
-        function: of a tile: the mean over its pixels.
-        image: the picture.
-        tile: side of a tile.
-    """
-    return _in_fitting_tiles(lambda side: _mean_of_tiles(function, image, side), tile, 1)
-
-
-def _mean_of_tiles(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    found, pixels = [], []
-    for rows, _ in _tiles(height, width, tile, 0, axis=0):
-        for columns, _ in _tiles(height, width, tile, 0, axis=1):
-            part = np.ascontiguousarray(image[rows, columns])
-            found.append(function(part))
-            pixels.append(part.shape[0] * part.shape[1])
-    return np.average(found, axis=0, weights=pixels)
 
 
 def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:

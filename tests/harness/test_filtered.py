@@ -77,7 +77,7 @@ def test_the_strengths_are_the_best_there_are(trained, photo):
 
 
 def test_harm_is_left_out(trained, photo, monkeypatch):
-    """Strengths that make luma worse are not for a file, whatever the equations say: decoders show the codec's."""
+    """Strengths that make luma worse are not for a file, whatever least squares say: decoders show the codec's."""
     picture, run = photo[:96, :96], trained.run
 
     def mirrored(signature, **inputs):

@@ -8,7 +8,7 @@ import pytest
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.convolutions import policy
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, LumaFilter, fit, mix, solve
+from codec_zoo.models.hu2018 import CORRECTIONS, FULL, LumaFilter, best_strengths, mix, unpack
 from codec_zoo.presets import get_preset
 
 
@@ -41,6 +41,8 @@ def test_strengths_mix_the_changes(model, noise):
     ycbcr[..., 0], ycbcr[..., 1:] = 60 + ycbcr[..., 0] // 4, 128
     shown = keras.ops.convert_to_numpy(model.decode(ycbcr, strengths)["images"]).astype(float)[..., 1]
     changes = keras.ops.convert_to_numpy(model(ycbcr))
+    exported = unpack(keras.ops.convert_to_numpy(model.changes(ycbcr)["changes"]))
+    assert np.abs(exported - np.clip(changes, -16, 127 / 8)).max() <= 1 / 16
     expected = np.clip(ycbcr[..., 0] + np.einsum("nhwk,nk->nhw", changes, strengths), 0, 255)
     assert np.array_equal(shown[0], ycbcr[0, ..., 0]) and np.abs(shown - expected).max() <= 0.51
     assert len({picture.tobytes() for picture in shown}) == len(strengths)
@@ -52,14 +54,14 @@ def test_the_best_strengths():
     changes = random.normal(size=(2, 40, 40, 4)).astype(np.float32)
     strengths = np.array([[1, 0.5, -0.25, 0], [-1.5, 0, 0.125, 9]], np.float32)
     missing = keras.ops.convert_to_numpy(mix(changes, strengths))
-    found = keras.ops.convert_to_numpy(solve(fit(changes, missing)))
+    found = keras.ops.convert_to_numpy(best_strengths(changes, missing))
     assert np.array_equal(found[0], strengths[0]) and np.array_equal(found[1, :3], strengths[1, :3])
     assert found[1, 3] == 127 / FULL
     changes[..., 1], changes[..., 2] = changes[..., 0], 0
     missing = 1.5 * changes[..., :1]
-    again = keras.ops.convert_to_numpy(solve(fit(changes, missing)))
+    again = keras.ops.convert_to_numpy(best_strengths(changes, missing))
     assert np.allclose(again[:, 0] + again[:, 1], 1.5, atol=1 / FULL) and np.abs(again).max() <= 1.5
-    assert not keras.ops.convert_to_numpy(solve(fit(np.zeros_like(changes), missing))).any()
+    assert not keras.ops.convert_to_numpy(best_strengths(np.zeros_like(changes), missing)).any()
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

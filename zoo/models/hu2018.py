@@ -36,6 +36,8 @@ FEATURES = (16, 14, 12, 11, 10, 9, 8)
 CORRECTIONS = 3
 # Strengths are multiples of 1/FULL, as signed bytes have them.
 FULL = 64
+# Exported changes are 128 and multiples of 1/FINE of a gray level.
+FINE = 8
 # Maps of less than this share of their layer's mean activation are dormant.
 DORMANT = 0.1
 
@@ -95,7 +97,7 @@ class LumaFilter(LearnsAsOne, keras.Model):
         """
         pair = ops.cast(x, "float32")
         missing = pair[..., 1:] - pair[..., :1]
-        mixed = missing - mix(y_pred, ops.stop_gradient(solve(fit(y_pred, missing))))
+        mixed = missing - mix(y_pred, ops.stop_gradient(best_strengths(y_pred, missing)))
         return ops.mean(ops.square(missing - y_pred[..., :1]) + ops.square(mixed)) / 2
 
     @property
@@ -145,11 +147,11 @@ class LumaFilter(LearnsAsOne, keras.Model):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """``encode`` and ``decode``, around the codec, and ``fit``, by which an encoder finds the best strengths."""
+        """``encode`` and ``decode``, around the codec, and ``changes``, for which an encoder finds strengths."""
         pictures = ("uint8", (None, None, None, 3))
         return {
             "encode": Signature(self.encode, {"images": pictures}),
-            "fit": Signature(self.fit, {"images": pictures, "ycbcr": pictures}),
+            "changes": Signature(self.changes, {"ycbcr": pictures}),
             "decode": Signature(self.decode, {"ycbcr": pictures, "strengths": ("float32", (None, 1 + CORRECTIONS))}),
         }
 
@@ -160,12 +162,12 @@ class LumaFilter(LearnsAsOne, keras.Model):
         paper = ops.one_hot(ops.zeros(ops.shape(images)[:1], "int32"), 1 + CORRECTIONS, dtype="float32")
         return {"ycbcr": rgb_to_ycbcr(images), "strengths": paper}
 
-    def fit(self, images, ycbcr):
-        """Equations for the best strengths: pictures, ``uint8 [N, H, W, 3]`` RGB, and what the codec gave of them →
-        ``equations`` (see the module's ``fit``), float32 ``[N, 1 + CORRECTIONS, 2 + CORRECTIONS]``.
+    def changes(self, ycbcr):
+        """What the strengths multiply, of what the codec gave: ``uint8 [N, H, W, 3]`` → ``changes``, ``uint8
+        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FINE` around 128 (:func:`unpack`).
         """
-        true, decoded = (ops.cast(luma[..., :1], "float32") for luma in (rgb_to_ycbcr(images), ycbcr))
-        return {"equations": fit(self(ycbcr), true - decoded)}
+        steps = 128 + ops.round(FINE * self(ycbcr))
+        return {"changes": ops.cast(ops.clip(steps, 0, 255), "uint8")}
 
     def decode(self, ycbcr, strengths):
         """Filter Y of what the codec gave, chroma at full size: ``uint8 [N, H, W, 3]`` → ``images``, RGB.
@@ -186,7 +188,7 @@ class LumaFilter(LearnsAsOne, keras.Model):
         pair = ops.convert_to_tensor(image[None])
         changes = self(pair)
         luma = ops.cast(pair, "float32")
-        mended = luma[..., :1] + mix(changes, solve(fit(changes, luma[..., 1:] - luma[..., :1])))
+        mended = luma[..., :1] + mix(changes, best_strengths(changes, luma[..., 1:] - luma[..., :1]))
         reconstruction = np.clip(np.round(ops.convert_to_numpy(mended)[0]), 0, 255).astype(np.uint8)
         loss = float(self.compute_loss(x=pair, y_pred=changes))
         return Probe(original=image[..., 1:], reconstruction=reconstruction, bpp=None, loss=loss, latents={})
@@ -201,29 +203,26 @@ def mix(changes, strengths):
     return ops.sum(changes * strengths[:, None, None], axis=-1, keepdims=True)
 
 
-def fit(changes, missing):
-    """Equations of least squares, for strengths with which the changes come closest to what is missing.
+def best_strengths(changes, missing):
+    """Strengths with which the changes come closest to what is missing.
 
     Args:
         changes: float32 ``[N, H, W, K]``.
         missing: float32 ``[N, H, W, 1]``: true luma less decoded.
 
     Returns:
-        float32 ``[N, K, K + 1]``: means over the pixels of the changes' products with each other and, in the last
-        column, with what is missing.
+        float32 ``[N, K]``: of least squares, then in steps of 1/:data:`FULL` within a signed byte.
     """
-    given = ops.concatenate([changes, missing], axis=-1)
-    size = ops.shape(changes)
-    return ops.einsum("nhwi,nhwj->nij", changes, given) / ops.cast(size[1] * size[2], "float32")
-
-
-def solve(equations):
-    """The strengths of :func:`fit`, float32 ``[N, K]``, in steps of 1/:data:`FULL` within a signed byte."""
-    products, missing = equations[..., :-1], equations[..., -1:]
+    products = ops.einsum("nhwi,nhwj->nij", changes, changes)
     ridge = 1e-6 * (1 + ops.einsum("nii->n", products))  # where changes are alike, or none
-    products = products + ridge[:, None, None] * ops.eye(products.shape[-1])
-    strengths = ops.solve(products, missing)[..., 0]
+    products = products + ridge[:, None, None] * ops.eye(changes.shape[-1])
+    strengths = ops.solve(products, ops.einsum("nhwi,nhwj->nij", changes, missing))[..., 0]
     return ops.clip(ops.round(FULL * strengths), -128, 127) / FULL
+
+
+def unpack(changes: np.ndarray) -> np.ndarray:
+    """Changes of luma in gray levels, float32, as the signature ``changes`` gives them, ``uint8``."""
+    return (changes.astype(np.float32) - 128) / FINE
 
 
 def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
