@@ -48,7 +48,7 @@ def test_list(cli):
     trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
     index = weights.index()["hu2018-filter-bpg-q36"]
     steps = sum(run["step"] for run in (index, *index["earlier"]))
-    assert len(index["earlier"]) == 2 and trained["hu2018-filter-bpg-q36"] == f"{steps:,} steps"
+    assert len(index["earlier"]) == 3 and trained["hu2018-filter-bpg-q36"] == f"{steps:,} steps"
     assert trained["report2017-mlp"] == "by each file"
     assert trained["balle2017-factorized-mse-1"] == "not yet"
 
