@@ -113,10 +113,11 @@ def significant_bits(name: str) -> Callable[[str], int]:
     """What the large arrays of a preset keep, by their path in the file.
 
     7 bits of the transforms of layered and block codecs, which carry the picture's brightness through all their
-    layers: an error of one weight in a hundred shows. 4 of hyper-transforms, where an error costs a few bits of the
-    stream. 5 of any other network: it mends a picture, or has an image codec behind it (``docs/training.md``).
+    layers: an error of one weight in a hundred shows; of luma filters too, which are small. 4 of hyper-transforms,
+    where an error costs a few bits of the stream. 5 of any other network: it mends a picture, or has an image codec
+    behind it (``docs/training.md``).
     """
-    transforms = 7 if get_preset(name).pipeline["kind"] in ("layered", "blocks") else 5
+    transforms = 7 if get_preset(name).pipeline["kind"] in ("layered", "blocks", "filter") else 5
     return lambda path: 4 if "/hyper_" in path else transforms
 
 
