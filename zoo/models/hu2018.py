@@ -92,8 +92,8 @@ class LumaFilter(LearnsAsOne, keras.Model):
         return DETAIL * ops.cast(changes, "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean squared error (§4) on the 0 … 255 scale: three quarters that of the paper's filter, a quarter that with
-        the best strengths for each patch; ``x`` is ``[N, P, P, 2]``: decoded and true luma.
+        """Mean squared error (§4) on the 0 … 255 scale: three quarters that of the paper's filter, a quarter that
+        with the best strengths for each patch; ``x`` is ``[N, P, P, 2]``: decoded and true luma.
         """
         pair = ops.cast(x, "float32")
         missing = pair[..., 1:] - pair[..., :1]
