@@ -265,5 +265,5 @@ def run(
     from codec_zoo.harness.processes import in_processes
 
     packed = [(task,) for task in tasks]
-    for (task,), result in in_processes(function, packed, workers, title, lambda task, error: failed(*task, error)):
-        yield task, result
+    outcomes = in_processes(function, packed, workers, title, lambda packed, error: failed(packed[0], error))
+    yield from ((task, result) for (task,), result in outcomes)

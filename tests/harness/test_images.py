@@ -102,7 +102,7 @@ def test_claims_of_huge_pictures_are_refused(tmp_path, side, words):
         read_image(tmp_path / "huge.ppm")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.ppm", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("name", ["a.png", "a.pnm", "a.tif", "a.bmp"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_written_pictures_are_lossless(tmp_path, name, channels):
     write_image(tmp_path / name, RGB[..., :channels])
