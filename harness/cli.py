@@ -527,7 +527,7 @@ def compress_corpus(pattern, output, model, runner, force, beam_options, as_json
     type=click.Choice(["png", "tiff", "bmp", "pnm"]),
     default="png",
     show_default=True,
-    help="Where -o names no file with an ending.",
+    help="Of pictures whose name -o does not give.",
 )
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")
