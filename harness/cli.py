@@ -19,7 +19,7 @@ import click
 
 from codec_zoo import interrupts
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.files import refuse_existing
+from codec_zoo.files import refuse_existing, refuse_foreign
 from codec_zoo.harness import batch
 from codec_zoo.harness.batch import notice as _notice
 
@@ -708,12 +708,14 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     help="Write the overview into it; of all.",
 )
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
-def reproduce(paper, output, pictures, shown, readme, workers) -> None:
+@force_option
+def reproduce(paper, output, pictures, shown, readme, workers, force) -> None:
     """Measure the tables and figures of PAPER with our files, beside its own numbers.
 
     PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. What is measured is kept: run it again to go on.
     """
     from codec_zoo.errors import UsageError
+    from codec_zoo.harness.report import MARK
     from codec_zoo.harness.reproduce import PAPERS, overview, update_readme
     from codec_zoo.harness.reproduce import reproduce as measure
 
@@ -721,6 +723,8 @@ def reproduce(paper, output, pictures, shown, readme, workers) -> None:
         raise UsageError("--readme needs all papers: `codec-zoo reproduce all --readme FILE`.")
     if malformed := [pair for pair in pictures if "=" not in pair]:
         raise UsageError(f"--pictures takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
+    if not force:
+        refuse_foreign(output / "report.html", MARK)
     folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in pictures)}
     try:
         sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers, shown)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.harness import batch, bitstream, transcoding
+from codec_zoo.harness import batch, bitstream, report, transcoding
 from codec_zoo.harness.batch import Kind, Task, plan
 from codec_zoo.harness.images import OUTPUT_FORMATS, encode_image, read_image
 from codec_zoo.image_folder import image_paths
@@ -348,15 +348,17 @@ def test_warnings_of_libraries_are_not_shown(tmp_path, png):
 
 def test_other_commands_replace_no_file_of_somebody_else(cli, tmp_path):
     (tmp_path / "report2017-cnn-ae" / "1").mkdir(parents=True)
-    for name in ("README.md", "docker-compose.yml"):
+    for name in ("README.md", "docker-compose.yml", "report.html"):
         (tmp_path / name).write_text("mine")
     for arguments in (
         ("cards", tmp_path),
         ("serve-config", tmp_path, "report2017-cnn-ae"),
         ("export", "report2017-cnn-ae", tmp_path),
+        ("reproduce", "fu2019", "--output", tmp_path),
     ):
         code, _, err = cli(*arguments)
         assert code == 2 and "--force" in err, err
-    assert names(tmp_path) == ["README.md", "docker-compose.yml"]
+    assert names(tmp_path) == ["README.md", "docker-compose.yml", "report.html"]
+    assert report.MARK in (Path(report.__file__).parent / "report_assets" / "report.html.j2").read_text()
     code, _, err = cli("evaluate", "--codec", "jpeg:10", "--output", tmp_path / "rows.png")
     assert code == 2 and "JSON lines" in err
