@@ -18,7 +18,7 @@ from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths, unpack
+from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths_of_picture
 
 # With these the filter is the paper's.
 PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
@@ -74,14 +74,14 @@ class FilteredCodec(ModelCodec):
         def changes(tile: np.ndarray) -> np.ndarray:
             return self.model.run("changes", ycbcr=tile[None])["changes"][0]
 
-        def error(strengths: np.ndarray) -> float:
+        def error(strengths: np.ndarray) -> int:
             shown = self._mend(decoded, strengths) if strengths.any() else color.ycbcr_to_rgb(decoded)
-            return float(np.sum(np.square(luma - color.rgb_to_ycbcr(shown)[..., 0].astype(np.float64))))
+            rows = ((true, color.rgb_to_ycbcr(row)[:, 0]) for true, row in zip(luma, shown, strict=True))
+            return sum(int(np.square(true.astype(np.int32) - row).sum()) for true, row in rows)
 
         found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"])
-        missing = luma.astype(np.float32) - decoded[..., 0]
-        best = np.asarray(best_strengths(unpack(found)[None], missing[None, ..., None]))[0]
-        return min((np.zeros_like(PAPER), PAPER, (best * FULL).astype(np.int8)), key=error)
+        best = best_strengths_of_picture(found, luma, decoded[..., 0])
+        return min((np.zeros_like(PAPER), PAPER, best), key=error)
 
     def _mend(self, ycbcr: np.ndarray, strengths: np.ndarray) -> np.ndarray:
         """What the filter makes of a decoded picture with strengths, int8: ``uint8 [H, W, 3]``, RGB."""

@@ -11,6 +11,9 @@ import numpy as np
 
 from codec_zoo.errors import BitstreamError
 
+# Values that are looked up at once.
+_PART = 2**20
+
 
 @dataclasses.dataclass(frozen=True)
 class Mapping:
@@ -42,12 +45,13 @@ class Mapping:
 
     def apply(self, residual: np.ndarray) -> np.ndarray:
         """Eq. 4: residuals ``int16``, −255 … 255 → ``uint8`` of the same shape."""
-        clipped = np.clip(residual, self.low, self.high).astype(np.float64)
-        return np.rint((clipped - self.low) / (self.high - self.low) * 255).astype(np.uint8)
+        clipped = np.clip(np.arange(-255, 256), self.low, self.high).astype(np.float64)
+        return _look_up(np.rint((clipped - self.low) / (self.high - self.low) * 255).astype(np.uint8), residual, 255)
 
     def invert(self, mapped: np.ndarray) -> np.ndarray:
         """``uint8`` → residuals ``int16`` of the same shape."""
-        return np.rint(mapped / 255.0 * (self.high - self.low) + self.low).astype(np.int16)
+        values = np.arange(256) / 255.0 * (self.high - self.low) + self.low
+        return _look_up(np.rint(values).astype(np.int16), mapped)
 
     def to_bytes(self) -> bytes:
         """The mapping in the stream: its kind, and for ``minmax`` its bounds (5 bytes)."""
@@ -71,6 +75,15 @@ class Mapping:
             if -255 <= low < high <= 256:
                 return cls(kind, low, high), data[5:]
         raise BitstreamError("the residual layer names no valid mapping: the file is damaged.")
+
+
+def _look_up(table: np.ndarray, values: np.ndarray, offset: int = 0) -> np.ndarray:
+    """``table[values + offset]``, in parts: NumPy looks up by int64, of which a whole picture would take much."""
+    flat = values.reshape(-1)
+    result = np.empty(flat.shape, table.dtype)
+    for start in range(0, len(flat), _PART):
+        result[start : start + _PART] = table[flat[start : start + _PART] + offset]
+    return result.reshape(values.shape)
 
 
 MAPPINGS = ("shift", "minmax", "clip")

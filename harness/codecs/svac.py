@@ -111,9 +111,9 @@ class SVAC(YCbCrCodec):
         frames = hevc.decode_sequence(reference + _START + rest[4:], *above[0].shape[::-1])
         if len(frames) != 2:
             raise BitstreamError("the multi-scale picture's inter frame is damaged.")
-        y, *chroma = (plane.astype(np.int64) for plane in frames[1])
+        y, *chroma = frames[1]
         full = [y, *(double(double(plane, 0), 1) for plane in chroma)]
-        return np.stack([plane[:height, :width] for plane in full], axis=-1).astype(np.uint8)
+        return np.stack([plane[:height, :width] for plane in full], axis=-1)
 
 
 _NAMES = {1: "svac", 2: "svac-half", 4: "svac-quarter", 8: "svac-eighth"}
@@ -131,17 +131,17 @@ def _planes(picture: np.ndarray) -> list[np.ndarray]:
     height, width = picture.shape[:2]
     rows, columns = (max(64, -(-side // 8) * 8) - side for side in (height, width))
     padded = np.pad(picture, ((0, rows), (0, columns), (0, 0)), "edge")
-    chroma = [halve(padded[..., i].astype(np.int64)).astype(np.uint8) for i in (1, 2)]
+    chroma = [halve(padded[..., i]) for i in (1, 2)]
     return [np.ascontiguousarray(padded[..., 0]), *chroma]
 
 
 def _upscale(picture: np.ndarray, scale: int, height: int, width: int) -> np.ndarray:
     """``uint8 [h, w, 3]`` → ``[H, W, 3]`` by doubling, in integers."""
-    planes = picture.astype(np.int64)
+    planes = picture
     while scale > 1:
         planes = double(double(planes, 0), 1)
         scale //= 2
-    return planes[:height, :width].astype(np.uint8)
+    return planes[:height, :width]
 
 
 def _check(stream: bytes) -> bytes:

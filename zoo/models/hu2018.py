@@ -164,7 +164,7 @@ class LumaFilter(LearnsAsOne, keras.Model):
 
     def changes(self, ycbcr):
         """What the strengths multiply, of what the codec gave: ``uint8 [N, H, W, 3]`` → ``changes``, ``uint8
-        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FINE` around 128 (:func:`unpack`).
+        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FINE` around 128.
         """
         steps = 128 + ops.round(FINE * self(ycbcr))
         return {"changes": ops.cast(ops.clip(steps, 0, 255), "uint8")}
@@ -220,9 +220,27 @@ def best_strengths(changes, missing):
     return ops.clip(ops.round(FULL * strengths), -128, 127) / FULL
 
 
-def unpack(changes: np.ndarray) -> np.ndarray:
-    """Changes of luma in gray levels, float32, as the signature ``changes`` gives them, ``uint8``."""
-    return (changes.astype(np.float32) - 128) / FINE
+def best_strengths_of_picture(changes: np.ndarray, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """As :func:`best_strengths`, for one picture of any size, from exact sums: the same on every machine.
+
+    Args:
+        changes: ``uint8 [H, W, K]``, as the signature ``changes`` gives them.
+        luma: ``uint8 [H, W]``, the truth.
+        decoded: ``uint8 [H, W]``, what the codec gives.
+
+    Returns:
+        int8 ``[K]``, in units of 1/:data:`FULL`.
+    """
+    count = changes.shape[-1]
+    sums = np.zeros((count, count + 1), np.int64)
+    for found, true, shown in zip(changes, luma, decoded, strict=True):
+        missing = true.astype(np.int64) - shown
+        steps = found.astype(np.int64) - 128
+        sums += steps.T @ np.column_stack([steps, missing])
+    products, correlations = sums[:, :count] / FINE**2, sums[:, count] / FINE
+    ridge = 1e-6 * (1 + np.trace(products))  # where changes are alike, or none
+    strengths = np.linalg.solve(products + ridge * np.eye(count), correlations)
+    return np.clip(np.round(FULL * strengths), -128, 127).astype(np.int8)
 
 
 def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
