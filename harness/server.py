@@ -9,12 +9,14 @@ A codec around a :class:`ServedModel` runs the transforms on the server; entropy
 import io
 import json
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
 from codec_zoo.errors import CodecZooError, MessageTooLargeError, ModelError, ServerError, UsageError
+from codec_zoo.export.card import parse_card
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 from codec_zoo.harness.exported import ExportedModel, coded
 from codec_zoo.harness.range_coder import load_tables
@@ -325,15 +327,16 @@ class ServedModel(ExportedModel):
         where = f"{name} (version {self._version}) on {server.address}"
         try:
             described = self._run("describe", {"request": np.zeros(1, np.int32)})
-            card = json.loads(described["card"].tobytes())
             tables = described["tables"].tobytes()
-        except (KeyError, ValueError) as error:
+            loaded = load_tables(io.BytesIO(tables)) if tables else {}
+            card = parse_card(described["card"].tobytes(), where)
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(f"{where} does not describe itself: put an export of codec-zoo there.") from error
         except ServerError as error:
             if "describe" in str(error):
                 raise ModelError(f"{where} is not an export of this codec-zoo ({error}). Export it again.") from error
             raise
-        super().__init__(where, card, load_tables(io.BytesIO(tables)) if tables else {})
+        super().__init__(where, card, loaded)
 
     def _run(self, signature, inputs):
         return self._server.predict(self._name, self._version, signature, inputs)
