@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError
+from codec_zoo.files import cache_folder
 from codec_zoo.harness import exported
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 
@@ -177,6 +178,54 @@ def test_a_lock_that_a_killed_process_left(tmp_path, capsys):
     started = time.monotonic()
     with exported.locked(path):
         assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"CODEC_ZOO_CACHE": "/a", "XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/a"),
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/codec-zoo"),
+        ({"CODEC_ZOO_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/codec-zoo"),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/codec-zoo"),
+        ({"CODEC_ZOO_CACHE": "/a"}, "/a"),
+        ({"XDG_CACHE_HOME": "/x"}, "/x/codec-zoo"),
+        ({}, None),
+        ({"XDG_CACHE_HOME": "relative"}, None),
+    ],
+)
+def test_where_the_cache_is(monkeypatch, environment, expected):
+    for name in ("CODEC_ZOO_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if "HOME" not in environment:  # nor an entry in passwd
+        monkeypatch.setattr("pwd.getpwuid", lambda _: {}[0])
+    if expected:
+        assert str(cache_folder()) == expected
+    else:
+        with pytest.raises(CodecZooError, match="CODEC_ZOO_CACHE"):
+            cache_folder()
+
+
+def test_a_container_without_a_home(cache, folder, tmp_path):
+    """A user without an entry in passwd, and without HOME: nothing is written to a folder called ``~``."""
+    if os.getuid() or not shutil.which("setpriv"):
+        pytest.skip("needs the right to become another user")
+    here = tmp_path / "here"
+    here.mkdir()
+    for path in (here, cache, tmp_path):
+        path.chmod(0o777)
+    for path in tmp_path.parents:
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o001)
+    environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache.parent), "CODEC_ZOO_CACHE": ""}
+    cache.rename(cache.with_name("codec-zoo"))
+    nobody = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    program = [*nobody, Path(sys.executable).with_name("codec-zoo"), "download", PRESET]
+    process = subprocess.run(program, env=environment, cwd=here, capture_output=True, text=True)
+    expected = cache.with_name("codec-zoo") / folder.relative_to(cache)
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"{expected}\n", "")
+    assert not list(here.iterdir())
 
 
 def test_a_cache_that_can_only_be_read(folder, cache, tmp_path, capsys):
