@@ -38,6 +38,7 @@ from codec_zoo.harness.exported import (
     open_model,
     set_aside_if_damaged,
 )
+from codec_zoo.harness.loopback import proxies_for
 
 SCHEMA = 1
 INDEX = "index.json"
@@ -331,7 +332,7 @@ def _transfer(url: str, file: IO[bytes], most: int) -> Iterator[int]:
     if have >= most:
         return
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT, proxies=proxies_for(url)) as answer:
         if answer.status_code in (408, 429) or answer.status_code >= 500:
             raise _Busy(f"the server answers {answer.status_code} {answer.reason}")
         if answer.status_code not in (200, 206, 416):

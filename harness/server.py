@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from codec_zoo.errors import CodecZooError, MessageTooLargeError, ModelError, Se
 from codec_zoo.export.card import parse_card
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 from codec_zoo.harness.exported import ExportedModel, coded
+from codec_zoo.harness.loopback import is_loopback, proxies_for
 from codec_zoo.harness.range_coder import load_tables
 from codec_zoo.presets import list_presets
 
@@ -146,6 +148,8 @@ class GrpcServer(Server):
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         # Without its own pause between connections: the pauses are _PAUSES.
         options = [*unlimited, ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+        if is_loopback(f"grpc://{address}"):
+            options.append(("grpc.enable_http_proxy", 0))
         if secure:
             channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
         else:
@@ -215,6 +219,7 @@ class RestServer(Server):
 
         super().__init__(address.rstrip("/"), timeout)
         self._session = requests.Session()
+        self._proxies = proxies_for(address)
         self._signatures: dict[str, Any] = {}
 
     def _predict(self, model, version, signature, inputs, seconds):
@@ -259,7 +264,8 @@ class RestServer(Server):
         url = f"{self.address}/v1/models/{path}"
         size = len(body or "")
         try:
-            answer = self._session.request("POST" if body else "GET", url, data=body, timeout=seconds)
+            method = "POST" if body else "GET"
+            answer = self._session.request(method, url, data=body, timeout=seconds, proxies=self._proxies)
         except requests.Timeout as error:
             raise self._late() from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -300,7 +306,11 @@ def open_server(url: str, timeout: float = 60) -> Server:
         UsageError: of another form.
     """
     scheme, separator, address = url.partition("://")
-    if not separator or not address or scheme not in ("grpc", "grpcs", "http", "https"):
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:  # a [ that is not closed
+        host = None
+    if not separator or not host or scheme not in ("grpc", "grpcs", "http", "https"):
         raise UsageError(f"a server is grpc://HOST:PORT, grpcs://…, http://… or https://…. Received: {url!r}")
     if scheme.startswith("grpc"):
         return GrpcServer(address.rstrip("/"), timeout, scheme == "grpcs")

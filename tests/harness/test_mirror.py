@@ -147,6 +147,14 @@ def test_download_and_run(web, cache, exports, photo):
         mirror.download(PRESET, web.url, 7)
 
 
+def test_a_mirror_on_this_machine_is_reached_without_a_proxy(web, cache, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://localhost:1")
+    assert mirror.download(PRESET, web.url).exists()
+    with pytest.raises(DownloadError, match="ProxyError"):
+        mirror.download(PRESET, "http://models.invalid")
+
+
 def test_a_model_that_is_damaged_in_the_cache_is_brought_again(original, cache, capsys):
     folder = mirror.download(PRESET, str(original))
     assert exported.cached_models() == [folder]
