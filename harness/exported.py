@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import os
 import shutil
 import sys
 import time
@@ -199,7 +200,6 @@ def open_model(name_or_folder: str) -> ExportedModel:
         CodecZooError: the cache cannot be written.
     """
     presets = {preset.name: preset for preset in list_presets()}
-    path = Path(name_or_folder)
     if name_or_folder in presets:
         if not presets[name_or_folder].trains:
             return UntrainedModel(presets[name_or_folder])
@@ -207,7 +207,8 @@ def open_model(name_or_folder: str) -> ExportedModel:
             downloaded = [folder for folder in cached_models() if folder.parent.name == name_or_folder]
             if downloaded:
                 return _open_cached(max(downloaded, key=lambda folder: int(folder.name)))
-    elif path.is_dir():
+    elif os.path.isdir(name_or_folder):
+        path = Path(name_or_folder)
         folder = (list_versions(path) or [path])[-1]
         return _open_cached(folder) if _is_in_cache(folder) else LocalModel(folder)
     return _open_cached(export_to_cache(name_or_folder))
