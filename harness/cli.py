@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
+from codec_zoo.files import cache_folder
 
 if TYPE_CHECKING:
     from codec_zoo.workers import Workers
@@ -29,6 +30,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
+    if os.path.expanduser("~") == "~":  # no home folder: Keras, Matplotlib and TFDS keep their files in the cache
+        with contextlib.suppress(CodecZooError):
+            os.environ["HOME"] = str(cache_folder())
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:

@@ -2,12 +2,15 @@
 
 A codec is written ``NAME[,KEY=VALUE…][:QUALITY]``, e.g. ``jpeg:75``, ``bpg-ycbcr444:32``,
 ``fu2019-hybrid-s16-prelu:32``, ``fu2019-hybrid-s16-prelu,mapping=shift,residual_codec=bpg-rgb444:28``.
-NAME may also be the folder of an export.
+NAME may also be the folder of an export, with or without its version. Its path may have commas and colons in it, as
+in ``C:\\models`` or ``/data/a:b``: the longest beginning that is a folder is NAME. The name of a codec or a preset is
+never a folder's: a folder of that name is written ``./NAME``.
 """
 
 import difflib
 import inspect
-from pathlib import Path
+import os
+import re
 from typing import Any
 
 from codec_zoo.errors import ModelError, UsageError
@@ -50,14 +53,17 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
-    """``NAME[,KEY=VALUE…][:QUALITY]`` → name, options, quality.
+    """``NAME[,KEY=VALUE…][:QUALITY]`` → name, options, quality; see the module for which part is the name.
 
     Raises:
         UsageError: not of that form.
     """
-    head, colon, tail = spec.rpartition(":")
-    name, *pairs = (head if colon else spec).split(",")
+    name = _name_in(spec)
+    head, colon, tail = spec[len(name) :].rpartition(":")
+    before, *pairs = (head if colon else tail).split(",")
     wrong = UsageError(f"a codec is written NAME[,KEY=VALUE…][:QUALITY], e.g. jpeg:75. Received: {spec!r}")
+    if before:
+        raise wrong
     try:
         quality = float(tail) if colon else None
         options = dict(pair.split("=", 1) for pair in pairs)
@@ -66,6 +72,21 @@ def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
     if options.keys() & {"quality", "model"}:
         raise wrong
     return name, options, quality
+
+
+def _name_in(spec: str) -> str:
+    """The name that ``spec`` begins with: of a codec or preset, or else the longest one of a folder that exists."""
+    separators = [match.start() for match in re.finditer("[,:]", spec)]
+    shortest = spec[: separators[0]] if separators else spec
+    if shortest not in _known_names():
+        for end in [len(spec), *reversed(separators)]:
+            if os.path.isdir(spec[:end]):
+                return spec[:end]
+    return shortest
+
+
+def _known_names() -> list[str]:
+    return [*list_codecs(), *(preset.name for preset in list_presets())]
 
 
 def name_of(spec: str) -> str:
@@ -86,8 +107,8 @@ def open_codec(spec: str) -> Codec:
         if options:
             raise UsageError(f"{name} takes no options. Received: {', '.join(options)}")
         return get_codec(spec)
-    known = [*list_codecs(), *(preset.name for preset in list_presets())]
-    if name not in known and not Path(name).is_dir():
+    known = _known_names()
+    if name not in known and not os.path.isdir(name):
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         raise UsageError(
             f"there is no codec, preset or folder called {name!r}."
