@@ -23,7 +23,15 @@ from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths, unpack
 # With these the filter is the paper's.
 PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
 # The number is in the file; with it goes a quality that decoders do not look at.
-CODECS = {1: "svac", 2: "svac-half", 3: "svac-quarter", 4: "svac-eighth", 5: "jpeg-420", 6: "bpg-ycbcr420"}
+CODECS = {
+    1: "svac",
+    2: "svac-half",
+    3: "svac-quarter",
+    4: "svac-eighth",
+    5: "jpeg-420",
+    6: "bpg-ycbcr420",
+    7: "bpg-ycbcr444",
+}
 
 
 class FilteredCodec(ModelCodec):
