@@ -134,7 +134,7 @@ def parse_layers(layers: int | str, model: ExportedModel) -> int:
     """
     most = model.card["pipeline"]["layers"]
     if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
-        raise UsageError(f"{model.preset} has {most} layers. Received: {layers!r}")
+        raise UsageError(f"--layers of {model.preset} is a whole number, 1 … {most}. Received: {layers!r}")
     return int(layers)
 
 
@@ -145,9 +145,11 @@ def parse_rounds(search: int | str, model: ExportedModel) -> int:
         UsageError: not a number, or the model has no search.
     """
     if not str(search).isdecimal():
-        raise UsageError(f"a search has 0, 1, 2 … rounds. Received: {search!r}")
+        raise UsageError(f"--search is a number of rounds, 0, 1, 2 …. Received: {search!r}")
     if int(search) and "search_1" not in model.card["signatures"]:
-        raise UsageError(f"{model.preset} is not for squared error, which is what a search lowers: leave it out.")
+        raise UsageError(
+            f"--search lowers the squared error, and {model.preset} is trained for another measure: leave it out."
+        )
     return int(search)
 
 

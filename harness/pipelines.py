@@ -9,6 +9,7 @@ never a folder's: a folder of that name is written ``./NAME``.
 
 import difflib
 import inspect
+import math
 import os
 import re
 from typing import Any
@@ -25,6 +26,9 @@ from codec_zoo.harness.mixed import MixedCodec
 from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.harness.perceptron import PerceptronCodec
 from codec_zoo.presets import list_presets
+
+# Options of a codec's name that the command line lacks.
+_IN_NAMES_ONLY = ("filter", "tile")
 
 _PIPELINES: dict[str, type[Any]] = {
     "blocks": BlockCodec,
@@ -46,10 +50,34 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
     kind = model.card["pipeline"]["kind"]
     if kind not in _PIPELINES:
         raise ModelError(f"{model.where} needs the codec pipeline {kind!r}. Update codec-zoo.")
-    known = list(inspect.signature(_PIPELINES[kind]).parameters)[1:]
+    known = _options_of(kind)
     if wrong := [name for name in options if name not in known]:
-        raise UsageError(f"{model.preset} does not take these options: {', '.join(wrong)}.")
+        words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
+        raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
     return _PIPELINES[kind](model, **options)
+
+
+def _options_of(kind: str) -> list[str]:
+    """What a pipeline takes beside the model."""
+    return list(inspect.signature(_PIPELINES[kind]).parameters)[1:]
+
+
+def _written(option: str) -> str:
+    """An option as the command line has it, or else a codec's name."""
+    return f"{option}=" if option in _IN_NAMES_ONLY else f"--{option.replace('_', '-')}"
+
+
+def _whom_for(option: str) -> str:
+    """Which presets take an option: "is for report2017-*", in as few words as tell them from the others."""
+    takes = {preset.name: option in _options_of(preset.pipeline["kind"]) for preset in list_presets()}
+    found: dict[str, None] = {}
+    for name in (name for name, taken in takes.items() if taken):
+        parts = name.split("-")
+        stems = ["-".join(parts[:count]) + "-" for count in range(1, len(parts))]
+        alone = (stem for stem in stems if all(taken for other, taken in takes.items() if other.startswith(stem)))
+        stem = next(alone, None)
+        found[f"{stem}*" if stem else name] = None
+    return f"is for {', '.join(found)}" if found else "is no option of any preset"
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
@@ -66,6 +94,8 @@ def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:
         raise wrong
     try:
         quality = float(tail) if colon else None
+        if quality is not None and not math.isfinite(quality):
+            raise ValueError
         options = dict(pair.split("=", 1) for pair in pairs)
     except ValueError:
         raise wrong from None
@@ -123,5 +153,8 @@ def qualities_of(spec: str) -> tuple[float | None, ...]:
     name, options, quality = split_spec(spec)
     if quality is not None or options.get("layers") == "1" or options.keys() & {"target_bpp", "target_psnr"}:
         return (quality,)
-    known = codec_qualities(name) if name in list_codecs() else type(open_codec(spec)).qualities
+    if name in list_codecs():
+        return codec_qualities(name) or (None,)
+    codec = open_codec(spec)
+    known = codec.step.qualities if isinstance(codec, FilteredCodec) else codec.qualities
     return known or (None,)
