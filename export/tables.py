@@ -43,7 +43,7 @@ def build_tables(model: keras.Model) -> dict[str, np.ndarray]:
 def save_tables(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write :func:`build_tables`'s arrays, whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
 
 
 def _gaussian(scale: float) -> tuple[np.ndarray, int]:
