@@ -6,30 +6,26 @@ NAME may also be the folder of an export.
 """
 
 import difflib
+import importlib
 import inspect
 from pathlib import Path
 from typing import Any
 
 from codec_zoo.errors import ModelError, UsageError
-from codec_zoo.harness.blocks import BlockCodec
 from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, open_model
-from codec_zoo.harness.filtered import FilteredCodec
-from codec_zoo.harness.hybrid import HybridCodec
-from codec_zoo.harness.layered import LayeredCodec
-from codec_zoo.harness.mixed import MixedCodec
 from codec_zoo.harness.model_codec import ModelCodec
-from codec_zoo.harness.perceptron import PerceptronCodec
 from codec_zoo.presets import list_presets
 
-_PIPELINES: dict[str, type[Any]] = {
-    "blocks": BlockCodec,
-    "filter": FilteredCodec,
-    "hybrid": HybridCodec,
-    "layered": LayeredCodec,
-    "mixed": MixedCodec,
-    "perceptron": PerceptronCodec,
+# Kind → module and class, imported when asked for: standard codecs need no Keras.
+_PIPELINES = {
+    "blocks": ("blocks", "BlockCodec"),
+    "filter": ("filtered", "FilteredCodec"),
+    "hybrid": ("hybrid", "HybridCodec"),
+    "layered": ("layered", "LayeredCodec"),
+    "mixed": ("mixed", "MixedCodec"),
+    "perceptron": ("perceptron", "PerceptronCodec"),
 }
 
 
@@ -43,10 +39,12 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
     kind = model.card["pipeline"]["kind"]
     if kind not in _PIPELINES:
         raise ModelError(f"{model.where} needs the codec pipeline {kind!r}. Update codec-zoo.")
-    known = list(inspect.signature(_PIPELINES[kind]).parameters)[1:]
-    if wrong := [name for name in options if name not in known]:
+    module, name = _PIPELINES[kind]
+    pipeline: type[Any] = getattr(importlib.import_module(f"codec_zoo.harness.{module}"), name)
+    known = list(inspect.signature(pipeline).parameters)[1:]
+    if wrong := [option for option in options if option not in known]:
         raise UsageError(f"{model.preset} does not take these options: {', '.join(wrong)}.")
-    return _PIPELINES[kind](model, **options)
+    return pipeline(model, **options)
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str], float | None]:

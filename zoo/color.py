@@ -5,7 +5,6 @@ of any Keras backend.
 """
 
 import numpy as np
-from keras import ops
 
 BITS = 16
 
@@ -43,7 +42,12 @@ def ycbcr_to_rgb(ycbcr):
 
 def _channels(picture):
     """The three channels, int32."""
-    values = picture.astype(np.int32) if isinstance(picture, np.ndarray) else ops.cast(picture, "int32")
+    if isinstance(picture, np.ndarray):
+        values = picture.astype(np.int32)
+    else:
+        from keras import ops
+
+        values = ops.cast(picture, "int32")
     return values[..., 0], values[..., 1], values[..., 2]
 
 
@@ -56,6 +60,8 @@ def _stack(channels):
     """Three int32 channels, clipped → ``uint8 [..., 3]``."""
     if isinstance(channels[0], np.ndarray):
         return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    from keras import ops
+
     return ops.cast(ops.clip(ops.stack(channels, axis=-1), 0, 255), "uint8")
 
 
