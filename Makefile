@@ -1,5 +1,5 @@
-# Two commands on a fresh machine that has Python 3.11 (3.11.4 or later) or 3.12: `make demo` and `make test`.
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.12,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))) python3.11)
+# Two commands on a fresh machine that has Python 3.11 (3.11.4 or later), 3.12 or 3.13: `make demo` and `make test`.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))) python3.11)
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo_output

@@ -598,13 +598,16 @@ def truncate(file: Path, layers: int, output: Path) -> None:
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """Show what a .czoo FILE holds, without decoding it."""
+    from codec_zoo import weights
     from codec_zoo.harness import bitstream
     from codec_zoo.presets import list_presets
 
     data = _read_file(file)
     with _naming(file):
         stream = bitstream.read(data)
-    names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
+    names = {bitstream.preset_id(name): name for name in weights.index()}
+    if stream.preset_id not in names:  # the rest, which takes Keras
+        names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
     pixels = stream.width * stream.height
     layers = [
         {"kind": layer.kind.name.lower(), "bytes": len(layer.payload), "bpp": 8 * len(layer.payload) / pixels}

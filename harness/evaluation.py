@@ -25,6 +25,7 @@ from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import writing
 from codec_zoo.image_folder import image_paths
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
+from codec_zoo.provenance import commit, processor
 
 Row = dict[str, Any]
 
@@ -301,10 +302,7 @@ def describe() -> Row:
     """Machine, versions and commit, for the rows."""
     import platform
 
-    from codec_zoo.training import describe_machine
-
-    machine = describe_machine()
-    return {"device": machine["device"], "commit": machine["commit"], "python": platform.python_version()}
+    return {"device": processor(), "commit": commit(), "python": platform.python_version()}
 
 
 def _with_quality(spec: str, quality: float | None) -> str:

@@ -4,7 +4,7 @@
     picture ◀─ model.decode ◀─ YCbCr ◀─ codec ◀─┘
 
 Payload of the layer: the codec's number (1 byte), the strengths of the filter's changes (a signed byte each, in units
-of 1/:data:`codec_zoo.models.hu2018.FULL`; zeros where it is left out), and the codec's file. The model is optional:
+of 1/:data:`FULL`; zeros where it is left out), and the codec's file. The model is optional:
 without it the codec's own picture can be shown (:func:`decode_plain`).
 """
 
@@ -21,10 +21,11 @@ from codec_zoo.harness.codecs.base import YCbCrCodec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec, inner_codec
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths_of_picture
 
+# A file's strengths are multiples of 1/FULL, as the model's are (codec_zoo.models.hu2018, which needs Keras).
+FULL = 64
 # With these the filter is the paper's.
-PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
+PAPER = np.array([FULL, 0, 0, 0], np.int8)
 # The number is in the file; with it goes a quality that decoders do not look at.
 CODECS = {
     1: "svac",
@@ -83,6 +84,8 @@ class FilteredCodec(ModelCodec):
 
     def _best(self, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
         """Strengths, int8, with which the squared error to the true ``luma`` is least, as decoders round it."""
+
+        from codec_zoo.models.hu2018 import best_strengths_of_picture  # here, since decode_plain needs no Keras
 
         def changes(tile: np.ndarray) -> np.ndarray:
             return self.model.run("changes", ycbcr=tile[None])["changes"][0]

@@ -236,7 +236,7 @@ class PatchSampler:
         if side != size:
             patch = _resize(patch, size)
         if self.rotate:
-            patch = np.rot90(patch, random.integers(4))
+            patch = np.rot90(patch, int(random.integers(4)))
             if random.random() < 0.5:
                 patch = patch[:, ::-1]
         return patch

@@ -55,28 +55,6 @@ def test_it_learns(tmp_path):
     assert {"device", "backend", "data", "recipe", "commit"} <= record.keys()
 
 
-def test_records_say_when_the_code_is_not_the_commits(tmp_path):
-    def git(*command):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(
-            ["git", "-C", tmp_path, *identity, *command], check=True, capture_output=True, text=True
-        )
-
-    code, notes = tmp_path / "zoo" / "model.py", tmp_path / "docs" / "notes.md"
-    assert training._commit(code.parent) is None
-    for file in (code, notes):
-        file.parent.mkdir()
-        file.write_text("one")
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "one")
-    head = git("rev-parse", "--short=12", "HEAD").stdout.strip()
-    notes.write_text("two")
-    assert training._commit(code.parent) == head
-    code.write_text("two")
-    assert training._commit(code.parent) == f"{head}-dirty"
-
-
 def test_the_weight_of_the_rate_rises_to_its_own():
     recipe = dataclasses.replace(RECIPE, steps=100, rate_rise=16.0)
     assert [recipe.rate_share(step) for step in (0, 10, 20, 40, 99)] == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1, 1])
