@@ -6,6 +6,7 @@ this one reads those of bpgenc (``tests/data/bpg``).
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -18,9 +19,12 @@ from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
 
 MAGIC = b"BPG\xfb"
 MAX_SIDE = 2**16
-# A decoder allocates by the declared size: a file must be worth it. A flat picture of 4000×3000 takes x265
-# 2,874 bytes, 4,175 pixels a byte.
-MAX_PIXELS_PER_BYTE = 2**14
+# A decoder allocates by the declared size: a file must be worth it. A coding tree block has at most 64×64 pixels, and
+# its prediction mode at least one bin without a context, which is one bit (H.265, §7.3.8.5 and 9.3.4.3.4). A flat
+# picture of 4000×3000 takes x265 2,874 bytes, 4,175 pixels a byte.
+MAX_PIXELS_PER_BYTE = 8 * 64 * 64
+# Rows that are converted at a time.
+_STRIP = 256
 
 # pixel_format and color_space of the format.
 GRAY, YUV420, YUV422, YUV444, YUV420_VIDEO, YUV422_VIDEO = range(6)
@@ -106,7 +110,7 @@ def demux(data: bytes) -> BPGFile:
 
     Raises:
         BitstreamError: not BPG, cut, damaged, of an impossible size, or with a feature that is not read here:
-            alpha, animation, limited range, other colour spaces, implicit RDPCM.
+            alpha, animation, limited range, other colour spaces, implicit RDPCM, more than one slice.
     """
     if data[:4] != MAGIC:
         raise BitstreamError(f"this is not a BPG file: it starts with {data[:4].hex() or 'nothing'}.")
@@ -155,7 +159,23 @@ def demux(data: bytes) -> BPGFile:
         raise BitstreamError(
             "the BPG file uses implicit RDPCM (bpgenc -lossless), which FFmpeg decodes wrongly.", "Use bpgdec."
         )
-    return BPGFile(pixel_format, color_space, depth, width, height, tools, body[position + size :])
+    picture = body[position + size :]
+    check_nals(picture, (hevc.PPS,), hevc.INTRA_SLICES)
+    return BPGFile(pixel_format, color_space, depth, width, height, tools, picture)
+
+
+def check_nals(stream: bytes, *kinds: tuple[int, ...]) -> None:
+    """Raise ``BitstreamError`` unless an HEVC stream is made of one NAL unit of each of these kinds, in order.
+
+    What else a decoder would take: other parameter sets, and slice after slice for the same pixels.
+    """
+    found = [hevc.nal_type(nal) for nal in hevc.split_nals(stream)]
+    if len(found) != len(kinds) or any(kind not in known for kind, known in zip(found, kinds, strict=True)):
+        raise BitstreamError(
+            f"the HEVC data has NAL units of types {', '.join(map(str, found[:8])) or 'none'}"
+            f"{' …' if len(found) > 8 else ''}: a picture has one slice, an intra picture one picture parameter set "
+            "before it."
+        )
 
 
 class BPG(YCbCrCodec):
@@ -230,10 +250,11 @@ class BPG(YCbCrCodec):
         return _from_planes(_decode_planes(file), file)
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
-        """See ``YCbCrCodec.decode_ycbcr``; any BPG file that is YCbCr in 8 bits."""
+        """See ``YCbCrCodec.decode_ycbcr``; a BPG file in YCbCr, 8 bits, with chroma as this codec codes it."""
         file = demux(data)
-        if file.color_space != YCBCR_BT601 or file.depth != 8 or file.pixel_format == GRAY:
-            raise BitstreamError("the BPG file is not YCbCr in 8 bits.", "Give a picture in YCbCr, BT.601.")
+        wanted = YUV420 if self.domain == "ycbcr420" else YUV444
+        if (file.color_space, file.depth, file.pixel_format) != (YCBCR_BT601, 8, wanted):
+            raise BitstreamError(f"the BPG file is not YCbCr 4:{'2:0' if wanted == YUV420 else '4:4'} in 8 bits.")
         return np.stack(_full_size(_decode_planes(file), file), axis=-1).astype(np.uint8)
 
 
@@ -267,7 +288,7 @@ class RawHEVC(BPG):
         width, height = self.declared_size(data)
         check_declared_size(width, height)
         planes, _ = hevc.decode(data, width, height)
-        return _ycbcr_to_rgb([plane.astype(np.int64) for plane in planes], self.bit_depth)
+        return _in_strips(lambda samples: _ycbcr_to_rgb(samples, self.bit_depth), planes)
 
 
 def _to_planes(image: np.ndarray, domain: str, depth: int) -> list[np.ndarray]:
@@ -325,8 +346,8 @@ def _decode_planes(file: BPGFile) -> list[np.ndarray]:
 
 
 def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
-    """Decoded planes → int64, chroma interpolated, cropped to the true size."""
-    samples = [plane.astype(np.int64) for plane in planes]
+    """Decoded planes → uint16, chroma interpolated, cropped to the true size."""
+    samples = [plane.astype(np.uint16) for plane in planes]
     for axis, formats in ((0, (YUV420,)), (1, (YUV420, YUV422))):
         if file.pixel_format in formats:
             samples[1:] = [double(plane, axis) for plane in samples[1:]]
@@ -335,8 +356,20 @@ def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
 
 def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
     """Decoded sample planes → ``uint8 [H, W, 3]``, cropped to the true size."""
+    return _in_strips(lambda samples: _to_rgb(samples, file), _full_size(planes, file))
+
+
+def _in_strips(convert: Callable[[list[np.ndarray]], np.ndarray], planes: list[np.ndarray]) -> np.ndarray:
+    """``convert`` of some rows of the planes at a time, which it gets as int64 and turns into ``uint8 [h, W, 3]``."""
+    image = np.empty((*planes[0].shape, 3), np.uint8)
+    for top in range(0, len(image), _STRIP):
+        image[top : top + _STRIP] = convert([plane[top : top + _STRIP].astype(np.int64) for plane in planes])
+    return image
+
+
+def _to_rgb(samples: list[np.ndarray], file: BPGFile) -> np.ndarray:
+    """Sample planes of full size, int64 ``[H, W]`` → ``uint8 [H, W, 3]``."""
     peak = (1 << file.depth) - 1
-    samples = _full_size(planes, file)
     if file.pixel_format == GRAY:
         channels = [_divide(samples[0] * 255, peak)] * 3
     elif file.color_space == RGB:
@@ -361,7 +394,10 @@ def _ycbcr_to_rgb(samples: list[np.ndarray], depth: int) -> np.ndarray:
 
 
 def double(plane: np.ndarray, axis: int) -> np.ndarray:
-    """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres)."""
+    """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres).
+
+    ``[H, W]`` of integers of 16 bits or more, values below 2^14.
+    """
     plane = np.moveaxis(plane, axis, 0)
     before = np.concatenate([plane[:1], plane[:-1]])
     after = np.concatenate([plane[1:], plane[-1:]])
