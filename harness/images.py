@@ -123,7 +123,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 def to_gray(image: np.ndarray) -> np.ndarray:
     """``uint8 [H, W, 3]`` that was coded from gray → ``[H, W, 1]``, the rounded mean of the channels."""
-    return np.rint(image.mean(axis=2, keepdims=True)).astype(np.uint8)
+    return ((image.sum(axis=2, keepdims=True, dtype=np.uint16) + 1) // 3).astype(np.uint8)
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

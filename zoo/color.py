@@ -8,6 +8,8 @@ import numpy as np
 from keras import ops
 
 BITS = 16
+# Pixels of an array that are converted at once.
+PART = 2**18
 
 
 def fixed(value: float) -> int:
@@ -25,6 +27,10 @@ CR_TO_R, CB_TO_G, CR_TO_G, CB_TO_B = fixed(1.402), -fixed(0.344136286), -fixed(0
 
 def rgb_to_ycbcr(rgb):
     """``uint8 [..., 3]`` RGB → ``uint8 [..., 3]`` Y, Cb, Cr."""
+    return _in_parts(_rgb_to_ycbcr, rgb) if isinstance(rgb, np.ndarray) else _rgb_to_ycbcr(rgb)
+
+
+def _rgb_to_ycbcr(rgb):
     red, green, blue = _channels(rgb)
     return _stack(
         [
@@ -36,9 +42,22 @@ def rgb_to_ycbcr(rgb):
 
 def ycbcr_to_rgb(ycbcr):
     """``uint8 [..., 3]`` Y, Cb, Cr → ``uint8 [..., 3]`` RGB."""
+    return _in_parts(_ycbcr_to_rgb, ycbcr) if isinstance(ycbcr, np.ndarray) else _ycbcr_to_rgb(ycbcr)
+
+
+def _ycbcr_to_rgb(ycbcr):
     y, cb, cr = _channels(ycbcr)
     cb, cr = cb - 128, cr - 128
     return _stack([y + _divide(CR_TO_R * cr), y + _divide(CB_TO_G * cb + CR_TO_G * cr), y + _divide(CB_TO_B * cb)])
+
+
+def _in_parts(convert, picture):
+    """``convert`` of an array of pixels, some at a time: whole, its int32 channels would take ten times the bytes."""
+    pixels = picture.reshape(-1, 3)
+    result = np.empty(pixels.shape, np.uint8)
+    for start in range(0, len(pixels), PART):
+        result[start : start + PART] = convert(pixels[start : start + PART])
+    return result.reshape(picture.shape)
 
 
 def _channels(picture):

@@ -23,8 +23,8 @@ MAX_SIDE = 2**16
 # its prediction mode at least one bin without a context, which is one bit (H.265, §7.3.8.5 and 9.3.4.3.4). A flat
 # picture of 4000×3000 takes x265 2,874 bytes, 4,175 pixels a byte.
 MAX_PIXELS_PER_BYTE = 8 * 64 * 64
-# Rows that are converted at a time.
-_STRIP = 256
+# Pixels that are converted between colour spaces at once.
+_STRIP = 2**18
 
 # pixel_format and color_space of the format.
 GRAY, YUV420, YUV422, YUV444, YUV420_VIDEO, YUV422_VIDEO = range(6)
@@ -214,7 +214,7 @@ class BPG(YCbCrCodec):
         min_cb = _smallest_block(picture.shape[0], picture.shape[1])
         planes = list(np.moveaxis(_pad(picture, min_cb), 2, 0))
         if self.domain == "ycbcr420":
-            planes[1:] = [halve(plane.astype(np.int64)).astype(np.uint8) for plane in planes[1:]]
+            planes[1:] = [halve(plane) for plane in planes[1:]]
         return self._encode_planes(planes, picture.shape[0], picture.shape[1], min_cb)
 
     def _encode_planes(self, planes: list[np.ndarray], height: int, width: int, min_cb: int) -> bytes:
@@ -255,7 +255,7 @@ class BPG(YCbCrCodec):
         wanted = YUV420 if self.domain == "ycbcr420" else YUV444
         if (file.color_space, file.depth, file.pixel_format) != (YCBCR_BT601, 8, wanted):
             raise BitstreamError(f"the BPG file is not YCbCr 4:{'2:0' if wanted == YUV420 else '4:4'} in 8 bits.")
-        return np.stack(_full_size(_decode_planes(file), file), axis=-1).astype(np.uint8)
+        return np.stack(_full_size(_decode_planes(file), file), axis=-1)
 
 
 class RawHEVC(BPG):
@@ -288,29 +288,53 @@ class RawHEVC(BPG):
         width, height = self.declared_size(data)
         check_declared_size(width, height)
         planes, _ = hevc.decode(data, width, height)
-        return _in_strips(lambda samples: _ycbcr_to_rgb(samples, self.bit_depth), planes)
+        return _in_strips(lambda rows: _ycbcr_to_rgb(rows, self.bit_depth), planes)
 
 
 def _to_planes(image: np.ndarray, domain: str, depth: int) -> list[np.ndarray]:
     """``uint8 [H, W, 3]`` → the sample planes that are coded; chroma halved for 4:2:0."""
-    rgb = image.astype(np.int64)
+    samples = _in_strips(lambda rows: _convert(rows[0], domain, depth), [image])
+    planes = list(np.moveaxis(samples, 2, 0))
+    if domain == "ycbcr420":
+        planes[1:] = [halve(plane) for plane in planes[1:]]
+    return planes
+
+
+def _convert(rgb: np.ndarray, domain: str, depth: int) -> np.ndarray:
+    """RGB ``int64 [h, W, 3]``, 8 bits → the samples of a domain, ``uint8`` or ``uint16 [h, W, 3]``."""
     peak = (1 << depth) - 1
     if domain == "rgb444":
-        planes = [(rgb[..., i] * peak * 2 + 255) // 510 for i in (1, 2, 0)]
+        channels = [(rgb[..., i] * peak * 2 + 255) // 510 for i in (1, 2, 0)]
     else:
         centre = 1 << (depth - 1)
-        planes = []
+        channels = []
         for weights, offset in ((color.TO_Y, 0), (color.TO_CB, centre), (color.TO_CR, centre)):
             value = sum(rgb[..., i] * weight for i, weight in enumerate(weights)) * peak
-            planes.append(np.clip(_divide(value, 255 << color.BITS) + offset, 0, peak))
-        if domain == "ycbcr420":
-            planes[1:] = [halve(plane) for plane in planes[1:]]
-    return [plane.astype(np.uint8 if depth == 8 else np.uint16) for plane in planes]
+            channels.append(np.clip(_divide(value, 255 << color.BITS) + offset, 0, peak))
+    return np.stack(channels, axis=-1).astype(np.uint8 if depth == 8 else np.uint16)
+
+
+def _in_strips(convert: Callable[[list[np.ndarray]], np.ndarray], arrays: list[np.ndarray]) -> np.ndarray:
+    """``convert`` of arrays ``[H, W, …]`` in int64, strips of rows at a time: whole, they take eight times the bytes.
+
+    Returns:
+        ``[H, W, 3]``, of the type that ``convert`` gives.
+    """
+    height, width = arrays[0].shape[:2]
+    rows = max(1, _STRIP // width)
+    result = np.empty(0)
+    for top in range(0, height, rows):
+        strip = convert([array[top : top + rows].astype(np.int64) for array in arrays])
+        if not result.size:
+            result = np.empty((height, width, 3), strip.dtype)
+        result[top : top + rows] = strip
+    return result
 
 
 def halve(plane: np.ndarray) -> np.ndarray:
-    """Means of 2×2 samples, rounded: int64 ``[H, W]``, even sides → ``[H/2, W/2]``."""
-    return (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2] + 2) >> 2
+    """Means of 2×2 samples, rounded: ``uint8`` or ``uint16 [H, W]``, at most 14 bits, even sides → ``[H/2, W/2]``."""
+    wide = plane.astype(np.uint16)
+    return ((wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) >> 2).astype(plane.dtype)
 
 
 def _divide(value, divisor: int) -> np.ndarray:
@@ -346,8 +370,8 @@ def _decode_planes(file: BPGFile) -> list[np.ndarray]:
 
 
 def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
-    """Decoded planes → uint16, chroma interpolated, cropped to the true size."""
-    samples = [plane.astype(np.uint16) for plane in planes]
+    """Decoded planes, chroma interpolated, cropped to the true size; of the type that they have."""
+    samples = list(planes)
     for axis, formats in ((0, (YUV420,)), (1, (YUV420, YUV422))):
         if file.pixel_format in formats:
             samples[1:] = [double(plane, axis) for plane in samples[1:]]
@@ -356,19 +380,11 @@ def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
 
 def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
     """Decoded sample planes → ``uint8 [H, W, 3]``, cropped to the true size."""
-    return _in_strips(lambda samples: _to_rgb(samples, file), _full_size(planes, file))
-
-
-def _in_strips(convert: Callable[[list[np.ndarray]], np.ndarray], planes: list[np.ndarray]) -> np.ndarray:
-    """``convert`` of some rows of the planes at a time, which it gets as int64 and turns into ``uint8 [h, W, 3]``."""
-    image = np.empty((*planes[0].shape, 3), np.uint8)
-    for top in range(0, len(image), _STRIP):
-        image[top : top + _STRIP] = convert([plane[top : top + _STRIP].astype(np.int64) for plane in planes])
-    return image
+    return _in_strips(lambda rows: _to_rgb(rows, file), _full_size(planes, file))
 
 
 def _to_rgb(samples: list[np.ndarray], file: BPGFile) -> np.ndarray:
-    """Sample planes of full size, int64 ``[H, W]`` → ``uint8 [H, W, 3]``."""
+    """Samples of a file, ``int64 [h, W]`` each → ``uint8 [h, W, 3]``."""
     peak = (1 << file.depth) - 1
     if file.pixel_format == GRAY:
         channels = [_divide(samples[0] * 255, peak)] * 3
@@ -396,10 +412,13 @@ def _ycbcr_to_rgb(samples: list[np.ndarray], depth: int) -> np.ndarray:
 def double(plane: np.ndarray, axis: int) -> np.ndarray:
     """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres).
 
-    ``[H, W]`` of integers of 16 bits or more, values below 2^14.
+    Args:
+        plane: ``uint8`` or ``uint16``, at most 14 bits, as is the result.
+        axis: of it.
     """
-    plane = np.moveaxis(plane, axis, 0)
-    before = np.concatenate([plane[:1], plane[:-1]])
-    after = np.concatenate([plane[1:], plane[-1:]])
-    pair = np.stack([3 * plane + before, 3 * plane + after], axis=1)
-    return np.moveaxis((pair.reshape(-1, *plane.shape[1:]) + 2) >> 2, 0, axis)
+    samples = np.moveaxis(plane, axis, 0)
+    wide = samples.astype(np.uint16)
+    result = np.empty((2 * len(wide), *wide.shape[1:]), plane.dtype)
+    result[::2] = (3 * wide + np.concatenate([wide[:1], wide[:-1]]) + 2) >> 2
+    result[1::2] = (3 * wide + np.concatenate([wide[1:], wide[-1:]]) + 2) >> 2
+    return np.moveaxis(result, 0, axis)

@@ -369,7 +369,7 @@ def _to_frame(planes: list[np.ndarray], pixel_format: str, number: int) -> av.Vi
         raw = np.ascontiguousarray(samples).view(np.uint8)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         padded[:, : raw.shape[1]] = raw
-        plane.update(padded.tobytes())
+        plane.update(padded)
     return frame
 
 

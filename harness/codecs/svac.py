@@ -117,10 +117,9 @@ class SVAC(YCbCrCodec):
                 "the multi-scale picture is damaged, or was coded with another build of x265.",
                 "Fetch the file again, or decode it with the PyAV version that coded it.",
             )
-        (_, frame), _ = hevc.decode_sequence(reference + _START + inter, *above[0].shape[::-1], 2)
-        y, *chroma = (plane.astype(np.uint16) for plane in frame)
+        (_, (y, *chroma)), _ = hevc.decode_sequence(reference + _START + inter, *above[0].shape[::-1], 2)
         full = [y, *(double(double(plane, 0), 1) for plane in chroma)]
-        return np.stack([plane[:height, :width] for plane in full], axis=-1).astype(np.uint8)
+        return np.stack([plane[:height, :width] for plane in full], axis=-1)
 
 
 _NAMES = {1: "svac", 2: "svac-half", 4: "svac-quarter", 8: "svac-eighth"}
@@ -138,17 +137,17 @@ def _planes(picture: np.ndarray) -> list[np.ndarray]:
     height, width = picture.shape[:2]
     rows, columns = (max(64, -(-side // 8) * 8) - side for side in (height, width))
     padded = np.pad(picture, ((0, rows), (0, columns), (0, 0)), "edge")
-    chroma = [halve(padded[..., i].astype(np.uint16)).astype(np.uint8) for i in (1, 2)]
+    chroma = [halve(padded[..., i]) for i in (1, 2)]
     return [np.ascontiguousarray(padded[..., 0]), *chroma]
 
 
 def _upscale(picture: np.ndarray, scale: int, height: int, width: int) -> np.ndarray:
     """``uint8 [h, w, 3]`` → ``[H, W, 3]`` by doubling, in integers."""
-    planes = picture.astype(np.uint16)
+    planes = picture
     while scale > 1:
         planes = double(double(planes, 0), 1)
         scale //= 2
-    return planes[:height, :width].astype(np.uint8)
+    return planes[:height, :width]
 
 
 def _check(stream: bytes) -> bytes:
