@@ -26,6 +26,8 @@ BATCH = 256
 FIXED, CODED = 0, 1
 # Fine-tuning: steps, on so many of a picture's blocks, each with the best of some dampings.
 TUNING_STEPS, TUNING_BLOCKS, DAMPINGS = 2, 64, (1e-3, 1e-2, 1e-1, 1e0)
+# The largest change of a weight that a file may hold.
+MAX_CHANGE = 1000.0
 # A weight's change that its effect is measured by, and how many blocks' effects are in memory at once.
 NUDGE, TUNING_BATCH = 1e-2, 32
 
@@ -264,7 +266,8 @@ def fine_tune(model: ExportedModel, latents: np.ndarray, blocks: np.ndarray) -> 
         squares, products = _normal_equations(model, latents[chosen], blocks[chosen], best)
         diagonal = np.diag(np.diag(squares) + 1e-6 * np.trace(squares) / count + 1e-12)
         steps = [np.linalg.solve(squares + damping * diagonal, products) for damping in DAMPINGS]
-        candidates = [best, *(best + step.astype(np.float32) for step in steps)]
+        changed = [np.clip(best + step, -MAX_CHANGE, MAX_CHANGE).astype(np.float32) for step in steps]
+        candidates = [best, *changed]
         best = min(candidates, key=lambda change: squared_error(_write_weights(change), chosen))
     payload = _write_weights(best)
     gained = squared_error(payload) < squared_error(_write_weights(none))
@@ -299,6 +302,6 @@ def _read_weights(payload: bytes, model: ExportedModel) -> np.ndarray:
     """What a layer of weights adds: float32."""
     (count,) = model.card["signatures"]["reconstruct"]["change"][1]
     unit = np.frombuffer(payload[:4].ljust(4, b"\0"), ">f4")[0]
-    if len(payload) != 4 + count or not np.isfinite(unit):
-        raise BitstreamError("the layer of weights is damaged.")
+    if len(payload) != 4 + count or not 0 < unit <= np.float32(MAX_CHANGE / 127):
+        raise BitstreamError(f"the layer of weights is damaged: {len(payload)} bytes, of unit {unit:g}.")
     return (np.frombuffer(payload[4:], np.int8) * unit).astype(np.float32)

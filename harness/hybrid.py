@@ -15,7 +15,7 @@ import numpy as np
 
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
-from codec_zoo.harness.codecs import get_codec
+from codec_zoo.harness.codecs import bpg, get_codec
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.images import as_rgb, to_gray
@@ -145,6 +145,8 @@ def step(quality: float) -> float:
 def _add_residual(coarse: np.ndarray, payload: bytes) -> np.ndarray:
     """The picture of a coarse image, ``uint8 [H, W, 3]``, and the residual layer's payload."""
     mapping, file = Mapping.from_bytes(payload)
+    if bpg.demux(file).pixel_format != bpg.YUV444:
+        raise BitstreamError("the residual layer is not coded in 4:4:4: the file is damaged.")
     mapped = _decode_checked(get_codec("bpg-ycbcr444"), file, coarse.shape[1::-1], "residual")
     return np.clip(coarse + mapping.invert(mapped), 0, 255).astype(np.uint8)
 

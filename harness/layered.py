@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 
 from codec_zoo.errors import BitstreamError, UsageError
-from codec_zoo.harness import bitstream, range_coder, tiling
+from codec_zoo.harness import bitstream, bounds, range_coder, tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.exported import ExportedModel, parse_layers, parse_rounds
 from codec_zoo.harness.images import as_rgb, to_gray
@@ -135,11 +135,16 @@ class LayeredCodec(ModelCodec):
             z_channels = signatures[f"entropy_parameters_{k}"][f"z{k}"][1][-1]
             z_shape = self._shape(stream, self.model.card["pipeline"]["stride"], z_channels)
             length, start = _read_leb128(payload, start)
+            z_bits = z_shape[0] * z_shape[1] * self._least_bits[f"z{k}"].sum()
+            bounds.check_string(min(length, len(payload) - start), z_bits, stream.width, stream.height)
             z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
             start += length
         y_shape = self._shape(
             stream, self.model.card["pipeline"]["latent_stride"], signatures["decode"][f"y{k}"][1][-1]
         )
+        places = y_shape[0] * y_shape[1]
+        least = self._least_bits[f"y{k}"].sum() if z is None else y_shape[2] * self._least_bits["y"].min()
+        bounds.check_string(len(payload) - start, places * least, stream.width, stream.height)
         y = range_coder.decode(payload[start:], *self._distribution(k, y_shape, z))
         if self._check(y, z) != payload[:4]:
             raise BitstreamError(
@@ -169,6 +174,10 @@ class LayeredCodec(ModelCodec):
             if latent is not None:
                 crc = zlib.crc32(np.ascontiguousarray(latent, "<i4").tobytes(), crc)
         return crc.to_bytes(4, "big")
+
+    @functools.cached_property
+    def _least_bits(self) -> dict[str, np.ndarray]:
+        return {name: bounds.least_bits(tables) for name, tables in self.model.tables.items()}
 
     @functools.cached_property
     def _tables_crc(self) -> int:

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from codec_zoo.errors import BitstreamError, UsageError
+from codec_zoo.errors import BitstreamError, ImageError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.codecs.standard import JPEG420
 from codec_zoo.harness.exported import ExportedModel
@@ -22,6 +22,8 @@ from codec_zoo.metrics import psnr
 # Of JPEG, coarse first; a target takes one of them.
 QUALITIES = range(1, 101)
 QUALITY = 10
+# The networks have 128 channels, and TensorFlow counts the values of a tensor in 31 bits: beyond, it crashes.
+MAX_PIXELS = 2**24 - 1
 
 
 class MixedCodec(ModelCodec):
@@ -65,7 +67,8 @@ class MixedCodec(ModelCodec):
         self.resolution = resolution
 
     def encode(self, image: np.ndarray) -> bytes:
-        """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
+        """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_PIXELS`; see ``Codec.encode``."""
+        _check_size(image.shape[1], image.shape[0], ImageError)
         branches = list(self.scales) if self.resolution == "auto" else [self.resolution]
         if self.target_bpp is None and self.target_psnr is None:
             return self._encode(image, self._represent(image, branches[0]), branches[0], self.quality)
@@ -91,6 +94,7 @@ class MixedCodec(ModelCodec):
         """
         if len(stream.layers) != 1 or stream.layers[0].kind != LayerKind.REPRESENTATION:
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
+        _check_size(stream.width, stream.height, BitstreamError)
         scale, data = stream.layers[0].payload[:1], stream.layers[0].payload[1:]
         branch = next((name for name, known in self.scales.items() if bytes([known]) == scale), None)
         if branch is None:
@@ -109,6 +113,15 @@ class MixedCodec(ModelCodec):
         image = self.model.run(f"decode_{branch}", representation=representation[None], size=true_size)["images"][0]
         # Without chroma, R = G = B = Y.
         return image if stream.channels == 3 else image[..., :1]
+
+
+def _check_size(width: int, height: int, error: type[Exception]) -> None:
+    """Raise ``error`` for a picture that the networks cannot take in one piece."""
+    if width * height > MAX_PIXELS:
+        raise error(
+            f"a picture of {width}×{height} pixels is too large for this model, which takes up to {MAX_PIXELS}. "
+            "Cut the picture up, or choose another preset."
+        )
 
 
 class _Candidates:

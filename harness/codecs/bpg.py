@@ -19,10 +19,10 @@ from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
 
 MAGIC = b"BPG\xfb"
 MAX_SIDE = 2**16
-# A decoder allocates by the declared size: a file must be worth it. A flat picture of 4000×3000 takes x265
-# 2,874 bytes, 4,175 pixels a byte.
-MAX_PIXELS_PER_BYTE = 2**14
-
+# A decoder allocates by the declared size: a file must be worth it. A coding tree block has at most 64×64 pixels, and
+# its prediction mode at least one bin without a context, which is one bit (H.265, §7.3.8.5 and 9.3.4.3.4). A flat
+# picture of 4000×3000 takes x265 2,874 bytes, 4,175 pixels a byte.
+MAX_PIXELS_PER_BYTE = 8 * 64 * 64
 # Pixels that are converted between colour spaces at once.
 _STRIP = 2**18
 
@@ -110,7 +110,7 @@ def demux(data: bytes) -> BPGFile:
 
     Raises:
         BitstreamError: not BPG, cut, damaged, of an impossible size, or with a feature that is not read here:
-            alpha, animation, limited range, other colour spaces, implicit RDPCM.
+            alpha, animation, limited range, other colour spaces, implicit RDPCM, more than one slice.
     """
     if data[:4] != MAGIC:
         raise BitstreamError(f"this is not a BPG file: it starts with {data[:4].hex() or 'nothing'}.")
@@ -159,7 +159,23 @@ def demux(data: bytes) -> BPGFile:
         raise BitstreamError(
             "the BPG file uses implicit RDPCM (bpgenc -lossless), which FFmpeg decodes wrongly.", "Use bpgdec."
         )
-    return BPGFile(pixel_format, color_space, depth, width, height, tools, body[position + size :])
+    picture = body[position + size :]
+    check_nals(picture, (hevc.PPS,), hevc.INTRA_SLICES)
+    return BPGFile(pixel_format, color_space, depth, width, height, tools, picture)
+
+
+def check_nals(stream: bytes, *kinds: tuple[int, ...]) -> None:
+    """Raise ``BitstreamError`` unless an HEVC stream is made of one NAL unit of each of these kinds, in order.
+
+    What else a decoder would take: other parameter sets, and slice after slice for the same pixels.
+    """
+    found = [hevc.nal_type(nal) for nal in hevc.split_nals(stream)]
+    if len(found) != len(kinds) or any(kind not in known for kind, known in zip(found, kinds, strict=True)):
+        raise BitstreamError(
+            f"the HEVC data has NAL units of types {', '.join(map(str, found[:8])) or 'none'}"
+            f"{' …' if len(found) > 8 else ''}: a picture has one slice, an intra picture one picture parameter set "
+            "before it."
+        )
 
 
 class BPG(YCbCrCodec):
@@ -234,10 +250,11 @@ class BPG(YCbCrCodec):
         return _from_planes(_decode_planes(file), file)
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
-        """See ``YCbCrCodec.decode_ycbcr``; any BPG file that is YCbCr in 8 bits."""
+        """See ``YCbCrCodec.decode_ycbcr``; a BPG file in YCbCr, 8 bits, with chroma as this codec codes it."""
         file = demux(data)
-        if file.color_space != YCBCR_BT601 or file.depth != 8 or file.pixel_format == GRAY:
-            raise BitstreamError("the BPG file is not YCbCr in 8 bits.", "Give a picture in YCbCr, BT.601.")
+        wanted = YUV420 if self.domain == "ycbcr420" else YUV444
+        if (file.color_space, file.depth, file.pixel_format) != (YCBCR_BT601, 8, wanted):
+            raise BitstreamError(f"the BPG file is not YCbCr 4:{'2:0' if wanted == YUV420 else '4:4'} in 8 bits.")
         return np.stack(_full_size(_decode_planes(file), file), axis=-1)
 
 
