@@ -55,6 +55,7 @@ setup(
             "jinja2>=3.1",
             "markdown-it-py>=3",
             "matplotlib>=3.9",
+            "numba>=0.63",
             "plotly>=6",
             "protobuf<5",
             "pyyaml>=6",
@@ -62,7 +63,6 @@ setup(
             "setuptools<81",  # TensorBoard 2.17 imports pkg_resources
             "tensorboard==2.17.*",
             "tensorflow==2.17.*",
-            "tensorflow-compression-ops==2.17.*",
             "tensorflow-datasets>=4.9.10",
             "tensorflow-serving-api==2.17.*",
             # 1.21 lets pip install, then `import tensorflow_datasets` is broken

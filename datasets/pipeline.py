@@ -136,6 +136,8 @@ def _tfds_name(source: PathLike) -> str | None:
 
 
 def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Dataset:
+    if data_dir is None and tfds.core.constants.DATA_DIR.startswith("~"):
+        raise UsageError("there is no home folder to keep TFDS's data sets in. Name a folder: TFDS_DATA_DIR.")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:

@@ -39,7 +39,8 @@ class BlockCodec(ModelCodec):
         coding: ``"jxl"``, or ``"fixed"`` for latents of the report's fixed length.
         overlap: by how many pixels neighbouring blocks overlap, 0 … 16; they are blended there, at the price of more
             blocks.
-        tune: ``"yes"`` or ``"no"``: whether a model with a narrow decoder learns the picture.
+        tune: ``"yes"`` (the default) or ``"no"``: whether a model with a narrow decoder learns the picture; for such
+            models alone.
         search: rounds of a search for better latents (``codec_zoo.export.search``); none by default.
 
     Raises:
@@ -54,26 +55,25 @@ class BlockCodec(ModelCodec):
         layers: int | str | None = None,
         coding: str = "jxl",
         overlap: int | str = 0,
-        tune: str = "yes",
+        tune: str | None = None,
         search: int | str = 0,
     ):
+        stride, tuned = model.card["pipeline"]["stride"], model.card["pipeline"]["tuned"]
         if coding not in ("jxl", "fixed"):
-            raise UsageError(f"coding is jxl or fixed. Received: {coding!r}")
-        if not str(overlap).isdecimal() or int(overlap) > BLOCK // 2:
-            raise UsageError(f"blocks overlap by 0 … {BLOCK // 2} pixels. Received: {overlap!r}")
-        if int(overlap) % model.card["pipeline"]["stride"]:
-            raise UsageError(
-                f"the overlap is a multiple of {model.card['pipeline']['stride']}. Received: {overlap!r}"
-            )
-        if tune not in ("yes", "no"):
-            raise UsageError(f"tune is yes or no. Received: {tune!r}")
+            raise UsageError(f"--coding of {model.preset} is jxl or fixed. Received: {coding!r}")
+        if not str(overlap).isdecimal() or int(overlap) not in range(0, BLOCK // 2 + 1, stride):
+            raise UsageError(f"--overlap of {model.preset} is 0, {stride} … {BLOCK // 2}. Received: {overlap!r}")
+        if tune not in (None, "yes", "no"):
+            raise UsageError(f"--tune is yes or no. Received: {tune!r}")
+        if tune == "yes" and not tuned:
+            raise UsageError(f"--tune is for report2017-cnn-ae-ft: the decoder of {model.preset} is not tuned.")
         self.model = model
         self.layers = parse_layers(model.card["pipeline"]["layers"] if layers is None else layers, model)
         self.coding = CODED if coding == "jxl" else FIXED
         self.overlap = int(overlap)
         self.search = parse_rounds(search, model)
         self.tuner: LocalModel | None = None
-        if tune == "yes" and model.card["pipeline"]["tuned"]:
+        if tuned and tune != "no":
             if not isinstance(model, LocalModel):
                 raise UsageError(
                     f"{model.preset} learns each picture, for which a server would be asked a thousand times: "

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
+from codec_zoo.files import cache_folder
+from codec_zoo.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from codec_zoo.workers import Workers
-
-DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 
 
 def main() -> None:
@@ -29,6 +29,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
+    if os.path.expanduser("~") == "~":  # no home folder: Keras, Matplotlib and TFDS keep their files in the cache
+        with contextlib.suppress(CodecZooError):
+            os.environ["HOME"] = str(cache_folder())
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:
@@ -100,13 +103,24 @@ def _notice(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
+class Number(click.FloatRange):
+    """A finite number in a range; ``click.FloatRange`` takes nan, which is in every range, and inf."""
+
+    def convert(self, value, param, ctx):
+        """The number; see ``click.ParamType.convert``."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 server_option = click.option(
     "--server", metavar="URL", help="Run the model on a server: grpc://HOST:PORT, http://HOST:PORT (or grpcs, https)."
 )
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0, 1e6, min_open=True),
+    type=Number(0, 1e6, min_open=True),
     default=60,
     show_default=True,
     help="Seconds for each request to the server.",
@@ -126,10 +140,14 @@ def codec_options(command):
     options = [
         click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers."),
         click.option(
-            "--target-bpp", type=click.FloatRange(0), help="Layered, mixed: the best picture within this rate."
+            "--target-bpp",
+            type=Number(0, min_open=True),
+            help="Layered, mixed: the best picture within this rate; a note if there is none.",
         ),
         click.option(
-            "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
+            "--target-psnr",
+            type=Number(0, min_open=True),
+            help="Layered, mixed: the smallest file that reaches it, dB; a note if there is none.",
         ),
         click.option(
             "--search",
@@ -139,22 +157,26 @@ def codec_options(command):
         click.option(
             "-q",
             "--quality",
-            type=float,
-            help="Hybrid: QP of the residual layer, 0 … 51 [default: 32]; filter, mixed: quality of the codec "
-            "around it.",
+            type=Number(),
+            help="Filter, mixed: the quality of the codec around it: QP for BPG and SVAC, 1 … 100 for JPEG "
+            "[default: the one of training]; hybrid: QP of the residual layer, 0 … 51 [default: 32].",
         ),
-        click.option(
-            "--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …"
-        ),
+        click.option("--codec", help="Filter behind a codec: bpg-ycbcr444, jpeg-420, svac, …"),
         click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]"),
         click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman."),
-        click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]"),
-        click.option("--tune", type=click.Choice(["yes", "no"]), help="CNN-AE-FT: learn the picture. [default: yes]"),
         click.option(
-            "--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]"
+            "--overlap", type=click.IntRange(0, 16), help="Blocks: by how many pixels they overlap. [default: 0]"
         ),
-        click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444."),
-        click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif."),
+        click.option(
+            "--tune", type=click.Choice(["yes", "no"]), help="report2017-cnn-ae-ft: learn the picture. [default: yes]"
+        ),
+        click.option(
+            "--mapping",
+            type=click.Choice(["auto", "shift", "minmax", "clip"]),
+            help="Hybrid: of the residual to 8 bits; auto chooses for each picture. [default: auto]",
+        ),
+        click.option("--residual-codec", help="Hybrid: bpg-ycbcr444 (default) or bpg-rgb444, each also as …-10bit."),
+        click.option("--base-codec", help="Hybrid: jxl-lossless (default) or flif."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -162,6 +184,13 @@ def codec_options(command):
 
 
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
+compress_model_option = click.option(
+    "--model",
+    metavar="PRESET|DIR",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="A trained preset, or the folder of an export.",
+)
 
 
 @cli.command("list")
@@ -177,8 +206,11 @@ def list_command(as_json: bool) -> None:
             "paper": preset.paper.short,
             "reproduces": preset.reproduces,
             "trained_steps": weights.steps(preset) or None,
+            "default": preset.name == DEFAULT_PRESET,
         }
         trained = f"trained: {weights.training_in_words(preset)}"
+        if values["default"]:
+            trained += "; the default of compress"
         _emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
 
 
@@ -194,19 +226,19 @@ def list_command(as_json: bool) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps in all.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches a step.")
 @click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the optimizer.")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="Of the optimizer.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
 @click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]), help="Muon: for convolutions too.")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of Muon.")
+@click.option("--momentum", type=Number(0, 1, max_open=True), help="Of Muon.")
 @click.option(
     "--adam-ratio",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Learning rate of what Muon leaves to Adam, in multiples of the kernels'.",
 )
 @click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
-@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
+@click.option("--clip-norm", type=Number(0, min_open=True), help="Bound on the gradients' norm.")
 @click.option(
-    "--rate-rise", type=click.FloatRange(1), help="By how much the rate's weight is smaller at the start, then rises."
+    "--rate-rise", type=Number(1), help="By how much the rate's weight is smaller at the start, then rises."
 )
 @click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
 @click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
@@ -389,7 +421,7 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @cli.command()
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
-@model_option
+@compress_model_option
 @codec_options
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
@@ -405,14 +437,18 @@ def compress(pictures, output, model, server, server_version, timeout, as_json, 
 
     targets = _targets(pictures, output, ".czoo")
     given = {name: value for name, value in options.items() if value is not None}
-    name = model or DEFAULT_PRESET
     if server:
         from codec_zoo.harness.server import ServedModel, open_server
 
         version = int(server_version) if (server_version or "").isdecimal() else server_version
-        codec = codec_for(ServedModel(open_server(server, timeout), name, version), **given)
+        codec = codec_for(ServedModel(open_server(server, timeout), model, version), **given)
     else:
-        codec = codec_for(open_model(name), **given)
+        if server_version:
+            raise UsageError("--server-version is of a model on a server: give --server too.")
+        codec = codec_for(open_model(model), **given)
+    codec.progress = _notice
+    if options["codec"] and options["quality"] is None:
+        _notice(f"{options['codec']} codes at its quality {codec.quality:g}; -q sets another.")
     for path, target in zip(pictures, targets, strict=True):
         picture = images.read_image(path, _notice)
         data = codec.encode(picture)
@@ -426,6 +462,7 @@ def compress(pictures, output, model, server, server_version, timeout, as_json, 
             "psnr": psnr(picture, decoded),
             "pixels_sha256": _hash_pixels(decoded),
         }
+        values |= _check_target(target, given, values["bpp"], values["psnr"])
         _emit(
             values,
             as_json,
@@ -433,10 +470,30 @@ def compress(pictures, output, model, server, server_version, timeout, as_json, 
         )
 
 
+def _check_target(file: Path, options: dict[str, Any], bpp: float, reached: float) -> dict[str, Any]:
+    """A file beside the target that the options name: fields for JSON, and a note where the target is missed.
+
+    Args:
+        file: for the note.
+        options: of the codec.
+        bpp: bits a pixel of the file.
+        reached: its PSNR, dB.
+    """
+    if asked := options.get("target_bpp"):
+        if bpp > asked:
+            _notice(f"{file}: --target-bpp {asked:g} is missed: {bpp:.4f} bpp is the least for this picture.")
+        return {"target_bpp": asked, "target_met": bpp <= asked}
+    if asked := options.get("target_psnr"):
+        if reached < asked:
+            _notice(f"{file}: --target-psnr {asked:g} is missed: {reached:.2f} dB is the best for this picture.")
+        return {"target_psnr": asked, "target_met": reached >= asked}
+    return {}
+
+
 @cli.command("compress-corpus")
 @click.argument("pattern")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Folder for files and dead letters.")
-@model_option
+@compress_model_option
 @codec_options
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
 @click.option("--overwrite", is_flag=True, help="Do pictures again that have their file.")
@@ -457,9 +514,7 @@ def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_
 
     given = {name: value for name, value in options.items() if value is not None}
     started = time.monotonic()
-    counters = corpus.compress_corpus(
-        pattern, output, model or DEFAULT_PRESET, given, runner, beam_options, overwrite
-    )
+    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, overwrite)
     dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
     text = (
         f"{output}: {counters['pictures']:,} pictures, {counters['bytes_in']:,} → {counters['bytes_out']:,} bytes, "

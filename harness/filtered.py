@@ -8,16 +8,19 @@ of 1/:data:`codec_zoo.models.hu2018.FULL`; zeros where it is left out), and the 
 without it the codec's own picture can be shown (:func:`decode_plain`).
 """
 
+from typing import cast
+
 import numpy as np
 
 from codec_zoo import color
 from codec_zoo.errors import BitstreamError, ModelError, UsageError
 from codec_zoo.harness import tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
-from codec_zoo.harness.codecs import get_ycbcr_codec
+from codec_zoo.harness.codecs import default_quality, get_ycbcr_codec
+from codec_zoo.harness.codecs.base import YCbCrCodec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
-from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.harness.model_codec import ModelCodec, inner_codec
 from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths_of_picture
 
 # With these the filter is the paper's.
@@ -26,7 +29,15 @@ PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
 # than other models' cost no time, and a quarter of the memory.
 TILE = 512
 # The number is in the file; with it goes a quality that decoders do not look at.
-CODECS = {1: "svac", 2: "svac-half", 3: "svac-quarter", 4: "svac-eighth", 5: "jpeg-420", 6: "bpg-ycbcr420"}
+CODECS = {
+    1: "svac",
+    2: "svac-half",
+    3: "svac-quarter",
+    4: "svac-eighth",
+    5: "jpeg-420",
+    6: "bpg-ycbcr420",
+    7: "bpg-ycbcr444",
+}
 
 
 class FilteredCodec(ModelCodec):
@@ -34,7 +45,8 @@ class FilteredCodec(ModelCodec):
 
     Args:
         model: of kind ``filter``.
-        quality: of the codec; by default the one that the filter was trained for.
+        quality: of the codec; by default the one that the filter was trained for, or for another codec the middle
+            of its curve (``default_quality``).
         codec: one of :data:`CODECS`; by default the one that the filter was trained for.
         filter: with ``"auto"`` each file says which strengths are best for its luma, with ``"on"`` files have those
             of the paper's filter; ``"off"`` decodes without the model.
@@ -51,13 +63,14 @@ class FilteredCodec(ModelCodec):
         known = model.card["pipeline"]
         codec = codec or known["codec"]
         if codec not in CODECS.values():
-            raise UsageError(f"the codec must be one of {', '.join(CODECS.values())}. Received: {codec!r}")
+            raise UsageError(f"--codec is one of {', '.join(CODECS.values())}. Received: {codec!r}")
         if filter not in ("auto", "on", "off"):
             raise UsageError(f"the filter is auto, on or off. Received: {filter!r}")
         self.model = model
-        self.quality = known["quality"] if quality is None else quality
+        own = known["quality"] if codec == known["codec"] else default_quality(codec)
+        self.quality = own if quality is None else quality
         self.number = next(number for number, name in CODECS.items() if name == codec)
-        self.step = get_ycbcr_codec(f"{codec}:{self.quality}")
+        self.step = cast(YCbCrCodec, inner_codec(model, codec, self.quality))
         self.filter = filter
 
     def encode(self, image: np.ndarray) -> bytes:

@@ -29,15 +29,15 @@ class LayeredCodec(ModelCodec):
     Args:
         model: of kind ``layered``.
         quality: None: these models have no such dial, but layers.
-        layers: how many layers to write at most; all by default.
+        layers: how many layers to write; all by default.
         target_bpp: write the most layers whose file stays within so many bits a pixel; the base layer always.
         target_psnr: write the fewest layers that reach so many dB; all, if none does.
         search: rounds of a search for better latents (``codec_zoo.export.search``); none by default.
         tile: side of the tiles that larger pictures go through, a multiple of the model's stride.
 
     Raises:
-        UsageError: a quality, more layers than the model has, two targets, a search by a model that has none, or a
-            tile of another size.
+        UsageError: a quality, more layers than the model has, two of layers and targets, a target for a model of one
+            layer, a search by a model that has none, or a tile of another size.
     """
 
     name = "layered"
@@ -54,11 +54,19 @@ class LayeredCodec(ModelCodec):
     ):
         most = model.card["pipeline"]["layers"]
         if quality is not None:
-            raise UsageError(f"{model.preset} has no quality: choose layers, 1 … {most}, or another preset.")
+            raise UsageError(f"{model.preset} has no quality (-q): choose --layers, 1 … {most}, or another preset.")
+        given = {"--layers": layers, "--target-bpp": target_bpp, "--target-psnr": target_psnr}
+        dials = [option for option, value in given.items() if value is not None]
+        if len(dials) > 1:
+            raise UsageError(f"{' and '.join(dials)} both say how many layers to write: give one of them.")
+        if most == 1 and dials and not layers:
+            raise UsageError(
+                f"{dials[0]} chooses how many layers to write, and {model.preset} has one. Choose a preset of "
+                "another rate, or one with layers: jia2019-sae-mse-e4."
+            )
         self.layers = parse_layers(most if layers is None else layers, model)
-        if target_bpp is not None and target_psnr is not None:
-            raise UsageError("give a target of bits per pixel or of PSNR, not both.")
-        self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
+        self.target_bpp = parse_target("--target-bpp", target_bpp)
+        self.target_psnr = parse_target("--target-psnr", target_psnr)
         self.search = parse_rounds(search, model)
         stride = model.card["pipeline"]["stride"]
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:

@@ -70,7 +70,7 @@ class PerceptronCodec(ModelCodec):
 
     def __init__(self, model: ExportedModel, coding: str = "range", layers: int | str = 3):
         if coding not in ("range", "huffman"):
-            raise UsageError(f"coding is range or huffman. Received: {coding!r}")
+            raise UsageError(f"--coding of {model.preset} is range or huffman. Received: {coding!r}")
         self.model = model
         self.coding = RANGE_CODER if coding == "range" else HUFFMAN
         self.layers = parse_layers(layers, model)

@@ -13,6 +13,8 @@ from codec_zoo.errors import BitstreamError
 
 # Values that are looked up at once.
 _PART = 2**20
+# The bound of the mapping "clip" (§2.3).
+CLIPPED = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Mapping:
         if name == "shift":
             return cls(cls.SHIFT, -255, 255)
         if name == "clip":
-            return cls(cls.CLIP, -120, 120)
+            return cls(cls.CLIP, -CLIPPED, CLIPPED)
         if name == "minmax":
             low, high = int(residual.min()), int(residual.max())
             return cls(cls.MINMAX, low, max(high, low + 1))
@@ -69,7 +71,7 @@ class Mapping:
         if kind == cls.SHIFT:
             return cls(kind, -255, 255), data[1:]
         if kind == cls.CLIP:
-            return cls(kind, -120, 120), data[1:]
+            return cls(kind, -CLIPPED, CLIPPED), data[1:]
         if kind == cls.MINMAX and len(data) >= 5:
             low, high = struct.unpack(">hh", data[1:5])
             if -255 <= low < high <= 256:
@@ -87,3 +89,9 @@ def _look_up(table: np.ndarray, values: np.ndarray, offset: int = 0) -> np.ndarr
 
 
 MAPPINGS = ("shift", "minmax", "clip")
+
+
+def beyond_clip(residual: np.ndarray) -> float:
+    """Mean squared error, per sample, that the mapping ``clip`` does by clipping ``int16 [H, W, 3]``."""
+    beyond = np.maximum(np.abs(residual) - CLIPPED, 0)  # at most 135, whose square fits into int16
+    return float(np.square(beyond).mean(dtype=np.float64))

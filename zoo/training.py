@@ -13,9 +13,7 @@ import itertools
 import json
 import os
 import platform
-import signal
 import subprocess
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +26,7 @@ import numpy as np
 from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.interrupts import Deferred
 from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim, psnr
 from codec_zoo.optimizers import ConvolutionMuon
 from codec_zoo.presets import Preset, Recipe
@@ -212,7 +211,8 @@ def train(
         seed: of the fresh weights, and of revived ones.
         log_every: steps between lines of the training curve.
         evaluate_every: steps between points of the held-out curve.
-        checkpoint_every_s: seconds between checkpoints; one is also written at the end and on Ctrl-C.
+        checkpoint_every_s: seconds between checkpoints; one is also written at the end, on Ctrl-C and
+            on SIGTERM.
         logger: gets curves, pictures, histograms and hparams.
         report: called with step and values at each line of the curve, for a progress bar.
         workers: that train together (see ``codec_zoo.workers``); without, this process alone. Each gives the same
@@ -225,7 +225,7 @@ def train(
         UsageError: the folder holds a run and ``resume`` is False, or one of another recipe (but for more steps),
             data or seed; or the recipe or the held-out pictures do not fit the model or the workers.
         CodecZooError: the checkpoint cannot be read or written; the loss is not finite any more.
-        KeyboardInterrupt: on Ctrl-C, behind the step in progress, its evaluation and a checkpoint.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, behind the step in progress, its evaluation and a checkpoint.
     """
     workers = workers or Workers()
     first_worker = workers.index == 0
@@ -338,7 +338,7 @@ def train(
                 logger.histogram(progress.step, f"latents/{name}", values)
         report(progress.step, {f"held-out {name}": value for name, value in scores.items()})
 
-    with _CtrlC() as ctrl_c:
+    with Deferred() as signals:
         for batch in stream or batches(progress.step):
             if progress.step >= recipe.steps:
                 break
@@ -369,41 +369,16 @@ def train(
             if evaluated:
                 hold_out()
             # The best weights and the record that names their step go together.
-            if evaluated or ctrl_c.pressed or time.monotonic() - saved > checkpoint_every_s:
+            if evaluated or signals.interrupt or time.monotonic() - saved > checkpoint_every_s:
                 save()
                 saved = time.monotonic()
-            if ctrl_c.pressed:
-                raise KeyboardInterrupt
+            if signals.interrupt:
+                raise signals.interrupt
     save()
     workers.number_of_first(progress.step)  # the others stay until worker 0 has evaluated and saved
     if logger and progress.best:
         logger.hparams({"preset": preset.name, **dataclasses.asdict(recipe)}, progress.best)
     return progress
-
-
-class _CtrlC:
-    """In the block Ctrl-C is only noted, since it may come in the middle of a step; a second one ends the block."""
-
-    def __init__(self):
-        self.pressed = False
-        self._noted = False
-
-    def __enter__(self):
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._press)
-            self._noted = True
-        return self
-
-    def __exit__(self, *_):
-        if self._noted:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _press(self, *_):
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-        os.write(2, b"stopping behind this step; Ctrl-C again stops at once\n")
 
 
 def _check_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:

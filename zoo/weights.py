@@ -140,7 +140,7 @@ def pack(
         old = stack.enter_context(h5py.File(source, "r"))
         temporary = stack.enter_context(atomic_path(target))
         stack.enter_context(_full_disk_told())
-        with h5py.File(temporary, "w", libver="latest") as new:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as new:
             shares = _copy_packed(old, new, lower, significant)
             if below and shares:
                 new.attrs.update({BELOW: below, BELOW_HASH: hash_file(_file(below))})

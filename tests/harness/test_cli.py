@@ -85,7 +85,7 @@ def test_the_decoded_picture_is_what_the_encoder_said(cli, exports, tmp_path, ki
 
 def test_compress_inspect_cut_decompress_with_the_zoos_own_model(cli, kodak_paths, tmp_path):
     files = tmp_path / "files"
-    code, out, err = cli("compress", *kodak_paths[:2], "-o", f"{files}/")
+    code, out, err = cli("compress", *kodak_paths[:2], "-o", f"{files}/", "--model", PRESET)
     assert code == 0 and out.count("bpp") == 2, err
     file = files / "kodim01.czoo"
     code, out, _ = cli("inspect", file, "--json")
@@ -124,8 +124,10 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["compress", tmp_path / "nothing.png", *model], "no file", 2),
         (["compress", text, *model], "not a picture", 2),
         (["compress", good, "-q", "99", *model], "QP", 2),
-        (["compress", good, "-q", "inf", *model], "QP", 2),
-        (["compress", good, "-q", "32", "--search", "5", *model], "does not take these options: search.", 2),
+        (["compress", good, "-q", "inf", *model], "not a finite number", 2),
+        (["compress", good, "--server-version", "2", *model], "give --server too", 2),
+        (["compress", good, "--timeout", "nan", *model], "not a finite number", 2),
+        (["compress", good, "-q", "32", "--search", "5", *model], "--search is for balle2017-*", 2),
         (["compress", ".", *model], "is a folder", 2),
         (["compress", good, "-o", tmp_path / f"{300 * 'x'}.czoo", *model], "File name too long", 1),
         (["compress", good, "-o", good, *model], "overwritten", 2),
@@ -139,7 +141,8 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["truncate", foreign, "--layers", "1", "-o", tmp_path / "a.czoo"], "that `codec-zoo compress` wrote", 2),
         (["evaluate", "--codec", "jpg"], "Did you mean jpeg", 2),
         (["evaluate", "--codec", "jpeg:x"], "NAME[,KEY=VALUE…]", 2),
-        (["evaluate", "--codec", "jpeg:nan"], "1 … 100", 2),
+        (["evaluate", "--codec", "jpeg:nan"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "--codec", "jpeg:101"], "1 … 100", 2),
         (["evaluate", "--codec", f"{PRESET},quality=32"], "NAME[,KEY=VALUE…]", 2),
         (["evaluate", "--codec", "jpeg:10", "--anchor", "jpeg:10"], "without a quality: jpeg.", 2),
         (["evaluate", "--codec", "jpeg:10", "--figure", "x.xyz"], "PNG, SVG or PDF", 2),

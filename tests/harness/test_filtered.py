@@ -94,12 +94,18 @@ def test_harm_is_left_out(trained, photo, monkeypatch):
 def test_other_codecs_and_qualities(model, photo):
     picture = photo[:96, :96]
     sizes = []
-    for options in ({}, {"quality": 30}, {"codec": "jpeg-420"}, {"codec": "svac-half", "quality": 40}):
+    for options in (
+        {},
+        {"quality": 30},
+        {"codec": "jpeg-420", "quality": 48},
+        {"codec": "svac-half", "quality": 40},
+        {"codec": "bpg-ycbcr444", "quality": 30},
+    ):
         codec = FilteredCodec(model, **options)
         data = codec.encode(picture)
         sizes.append(len(data))
         assert FilteredCodec(model).decode(data).shape == picture.shape
-    assert len(set(sizes)) == 4
+    assert len(set(sizes)) == 5
     gray = photo[:40, :50, :1]
     assert FilteredCodec(model).decode(FilteredCodec(model).encode(gray)).shape == gray.shape
 

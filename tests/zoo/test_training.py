@@ -15,6 +15,7 @@ import pytest
 from codec_zoo import training, weights
 from codec_zoo.errors import CodecZooError, ModelError, UsageError
 from codec_zoo.image_folder import PatchSampler
+from codec_zoo.interrupts import exit_status
 from codec_zoo.presets import Recipe, get_preset
 
 TINY = dataclasses.replace(
@@ -194,16 +195,23 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path, monkeypa
         np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path, ctrl_c):
-    def pressed_twice(start):
-        for batch in batches(start):
-            ctrl_c()
-            ctrl_c()
-            yield batch
+@pytest.mark.parametrize(("number", "status", "saved"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
+def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch, ctrl_c, number, status, saved):
+    """SIGTERM is as Ctrl-C, but `timeout` sends it twice."""
+    learn = TINY.model.learn
 
-    with pytest.raises(KeyboardInterrupt):
-        training.train(TINY, RECIPE, pressed_twice, pictures(1), tmp_path / "run", data="made")
-    assert not (tmp_path / "run" / training.CHECKPOINT).exists()
+    def signalled_twice(self, learners, batch, step):
+        if step == 5:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+        return learn(self, learners, batch, step)
+
+    monkeypatch.setattr(TINY.model, "learn", signalled_twice)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt) as ended:
+        run(tmp_path)
+    assert exit_status(ended.value) == status and signal.getsignal(number) is before
+    assert (tmp_path / training.CHECKPOINT).exists() == saved
 
 
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):

@@ -290,11 +290,18 @@ _RECIPE = Recipe(
     note="§4: patches of 64×64 without overlap, squared error. Optimizer, rate, batch and steps are not given.",
 )
 
-# Codec and quality; the first is the paper's, at its rate (§4).
-for _codec, _quality in (("svac", 48), ("svac", 44), ("svac", 52), ("jpeg-420", 20), ("bpg-ycbcr420", 36)):
+# Codec, its name in the preset's, and quality; the first is the paper's, at its rate (§4).
+for _codec, _short, _quality in (
+    ("svac", "svac", 48),
+    ("svac", "svac", 44),
+    ("svac", "svac", 52),
+    ("jpeg-420", "jpeg", 20),
+    ("bpg-ycbcr420", "bpg", 36),
+    ("bpg-ycbcr444", "bpg444", 34),
+):
     register(
         Preset(
-            name=f"hu2018-filter-{_codec.removesuffix('-420').removesuffix('-ycbcr420')}-q{_quality}",
+            name=f"hu2018-filter-{_short}-q{_quality}",
             paper=_PAPER,
             model=LumaFilter,
             config={},
