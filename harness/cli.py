@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codec_zoo import interrupts
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.files import cache_folder
 from codec_zoo.presets import DEFAULT_PRESET
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    interrupts.raise_on_sigterm()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
@@ -43,9 +45,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as interrupt:
         click.echo("interrupted", err=True)
-        status = 130
+        status = interrupts.exit_status(interrupt)
     except CodecZooError as error:
         click.echo(f"error: {error}", err=True)
         status = error.exit_code
@@ -75,7 +77,17 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Of an interrupt click would print an empty line; `main` prints one that says it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(interrupts.exit_status(interrupt))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="codec-zoo")
 def cli() -> None:
     """Learned and hybrid image compression: train, export, compress, measure."""
@@ -93,6 +105,10 @@ def _finite(values: Any) -> Any:
     if isinstance(values, list):
         return [_finite(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def _decibels(psnr: float) -> str:
+    return f"{psnr:.2f} dB" if math.isfinite(psnr) else "lossless"
 
 
 def _layers(count: int) -> str:
@@ -640,14 +656,24 @@ def inspect(file: Path, as_json: bool) -> None:
 @cli.command()
 @click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
 @click.option("--data", default="kodak", show_default=True, metavar="kodak|DIR")
-@click.option("--output", type=click.Path(path_type=Path), help="JSON lines, one a picture; resumed if there.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="JSON lines, one a picture; resumed if there. [default: in the cache until the command is through]",
+)
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
 @click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @json_option
 def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
-    """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds."""
+    """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds.
+
+    Means are over the pictures that have a finite value: not over lossless ones for PSNR, nor over pictures with a
+    side below 176 pixels for MS-SSIM. Bjøntegaard deltas are over the pictures that have one at every quality of both
+    codecs. Where that is not all pictures, the line says so. A picture that cannot be measured is named at the end
+    (exit code 1). Run an interrupted command again to go on.
+    """
     from codec_zoo.harness import evaluation
     from codec_zoo.harness.pipelines import name_of
 
@@ -659,18 +685,31 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
-    rows = evaluation.evaluate(specs, pictures, output, workers)
+    kept = output or evaluation.unfinished_rows(specs, pictures)
+    unmeasured = None
+    try:
+        rows = evaluation.evaluate(specs, pictures, kept, workers)
+    except evaluation.UnmeasuredError as error:
+        rows, unmeasured = error.rows, error
+    except KeyboardInterrupt:
+        if done := len(evaluation.read_rows(kept)):
+            click.echo(f"stopped; rows measured: {done}, in {kept}; the same command goes on", err=True)
+        raise
+    if kept and not output:
+        kept.unlink(missing_ok=True)
     points = evaluation.summarize(rows)
     for point in points:
         _emit(point, as_json, evaluation.format_point(point))
     if anchor:
-        for gain in evaluation.gains(points, anchor):
+        for gain in evaluation.gains(rows, anchor):
             _emit(gain, as_json, evaluation.format_gain(gain))
     if figure:
         from codec_zoo.harness.figures import rate_distortion
 
         rate_distortion(points, figure)
         click.echo(f"figure: {figure}", err=True)
+    if unmeasured:
+        raise unmeasured
 
 
 @cli.command()
@@ -705,7 +744,11 @@ def reproduce(paper, output, pictures, shown, readme, workers) -> None:
     if malformed := [pair for pair in pictures if "=" not in pair]:
         raise UsageError(f"--pictures takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
     folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in pictures)}
-    sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers, shown)
+    try:
+        sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers, shown)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what is measured is in {output}; the same command goes on", err=True)
+        raise
     click.echo(overview(sections))
     if readme:
         update_readme(readme, sections)
@@ -732,7 +775,7 @@ def benchmark(picture, specs, threads, as_json) -> None:
             values,
             as_json,
             f"{spec}: {', '.join(shown)}, peak memory {values['peak_memory_bytes'] / 2**30:.2f} GiB, "
-            f"{values['psnr']:.2f} dB, {values['bytes']:,} bytes",
+            f"{_decibels(values['psnr'])}, {values['bytes']:,} bytes",
         )
 
 

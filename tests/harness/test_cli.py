@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from codec_zoo import weights
-from codec_zoo.errors import CodecZooError
+from codec_zoo.harness import cli as cli_module
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.images import read_image, write_image
+from codec_zoo.interrupts import Terminated
 from codec_zoo.metrics import psnr
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -161,10 +162,78 @@ def test_mistakes(cli, exports, tmp_path, photo):
 
 def test_json_has_no_infinity(cli, tmp_path, photo):
     """The PSNR of what comes back as it was."""
-    pictures = tmp_path / "pictures"
+    pictures, rows = tmp_path / "pictures", tmp_path / "rows.jsonl"
     write_image(pictures / "a.png", photo[:32, :32])
-    code, out, _ = cli("evaluate", "--codec", "png", "--data", pictures, "--json")
-    assert code == 0 and json.loads(out, parse_constant=pytest.fail)["psnr"] is None
+    arguments = ["evaluate", "--codec", "png", "--data", pictures, "--json", "--output", rows]
+    for _ in range(2):  # measured, and read from the rows
+        code, out, _ = cli(*arguments)
+        point = json.loads(out, parse_constant=pytest.fail)
+        assert code == 0 and point["psnr"] is None and point["lossless_pictures"] == 1
+        assert json.loads(rows.read_text(), parse_constant=pytest.fail)["psnr"] is None
+    assert "lossless" in cli(*arguments[:-3], "--output", rows)[1]
+
+
+def test_pictures_that_are_lossless_small_or_no_pictures(cli, tmp_path, photo):
+    """Means and deltas over the pictures that have a value, counts, and a list of failures behind the others."""
+    pictures, rows = tmp_path / "pictures", tmp_path / "rows.jsonl"
+    write_image(pictures / "black.png", np.zeros((64, 64, 3), np.uint8))
+    write_image(pictures / "photo.png", photo[:192, :192])
+    (pictures / "text.png").write_text("not a picture")
+    codecs = ["--codec", "jpeg", "--codec", "webp", "--anchor", "jpeg"]
+    arguments = ["evaluate", *codecs, "--data", pictures, "--output", rows, "--workers", 1]
+    code, out, err = cli(*arguments, "--json")
+    *points, gain = map(json.loads, out.splitlines())
+    assert code == 1 and len(points) == 12
+    assert err.rstrip().endswith(
+        "12 of 36 measurements failed, on 1 of 3 pictures:\n"
+        f"  {pictures}/text.png is not a picture that can be read, or is damaged: unknown format."
+    )
+    measured = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert len(measured) == 24 and not [row for row in measured if row["image"] == "text.png"]
+    for point in points:
+        (of_photo,) = (row for row in measured if row["spec"] == point["spec"] and row["image"] == "photo.png")
+        assert (point["pictures"], point["ms_ssim_pictures"], point["ms_ssim_bpp"]) == (2, 1, of_photo["bpp"])
+        assert point["psnr_pictures"] + point["lossless_pictures"] == 2
+        assert (point["psnr"] == of_photo["psnr"]) == (point["lossless_pictures"] == 1)
+    assert {point["lossless_pictures"] for point in points} == {0, 1}
+    assert (gain["pictures"], gain["psnr_pictures"], gain["ms_ssim_pictures"]) == (2, 1, 1)
+    of_photo = [row for row in measured if row["image"] == "photo.png"]
+    (alone,) = evaluation.gains(of_photo, "jpeg")
+    assert gain["bd_rate_psnr"] == alone["bd_rate_psnr"] < 0 and gain["bd_rate_ms_ssim"] == alone["bd_rate_ms_ssim"]
+    code, out, err = cli(*arguments)
+    assert code == 1 and f"24 of 36 rows are in {rows} already" in err
+    assert "(PSNR of 1 of 2 pictures, 1 lossless; MS-SSIM of 1 of 2 pictures)" in out.splitlines()[0]
+    assert out.rstrip().endswith("(PSNR of 1 of 2 pictures; MS-SSIM of 1 of 2 pictures)")
+
+
+def test_an_interrupted_evaluation_goes_on(tmp_path, photo, monkeypatch, capsys):
+    """Also where no file is named: the cache keeps the rows until the command is through."""
+    monkeypatch.setenv("CODEC_ZOO_CACHE", str(tmp_path / "cache"))
+    for name, side in (("a", 32), ("b", 48)):
+        write_image(tmp_path / "pictures" / f"{name}.png", photo[:side, :side])
+    arguments = ["evaluate", "--codec", "jpeg:50", "--data", str(tmp_path / "pictures"), "--workers", "1"]
+    measure = evaluation.measure
+
+    def interrupted(spec, path):
+        if path.name == "b.png":
+            raise Terminated
+        return measure(spec, path)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(evaluation, "measure", interrupted)
+        assert cli_module.cli.main(arguments, standalone_mode=False) == 143
+    (kept,) = (tmp_path / "cache" / "evaluations").iterdir()
+    err = capsys.readouterr().err
+    assert err.endswith(f"stopped; rows measured: 1, in {kept}; the same command goes on\ninterrupted\n")
+    assert cli_module.cli.main(arguments, standalone_mode=False) is None
+    assert f"note: 1 of 2 rows are in {kept} already" in capsys.readouterr().err and not kept.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_not_needed(cli, tmp_path, photo):
+    write_image(tmp_path / "pictures" / "a.png", photo[:32, :32])
+    arguments = ["evaluate", "--codec", "png", "--data", tmp_path / "pictures", "--workers", 1]
+    code, out, err = cli(*arguments, CODEC_ZOO_CACHE="/proc/nowhere")
+    assert code == 0 and "lossless" in out, err
 
 
 def test_names_of_files_may_be_anything(cli, exports, tmp_path, photo):
@@ -174,11 +243,6 @@ def test_names_of_files_may_be_anything(cli, exports, tmp_path, photo):
     arguments = ["compress", os.fsdecode(picture), "--model", exports / PRESET]
     code, out, err = cli(*arguments, PYTHONIOENCODING="utf-8:strict")
     assert code == 0 and "caf\\udce9.czoo" in out, err
-
-
-def test_a_worker_that_dies_is_told(capsys):
-    with pytest.raises(CodecZooError, match="fewer --workers"):
-        list(evaluation.in_processes(os._exit, [(1,)], 1, "dying"))
 
 
 def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
