@@ -1,23 +1,28 @@
 """The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
 
 import contextlib
+import functools
 import importlib.util
 import io
 import json
 import math
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec_zoo import interrupts
-from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
+from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import cache_folder
+from codec_zoo.harness import batch
+from codec_zoo.harness.batch import notice as _notice
 from codec_zoo.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -38,6 +43,8 @@ def main() -> None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:
             os.environ["KERAS_BACKEND"] = installed[0]
+    if not (sys.warnoptions or os.environ.get("CODEC_ZOO_DEBUG")):
+        warnings.simplefilter("ignore")  # of libraries, for developers: what users should know is a note
     try:
         status = cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -79,12 +86,15 @@ def main() -> None:
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """Of an interrupt click would print an empty line; `main` prints one that says it."""
+        """Say an interrupt in one line, where click would print an empty one, and keep quiet if nobody reads on."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             click.echo("interrupted", err=True)
             ctx.exit(interrupts.exit_status(interrupt))
+        except BrokenPipeError:  # as in `codec-zoo list | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain when it empties its buffer
+            ctx.exit(128 + signal.SIGPIPE)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,9 +103,9 @@ def cli() -> None:
     """Learned and hybrid image compression: train, export, compress, measure."""
 
 
-def _emit(values: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print a result, for a program or for a person."""
-    click.echo(json.dumps(_finite(values), allow_nan=False) if as_json else text)
+def _emit(values: dict[str, Any], as_json: bool, text: str, err: bool = False) -> None:
+    """Print a result, for a program or for a person; ``err``: on standard error."""
+    click.echo(json.dumps(_finite(values), allow_nan=False) if as_json else text, err=err)
 
 
 def _finite(values: Any) -> Any:
@@ -109,14 +119,6 @@ def _finite(values: Any) -> Any:
 
 def _decibels(psnr: float) -> str:
     return f"{psnr:.2f} dB" if math.isfinite(psnr) else "lossless"
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer" if count == 1 else f"{count} layers"
-
-
-def _notice(text: str) -> None:
-    click.echo(f"note: {text}", err=True)
 
 
 class Number(click.FloatRange):
@@ -142,6 +144,10 @@ timeout_option = click.option(
     help="Seconds for each request to the server.",
 )
 source_option = click.option("--from", "source", metavar="URL|DIR", help="A mirror; without, the packaged weights.")
+force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model."
+)
 results_option = click.option(
     "--results",
     type=click.Path(path_type=Path),
@@ -435,75 +441,73 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 
 
 @cli.command()
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
+@click.argument("pictures", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", type=click.Path(), help="File, folder, or - for standard output.")
+@force_option
 @compress_model_option
 @codec_options
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
+@workers_option
 @json_option
-def compress(pictures, output, model, server, server_version, timeout, as_json, **options) -> None:
-    """Compress PICTURES to .czoo files, and say what their decoder will show."""
-    from codec_zoo.files import write_atomic
-    from codec_zoo.harness import images
-    from codec_zoo.harness.exported import open_model
-    from codec_zoo.harness.pipelines import codec_for
-    from codec_zoo.metrics import psnr
+def compress(pictures, output, force, model, server, server_version, timeout, workers, as_json, **options) -> None:
+    """Compress PICTURES to .czoo files, and say what their decoder will show.
 
-    targets = _targets(pictures, output, ".czoo")
-    given = {name: value for name, value in options.items() if value is not None}
-    if server:
-        from codec_zoo.harness.server import ServedModel, open_server
+    PICTURES are files, folders (with their subfolders), quoted globs, or - for standard input. photo.jpg gives
+    photo.czoo beside it; in a folder named with -o, what came from a folder keeps its place below it. A file that
+    exists is replaced only with --force, or where it is named: -o FILE.
+    """
+    from codec_zoo.harness import transcoding
+    from codec_zoo.image_folder import image_paths
 
-        version = int(server_version) if (server_version or "").isdecimal() else server_version
-        codec = codec_for(ServedModel(open_server(server, timeout), model, version), **given)
-    else:
-        if server_version:
-            raise UsageError("--server-version is of a model on a server: give --server too.")
-        codec = codec_for(open_model(model), **given)
-    codec.progress = _notice
+    kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", image_paths)
+    tasks = batch.plan(pictures, output, force, kind)
+    given = tuple((name, value) for name, value in options.items() if value is not None)
+    if server_version and not server:
+        raise UsageError("--server-version is of a model on a server: give --server too.")
+    version = int(server_version) if (server_version or "").isdecimal() else server_version
+    encoder = transcoding.Encoder(model, given, server, version, timeout)
+    if len(tasks) == 1:
+        batch.check(tasks[0])
+    codec = encoder.open()  # a mistake shows before the work starts; the model is exported once
     if options["codec"] and options["quality"] is None:
         _notice(f"{options['codec']} codes at its quality {codec.quality:g}; -q sets another.")
-    for path, target in zip(pictures, targets, strict=True):
-        picture = images.read_image(path, _notice)
-        data = codec.encode(picture)
-        decoded = codec.decode(data)
-        write_atomic(target, data)
-        values = {
-            "input": str(path),
-            "output": str(target),
-            "bytes": len(data),
-            "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
-            "psnr": psnr(picture, decoded),
-            "pixels_sha256": _hash_pixels(decoded),
-        }
-        values |= _check_target(target, given, values["bpp"], values["psnr"])
-        _emit(
-            values,
-            as_json,
-            f"{target}: {len(data):,} bytes, {values['bpp']:.3f} bpp, PSNR {values['psnr']:.2f} dB",
-        )
+    _do_all(
+        functools.partial(transcoding.compress, encoder),
+        tasks,
+        workers,
+        "compressing",
+        as_json,
+        lambda done: f"{done['output']}: {done['bytes']:,} bytes, {done['bpp']:.3f} bpp, PSNR {done['psnr']:.2f} dB",
+    )
 
 
-def _check_target(file: Path, options: dict[str, Any], bpp: float, reached: float) -> dict[str, Any]:
-    """A file beside the target that the options name: fields for JSON, and a note where the target is missed.
+def _do_all(
+    function: Callable[[batch.Task], dict[str, Any]],
+    tasks: Sequence[batch.Task],
+    workers: int,
+    title: str,
+    as_json: bool,
+    words: Callable[[dict[str, Any]], str],
+) -> None:
+    """Do the tasks and print each result, as JSON or in words; then what failed.
 
-    Args:
-        file: for the note.
-        options: of the codec.
-        bpp: bits a pixel of the file.
-        reached: its PSNR, dB.
+    Raises:
+        CodecZooError: some failed.
     """
-    if asked := options.get("target_bpp"):
-        if bpp > asked:
-            _notice(f"{file}: --target-bpp {asked:g} is missed: {bpp:.4f} bpp is the least for this picture.")
-        return {"target_bpp": asked, "target_met": bpp <= asked}
-    if asked := options.get("target_psnr"):
-        if reached < asked:
-            _notice(f"{file}: --target-psnr {asked:g} is missed: {reached:.2f} dB is the best for this picture.")
-        return {"target_psnr": asked, "target_met": reached >= asked}
-    return {}
+    failures = []
+    for task, outcome in batch.run(function, tasks, workers, title):
+        if isinstance(outcome, Exception):
+            failures.append((task, outcome))
+        else:
+            _emit(outcome, as_json, words(outcome), err=task.target is None)
+    for task, error in failures:
+        text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
+        click.echo(f"error: {text if task.source_name in text else f'{task.source_name}: {text}'}", err=True)
+    if failures:
+        others = "; the others are done" if len(failures) < len(tasks) else ""
+        raise CodecZooError(f"{len(failures)} of {len(tasks)} files failed{others}.")
 
 
 @cli.command("compress-corpus")
@@ -512,10 +516,10 @@ def _check_target(file: Path, options: dict[str, Any], bpp: float, reached: floa
 @compress_model_option
 @codec_options
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
-@click.option("--overwrite", is_flag=True, help="Do pictures again that have their file.")
+@click.option("--force", is_flag=True, help="Do pictures again that have their file.")
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
 @json_option
-def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_json, **options) -> None:
+def compress_corpus(pattern, output, model, runner, force, beam_options, as_json, **options) -> None:
     """Compress all pictures that the quoted glob PATTERN matches, with Apache Beam.
 
     PATTERN and --output may be on any file system of Beam's: `'gs://bucket/photos/**.png'`. Each picture gives
@@ -530,7 +534,7 @@ def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_
 
     given = {name: value for name, value in options.items() if value is not None}
     started = time.monotonic()
-    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, overwrite)
+    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, force)
     dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
     text = (
         f"{output}: {counters['pictures']:,} pictures, {counters['bytes_in']:,} → {counters['bytes_out']:,} bytes, "
@@ -544,82 +548,88 @@ def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png …), or folder for several.")
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", type=click.Path(), help="File (.png …), folder, or - for standard output.")
+@force_option
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(["png", "tiff", "bmp", "pnm"]),
+    default="png",
+    show_default=True,
+    help="Where -o names no file with an ending.",
+)
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")
 @click.option("--no-filter", is_flag=True, help="Filter behind a codec: the codec's own picture; needs no model.")
 @server_option
 @timeout_option
+@workers_option
 @json_option
-def decompress(files, output, model, layers, no_filter, server, timeout, as_json) -> None:
-    """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has."""
-    from codec_zoo.harness import bitstream, images
-    from codec_zoo.harness.exported import ExportedModel, find_model, open_model
-    from codec_zoo.harness.filtered import decode_plain
-    from codec_zoo.harness.pipelines import codec_for
+def decompress(files, output, force, suffix, model, layers, no_filter, server, timeout, workers, as_json) -> None:
+    """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has.
 
-    targets = _targets(files, output, ".png")
+    FILES are files, folders (with their subfolders), quoted globs, or - for standard input. photo.czoo gives
+    photo.decoded.png beside it, so that no original is in the way, and photo.png in a folder named with -o. A file
+    that exists is replaced only with --force, or where it is named: -o FILE.
+    """
+    from codec_zoo.harness import images, transcoding
+
+    endings = tuple(images.OUTPUT_FORMATS)
+    kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")
+    tasks = batch.plan(files, output, force, kind)
+    decoder = transcoding.Decoder(f".{suffix}", model, layers, no_filter, server, timeout)
     if server:
-        from codec_zoo.harness.server import find_served, open_server
-
-        remote = open_server(server, timeout)
-    for path, target in zip(files, targets, strict=True):
-        with _naming(path):
-            stream = bitstream.read(_read_file(path))
-            if stream.missing:
-                _notice(
-                    f"{path} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
-                    "the picture is decoded from the others."
-                )
-            if no_filter:
-                picture = decode_plain(stream)
-            else:
-                exported: ExportedModel
-                if server:
-                    exported = find_served(remote, stream, model)
-                else:
-                    exported = open_model(model) if model else find_model(stream)
-                exported.check_coded(stream)
-                picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
-        images.write_image(target, picture)
-        decoded = min(layers or len(stream.layers), len(stream.layers))
-        values = {
-            "input": str(path),
-            "output": str(target),
-            "layers": decoded,
-            "missing_layers": stream.missing,
-            "pixels_sha256": _hash_pixels(picture),
-        }
-        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {_layers(decoded)}")
+        decoder.open_server()  # a mistake shows before the work starts
+    _do_all(
+        functools.partial(transcoding.decompress, decoder),
+        tasks,
+        workers,
+        "decompressing",
+        as_json,
+        lambda done: (
+            f"{done['output']}: {done['width']}×{done['height']}, {transcoding.count_layers(done['layers'])}"
+        ),
+    )
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @click.option("--layers", type=click.IntRange(1), required=True, help="How many layers to keep.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-def truncate(file: Path, layers: int, output: Path) -> None:
-    """Cut a .czoo FILE behind one of its layers: what stays decodes, at a lower rate and quality."""
-    from codec_zoo.files import write_atomic
-    from codec_zoo.harness import bitstream
+@click.option("-o", "--output", type=click.Path(), required=True, help="File, folder, or - for standard output.")
+@force_option
+def truncate(file: str, layers: int, output: str, force: bool) -> None:
+    """Cut a .czoo FILE (- for standard input) behind one of its layers.
 
-    with _naming(file):
-        data = bitstream.truncate(_read_file(file), layers)
-    write_atomic(output, data)
-    click.echo(f"{output}: {_layers(layers)}, {len(data):,} bytes")
+    What stays decodes, at a lower rate and quality.
+    """
+    from codec_zoo.harness import transcoding
+
+    kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", batch.find_coded)
+    tasks = batch.plan([file], output, force, kind)
+    _do_all(
+        functools.partial(transcoding.truncate, layers),
+        tasks,
+        1,
+        "cutting",
+        False,
+        lambda done: f"{done['output']}: {transcoding.count_layers(layers)}, {done['bytes']:,} bytes",
+    )
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @json_option
-def inspect(file: Path, as_json: bool) -> None:
-    """Show what a .czoo FILE holds, without decoding it."""
+def inspect(file: str, as_json: bool) -> None:
+    """Show what a .czoo FILE (- for standard input) holds, without decoding it."""
     from codec_zoo import weights
     from codec_zoo.harness import bitstream
+    from codec_zoo.harness.transcoding import naming
     from codec_zoo.presets import list_presets
 
-    data = _read_file(file)
-    with _naming(file):
+    task = batch.Task(None if file in batch.STDIN else Path(file), None, False)
+    with naming(task):
+        data = batch.read_source(task)
         stream = bitstream.read(data)
     names = {bitstream.preset_id(name): name for name in weights.index()}
     if stream.preset_id not in names:  # the rest, which takes Keras
@@ -630,7 +640,7 @@ def inspect(file: Path, as_json: bool) -> None:
         for layer in stream.layers
     ]
     values = {
-        "file": str(file),
+        "file": task.source_name,
         "bytes": len(data),
         "bpp": 8 * len(data) / pixels,
         "preset": names.get(stream.preset_id),
@@ -643,7 +653,7 @@ def inspect(file: Path, as_json: bool) -> None:
         "missing_layers": stream.missing,
     }
     lines = [
-        f"{file}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
+        f"{task.source_name}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
         f"{len(data):,} bytes, {values['bpp']:.4f} bpp",
         f"preset   {values['preset'] or 'unknown'} ({values['preset_id']}), weights {values['weights_id']}",
         *(f"layer {i}  {v['kind']:9} {v['bytes']:>9,} bytes  {v['bpp']:.4f} bpp" for i, v in enumerate(layers, 1)),
@@ -831,47 +841,6 @@ def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, 
 
     for path in write_serving(directory, presets, source, base_path):
         click.echo(str(path))
-
-
-def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:
-    """Where each result goes: beside its input, to ``output``, or into the folder ``output``."""
-    for path in inputs:
-        if not path.name:
-            raise UsageError(f"{path} is a folder: name the files in it.")
-    if output is None:
-        targets = [path.with_suffix(suffix) for path in inputs]
-    elif len(inputs) == 1 and not output.is_dir() and not str(output).endswith(os.sep):
-        targets = [output]
-    else:
-        targets = [output / path.with_suffix(suffix).name for path in inputs]
-    for path, target in zip(inputs, targets, strict=True):
-        if target.exists() and path.exists() and target.samefile(path):
-            raise UsageError(f"{path} would be overwritten by its own result. Name another --output.")
-    if len(set(targets)) < len(targets):
-        raise UsageError("several inputs would give the same output file. Rename them, or go one by one.")
-    return targets
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """What is wrong with a coded file is said with its name."""
-    try:
-        yield
-    except BitstreamError as error:
-        raise BitstreamError(f"{path}: {error.cause}", error.remedy) from error
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}.") from error
-
-
-def _hash_pixels(picture) -> str:
-    import hashlib
-
-    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
 if __name__ == "__main__":

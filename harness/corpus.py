@@ -60,7 +60,7 @@ def compress_corpus(
     options: Mapping[str, Any],
     runner: str = "DirectRunner",
     beam_options: Sequence[str] = (),
-    overwrite: bool = False,
+    force: bool = False,
 ) -> dict[str, int]:
     """Compress the pictures that ``pattern`` matches; see the module.
 
@@ -71,7 +71,7 @@ def compress_corpus(
         options: of its codec.
         runner: of Beam.
         beam_options: more flags of Beam's ``PipelineOptions``.
-        overwrite: do finished files again, and take over files of other weights, options or inputs.
+        force: do finished files again, and take over files of other weights, options or inputs.
 
     Returns:
         The counters of this run.
@@ -88,7 +88,7 @@ def compress_corpus(
             raise UsageError(f"no file matches {pattern}. `*` stays within a folder, `**` does not.")
     codec = open_codec(model, options)  # a mistake shows before the work starts; the model is exported once
     _remove_scratch(output)
-    _check_manifest(output, fixed_part(pattern), codec, options, overwrite)
+    _check_manifest(output, fixed_part(pattern), codec, options, force)
     if os.path.isdir(model):
         model = os.path.abspath(model)
 
@@ -102,7 +102,7 @@ def compress_corpus(
             | "NotOurs" >> beam.Filter(_is_outside, output + "/")
             | "Spread" >> beam.Reshuffle()
         )
-        if not overwrite:
+        if not force:
             paths = paths | "Unfinished" >> beam.ParDo(Unfinished(pattern, output)) | "Barrier" >> beam.Reshuffle()
         compressed = paths | "Compress" >> beam.ParDo(Compress(pattern, output, model, options)).with_outputs(_DEAD)
         (
@@ -281,7 +281,7 @@ def _pipeline_options(runner: str, flags: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mapping[str, Any], overwrite: bool) -> None:
+def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mapping[str, Any], force: bool) -> None:
     """Write what makes the files of ``output``; refuse what would mix them with others."""
     card = codec.model.card
     wanted = {
@@ -296,12 +296,12 @@ def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mappin
         if FileSystems.exists(path):
             with FileSystems.open(path) as file:
                 known = json.loads(file.read())
-    if known and not overwrite:
+    if known and not force:
         for name, value in wanted.items():
             if known.get(name) != value:
                 raise UsageError(
                     f"{output} holds files made with {name} {known.get(name)!r}, now it is {value!r}. "
-                    "Name another --output, or --overwrite."
+                    "Name another --output, or --force."
                 )
     made = {"version": importlib.metadata.version("codec-zoo"), "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
     if not known or any(known.get(name) != value for name, value in wanted.items()):

@@ -21,14 +21,15 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from codec_zoo.errors import ImageError
-from codec_zoo.files import atomic_path
+from codec_zoo.files import write_atomic
 from codec_zoo.harness.bitstream import check_size
 from codec_zoo.harness.codecs.base import MAX_PIXELS
 
-_OUTPUT_FORMATS = {
+OUTPUT_FORMATS = {
     ".png": "PNG",
     ".ppm": "PPM",
     ".pgm": "PPM",
+    ".pnm": "PPM",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
@@ -130,15 +131,32 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write ``uint8 [H, W, 1 or 3]`` losslessly, whole or not at all; the name's ending gives the format.
 
     Raises:
-        ImageError: the ending is not that of a lossless format.
+        ImageError: see :func:`encode_image`.
         CodecZooError: the file cannot be written.
     """
-    path = Path(path)
-    kind = _OUTPUT_FORMATS.get(path.suffix.lower())
+    write_atomic(path, encode_image(image, Path(path).suffix))
+
+
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """The bytes of a file without loss.
+
+    Args:
+        image: ``uint8 [H, W, 1 or 3]``.
+        suffix: of the file's name, as in :data:`OUTPUT_FORMATS`.
+
+    Raises:
+        ImageError: the suffix is not of a lossless format, or of one for gray pictures and this is RGB, or for RGB
+            and it is gray.
+    """
+    kind = OUTPUT_FORMATS.get(suffix.lower())
     if kind is None:
-        raise ImageError(f"cannot write {path.name}: decoded pictures are written as {', '.join(_OUTPUT_FORMATS)}.")
-    with atomic_path(path) as temporary:
-        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(temporary, kind)
+        raise ImageError(f"decoded pictures are written as {', '.join(OUTPUT_FORMATS)}. Received: {suffix!r}")
+    if suffix.lower() == (".pgm" if image.shape[2] == 3 else ".ppm"):
+        fit, shown = (".ppm", "RGB") if image.shape[2] == 3 else (".pgm", "gray")
+        raise ImageError(f"a {shown} picture is not a {suffix} file. Name it {fit} or .pnm.")
+    data = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(data, kind)
+    return data.getvalue()
 
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS

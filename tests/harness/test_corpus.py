@@ -136,7 +136,7 @@ def test_one_file_or_dead_letter_each_and_a_second_run(photos, exports, model, t
     assert all(files(output)[f"{name}.czoo"].stat().st_mtime_ns == times[f"{name}.czoo"] for name in good)
 
     (photos / "gray.png").write_text("broken now")
-    counters = run(photos, output, exports, overwrite=True)
+    counters = run(photos, output, exports, force=True)
     assert (counters["pictures"], counters["skipped"], counters["dead_letters"]) == (5, 0, 3)
     assert "gray.png.czoo" not in files(output) and len(dead(output)) == 3
 
