@@ -161,6 +161,19 @@ def codec_options(command):
     return command
 
 
+def _background(_context, _parameter, text: str | None) -> tuple[int, int, int] | None:
+    """The colour of --background, checked before anything is done."""
+    from codec_zoo.image_reader import background_color
+
+    return None if text is None else background_color(text)
+
+
+background_option = click.option(
+    "--background",
+    metavar="COLOR",
+    callback=_background,
+    help="Put transparent pictures on this colour: white, #rrggbb … [default: refuse them]",
+)
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
 
 
@@ -268,7 +281,7 @@ def train(
     if revive and not (initial and hasattr(chosen.model, "revive")):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
-    source = training_data.open_source(data, chosen, recipe, seed)
+    source = training_data.open_source(data, chosen, recipe, seed, _notice)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
     click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
@@ -394,8 +407,9 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
+@background_option
 @json_option
-def compress(pictures, output, model, server, server_version, timeout, as_json, **options) -> None:
+def compress(pictures, output, model, server, server_version, timeout, background, as_json, **options) -> None:
     """Compress PICTURES to .czoo files, and say what their decoder will show."""
     from codec_zoo.files import write_atomic
     from codec_zoo.harness import images
@@ -414,7 +428,7 @@ def compress(pictures, output, model, server, server_version, timeout, as_json, 
     else:
         codec = codec_for(open_model(name), **given)
     for path, target in zip(pictures, targets, strict=True):
-        picture = images.read_image(path, _notice)
+        picture = images.read_image(path, _notice, background=background)
         data = codec.encode(picture)
         decoded = codec.decode(data)
         write_atomic(target, data)
@@ -440,9 +454,10 @@ def compress(pictures, output, model, server, server_version, timeout, as_json, 
 @codec_options
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
 @click.option("--overwrite", is_flag=True, help="Do pictures again that have their file.")
+@background_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
 @json_option
-def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_json, **options) -> None:
+def compress_corpus(pattern, output, model, runner, overwrite, background, beam_options, as_json, **options) -> None:
     """Compress all pictures that the quoted glob PATTERN matches, with Apache Beam.
 
     PATTERN and --output may be on any file system of Beam's: `'gs://bucket/photos/**.png'`. Each picture gives
@@ -458,7 +473,7 @@ def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_
     given = {name: value for name, value in options.items() if value is not None}
     started = time.monotonic()
     counters = corpus.compress_corpus(
-        pattern, output, model or DEFAULT_PRESET, given, runner, beam_options, overwrite
+        pattern, output, model or DEFAULT_PRESET, given, runner, beam_options, overwrite, background
     )
     dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
     text = (
@@ -586,9 +601,10 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
 @click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
+@background_option
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @json_option
-def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
+def evaluate(specs, data, output, figure, anchor, limit, background, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds."""
     from codec_zoo.harness import evaluation
     from codec_zoo.harness.pipelines import name_of
@@ -601,7 +617,7 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
-    rows = evaluation.evaluate(specs, pictures, output, workers)
+    rows = evaluation.evaluate(specs, pictures, output, workers, background)
     points = evaluation.summarize(rows)
     for point in points:
         _emit(point, as_json, evaluation.format_point(point))

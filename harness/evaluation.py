@@ -43,7 +43,11 @@ def find_pictures(data: str) -> list[Path]:
 
 
 def evaluate(
-    specs: Sequence[str], pictures: Sequence[Path], output: Path | None = None, workers: int = 1
+    specs: Sequence[str],
+    pictures: Sequence[Path],
+    output: Path | None = None,
+    workers: int = 1,
+    background: tuple[int, int, int] | None = None,
 ) -> list[Row]:
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
@@ -52,6 +56,7 @@ def evaluate(
         pictures: files.
         output: JSON lines; rows that are there already are not measured again.
         workers: processes.
+        background: RGB behind transparent parts of pictures; it is named in the rows.
 
     Raises:
         CodecZooError: a codec cannot be made, or a picture not be coded.
@@ -61,7 +66,8 @@ def evaluate(
     wanted = [(_with_quality(spec, q), q) for spec in specs for q in qualities_of(spec)]
     for spec in {spec: None for spec, _ in wanted}:
         open_codec(spec)  # a mistake shows before the work starts; models are exported once
-    known = {_key(row): row for row in read_rows(output)}
+    shown = None if background is None else list(background)
+    known = {_key(row): row for row in read_rows(output) if row.get("background") == shown}
     hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
     weights = {spec: weights_of(spec) for spec, _ in wanted}
     tasks, rows = [], []
@@ -71,11 +77,12 @@ def evaluate(
             if row:
                 rows.append(row)
             else:
-                tasks.append((spec, path))
+                tasks.append((spec, path, background))
 
     machine = describe()
-    for (_, path), row in in_processes(measure, tasks, workers, "measuring"):
-        rows.append({**row, "image_sha256": hashes[path], **machine})
+    named = {} if shown is None else {"background": shown}
+    for (_, path, _), row in in_processes(measure, tasks, workers, "measuring"):
+        rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
             _append_row(output, rows[-1])
     order = {(spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)}
@@ -123,13 +130,13 @@ def in_processes(
                 raise
 
 
-def measure(spec: str, path: Path) -> Row:
+def measure(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
     """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
     from codec_zoo.harness.images import as_rgb, read_image
     from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
 
     codec = open_codec(spec)
-    picture = read_image(path)
+    picture = read_image(path, background=background)
     if not codec.takes_gray:
         picture = as_rgb(picture)
     name, _, quality = split_spec(spec)
