@@ -608,6 +608,7 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds."""
     from codec_zoo.harness import evaluation
     from codec_zoo.harness.pipelines import name_of
+    from codec_zoo.image_folder import say_conversions
 
     codecs = [name_of(spec) for spec in specs]
     if anchor and anchor not in codecs:
@@ -617,6 +618,7 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
+    say_conversions(pictures, _notice)
     rows = evaluation.evaluate(specs, pictures, output, workers, background)
     points = evaluation.summarize(rows)
     for point in points:

@@ -192,21 +192,25 @@ def usable(paths: Sequence[Path], notice: Callable[[str], None]) -> list[Path]:
     Raises:
         ImageError: none of the files can be used.
     """
-    good: list[Path] = []
-    failures: list[ImageError] = []
+    failures = say_conversions(paths, notice)
+    _say_left_out(list(failures.values()), len(paths), notice)
+    return [path for path in paths if path not in failures]
+
+
+def say_conversions(paths: Sequence[Path], notice: Callable[[str], None]) -> dict[Path, ImageError]:
+    """Say what reading will convert, in one notice a kind; return the files whose headers are refused."""
     noted: dict[str, list[Path]] = {}
+    failures = {}
     with ThreadPoolExecutor(THREADS) as pool:
         for path, notes in zip(paths, pool.map(_inspect, paths), strict=True):
             if isinstance(notes, ImageError):
-                failures.append(notes)
+                failures[path] = notes
                 continue
-            good.append(path)
             for note in notes:
                 noted.setdefault(note, []).append(path)
-    _say_left_out(failures, len(paths), notice)
     for note, files in noted.items():
         notice(f"{len(files)} of {len(paths)} images, {files[0].name} the first: {note}")
-    return good
+    return failures
 
 
 def _inspect(path: Path) -> list[str] | ImageError:
