@@ -205,6 +205,19 @@ def codec_options(command):
     return command
 
 
+def _background(_context, _parameter, text: str | None) -> tuple[int, int, int] | None:
+    """The colour of --background, checked before anything is done."""
+    from codec_zoo.image_reader import background_color
+
+    return None if text is None else background_color(text)
+
+
+background_option = click.option(
+    "--background",
+    metavar="COLOR",
+    callback=_background,
+    help="Put transparent pictures on this colour: white, #rrggbb … [default: refuse them]",
+)
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
 compress_model_option = click.option(
     "--model",
@@ -322,7 +335,7 @@ def train(
     if revive and not (initial and hasattr(chosen.model, "revive")):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
-    source = training_data.open_source(data, chosen, recipe, seed)
+    source = training_data.open_source(data, chosen, recipe, seed, _notice)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
     click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
@@ -449,9 +462,12 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
+@background_option
 @workers_option
 @json_option
-def compress(pictures, output, force, model, server, server_version, timeout, workers, as_json, **options) -> None:
+def compress(
+    pictures, output, force, model, server, server_version, timeout, background, workers, as_json, **options
+) -> None:
     """Compress PICTURES to .czoo files, and say what their decoder will show.
 
     PICTURES are files, folders (with their subfolders), quoted globs, or - for standard input. photo.jpg gives
@@ -467,7 +483,7 @@ def compress(pictures, output, force, model, server, server_version, timeout, wo
     if server_version and not server:
         raise UsageError("--server-version is of a model on a server: give --server too.")
     version = int(server_version) if (server_version or "").isdecimal() else server_version
-    encoder = transcoding.Encoder(model, given, server, version, timeout)
+    encoder = transcoding.Encoder(model, given, server, version, timeout, background)
     if len(tasks) == 1:
         batch.check(tasks[0])
     codec = encoder.open()  # a mistake shows before the work starts; the model is exported once
@@ -517,9 +533,10 @@ def _do_all(
 @codec_options
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
 @click.option("--force", is_flag=True, help="Do pictures again that have their file.")
+@background_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
 @json_option
-def compress_corpus(pattern, output, model, runner, force, beam_options, as_json, **options) -> None:
+def compress_corpus(pattern, output, model, runner, force, background, beam_options, as_json, **options) -> None:
     """Compress all pictures that the quoted glob PATTERN matches, with Apache Beam.
 
     PATTERN and --output may be on any file system of Beam's: `'gs://bucket/photos/**.png'`. Each picture gives
@@ -534,7 +551,7 @@ def compress_corpus(pattern, output, model, runner, force, beam_options, as_json
 
     given = {name: value for name, value in options.items() if value is not None}
     started = time.monotonic()
-    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, force)
+    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, force, background)
     dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
     text = (
         f"{output}: {counters['pictures']:,} pictures, {counters['bytes_in']:,} → {counters['bytes_out']:,} bytes, "
@@ -674,9 +691,10 @@ def inspect(file: str, as_json: bool) -> None:
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
 @click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
+@background_option
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @json_option
-def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
+def evaluate(specs, data, output, figure, anchor, limit, background, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds.
 
     Means are over the pictures that have a finite value: not over lossless ones for PSNR, nor over pictures with a
@@ -686,6 +704,7 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     """
     from codec_zoo.harness import evaluation
     from codec_zoo.harness.pipelines import name_of
+    from codec_zoo.image_folder import say_conversions
 
     codecs = [name_of(spec) for spec in specs]
     if anchor and anchor not in codecs:
@@ -695,10 +714,11 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
-    kept = output or evaluation.unfinished_rows(specs, pictures)
+    say_conversions(pictures, _notice)
+    kept = output or evaluation.unfinished_rows(specs, pictures, background)
     unmeasured = None
     try:
-        rows = evaluation.evaluate(specs, pictures, kept, workers)
+        rows = evaluation.evaluate(specs, pictures, kept, workers, background)
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:

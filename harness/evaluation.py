@@ -10,6 +10,7 @@ Bjøntegaard delta is over the pictures that have one at every quality of both c
 same pictures. A quality at which no picture has a finite value is left out of curves.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -73,7 +74,11 @@ def find_pictures(data: str) -> list[Path]:
 
 
 def evaluate(
-    specs: Sequence[str], pictures: Sequence[Path], output: Path | None = None, workers: int = 1
+    specs: Sequence[str],
+    pictures: Sequence[Path],
+    output: Path | None = None,
+    workers: int = 1,
+    background: tuple[int, int, int] | None = None,
 ) -> list[Row]:
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
@@ -82,6 +87,7 @@ def evaluate(
         pictures: files.
         output: JSON lines; rows that are there already are not measured again.
         workers: processes; a single one is the caller's own.
+        background: RGB behind transparent parts of pictures; it is named in the rows.
 
     Raises:
         CodecZooError: a codec cannot be made.
@@ -96,7 +102,8 @@ def evaluate(
                 full = _with_quality(spec, quality)
                 weights[full] = weights_of(full)
             advance()
-    known = {_key(row): row for row in read_rows(output)}
+    shown = None if background is None else list(background)
+    known = {_key(row): row for row in read_rows(output) if row.get("background") == shown}
     failures: dict[tuple[Path, str], list[str]] = defaultdict(list)
     hashes: dict[Path, str] = {}
     with progress("reading pictures", len(pictures)) as advance:
@@ -117,8 +124,10 @@ def evaluate(
         failures[task[1], reason].append(task[0])
 
     machine = describe()
-    for (_, path), row in in_processes(measure, tasks, workers, "measuring", failed):
-        rows.append({**row, "image_sha256": hashes[path], **machine})
+    named = {} if shown is None else {"background": shown}
+    work = functools.partial(measure, background=background)
+    for (_, path), row in in_processes(work, tasks, workers, "measuring", failed):
+        rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
             _append_row(output, rows[-1])
     rank = {key: i for i, key in enumerate(order.values())}
@@ -128,7 +137,9 @@ def evaluate(
     return rows
 
 
-def unfinished_rows(specs: Sequence[str], pictures: Sequence[Path]) -> Path | None:
+def unfinished_rows(
+    specs: Sequence[str], pictures: Sequence[Path], background: tuple[int, int, int] | None = None
+) -> Path | None:
     """A file in the cache for the rows of a call that names none, so that the same call can go on with them.
 
     None where the cache can only be read.
@@ -138,18 +149,18 @@ def unfinished_rows(specs: Sequence[str], pictures: Sequence[Path]) -> Path | No
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    call = json.dumps([specs, [str(path.resolve()) for path in pictures], describe()])
+    call = json.dumps([specs, [str(path.resolve()) for path in pictures], background, describe()])
     name = f"{hashlib.sha256(call.encode()).hexdigest()[:16]}.jsonl"
     return folder / name if os.access(folder, os.W_OK) else None
 
 
-def measure(spec: str, path: Path) -> Row:
+def measure(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
     """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
     from codec_zoo.harness.images import as_rgb, read_image
     from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
 
     codec = open_codec(spec)
-    picture = read_image(path)
+    picture = read_image(path, background=background)
     if not codec.takes_gray:
         picture = as_rgb(picture)
     name, _, quality = split_spec(spec)

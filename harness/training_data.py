@@ -14,7 +14,7 @@ import numpy as np
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import UsageError
 from codec_zoo.files import cache_folder
-from codec_zoo.image_folder import PatchSampler, decode, image_paths, read_image
+from codec_zoo.image_folder import PatchSampler, decode_replacing, decode_usable, image_paths, usable, warn
 from codec_zoo.presets import Preset, Recipe
 
 
@@ -33,11 +33,12 @@ class Source:
     held_out: Callable[[int], list[np.ndarray]]
 
 
-def open_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
+def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None] = warn) -> Source:
     """Open ``tfds:NAME`` or a folder of pictures for training ``preset`` by ``recipe``.
 
     A filter behind a codec trains on what that codec decodes: its pictures have two channels, decoded and true luma.
-    Representations for JPEG train on luma alone; blocks are cropped, but not scaled.
+    Representations for JPEG train on luma alone; blocks are cropped, but not scaled. Files of a folder that cannot be
+    used, or are converted, are counted in notices.
 
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
@@ -45,13 +46,13 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
     if not data.startswith("tfds:"):
         image_paths(data, "train"), image_paths(data, "val")  # a mistake shows at once
     if keras.backend.backend() == "tensorflow":
-        return _tf_source(data, preset, recipe, seed)
+        return _tf_source(data, preset, recipe, seed, notice)
     if data.startswith("tfds:"):
         raise UsageError(
             f"{data} needs TensorFlow, and Keras runs on {keras.backend.backend()}. "
             "Give a folder of pictures: --data DIR."
         )
-    return _folder_source(data, preset, recipe, seed)
+    return _folder_source(data, preset, recipe, seed, notice)
 
 
 def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
@@ -68,11 +69,11 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
     return None
 
 
-def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
+def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None]) -> Source:
     """NumPy and Pillow; batches are made ahead in a thread for each processor."""
-    prepared = _prepare(decode(image_paths(folder, "train")), preset)
+    prepared = _prepare(_training_images(folder, notice), preset)
     sampler = (
-        PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed)
+        PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed, notice=notice)
         if prepared is None
         else PatchSampler(prepared, recipe.patch_size, recipe.batch_size, seed, scales=None)
     )
@@ -86,10 +87,14 @@ def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int) -> So
                 yield ahead.popleft().result()
 
     def held_out(most: int) -> list[np.ndarray]:
-        images = [read_image(path) for path in image_paths(folder, "val")[:most]]
+        images = decode_usable(image_paths(folder, "val"), most, notice)
         return _prepare(images, preset) or images
 
     return Source(_describe(folder), batches, held_out)
+
+
+def _training_images(folder: str, notice: Callable[[str], None]) -> Iterator[np.ndarray]:
+    yield from decode_replacing(usable(image_paths(folder, "train"), notice), notice)
 
 
 def _describe(folder: str) -> str:
@@ -97,16 +102,14 @@ def _describe(folder: str) -> str:
     return f"{Path(folder).resolve().name} ({len(image_paths(folder, 'train'))} training pictures)"
 
 
-def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
+def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None]) -> Source:
     """tf.data; the same batches as without TensorFlow, from a folder or a TFDS data set."""
     from codec_zoo.datasets import pipeline
 
-    def images(split: str) -> Iterator[np.ndarray]:
-        if data.startswith("tfds:"):
-            return pipeline.load(data, split).as_numpy_iterator()
-        return decode(image_paths(data, split))
-
-    prepared = _prepare(images("train"), preset)
+    of_tfds = data.startswith("tfds:")
+    prepared = _prepare(
+        pipeline.load(data, "train").as_numpy_iterator() if of_tfds else _training_images(data, notice), preset
+    )
 
     def batches(start: int) -> Iterator[np.ndarray]:
         dataset = pipeline.training_batches(
@@ -117,11 +120,15 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int) -> Source:
             steps=recipe.steps,
             start_step=start,
             seed=seed,
+            notice=notice,
         )
         return iter(dataset)
 
     def held_out(most: int) -> list[np.ndarray]:
-        pictures = list(itertools.islice(images("val"), most))
+        if of_tfds:
+            pictures = list(itertools.islice(pipeline.load(data, "val").as_numpy_iterator(), most))
+        else:
+            pictures = decode_usable(image_paths(data, "val"), most, notice)
         return _prepare(pictures, preset) or pictures
 
-    return Source(data if data.startswith("tfds:") else _describe(data), batches, held_out)
+    return Source(data if of_tfds else _describe(data), batches, held_out)

@@ -29,6 +29,7 @@ class Encoder:
         server: URL, or None for this process.
         server_version: of the model there.
         timeout: of a request to the server, seconds.
+        background: RGB behind transparent parts; None refuses pictures that have them.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Encoder:
     server: str | None = None
     server_version: int | str | None = None
     timeout: float = 60
+    background: tuple[int, int, int] | None = None
 
     @functools.cache  # noqa: B019 (a command has one)
     def open(self) -> ModelCodec:
@@ -116,7 +118,7 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     # A pipe can be read once only, and Pillow goes back and forth.
     streamed = task.source is None or task.source.is_fifo()
     data = batch.read_source(task) if streamed else None
-    picture = images.read_image(task.source_name, notice, data)
+    picture = images.read_image(task.source_name, notice, data, encoder.background)
     codec = encoder.open()
     coded = codec.encode(picture)
     decoded = codec.decode(coded)

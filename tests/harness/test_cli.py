@@ -84,6 +84,39 @@ def test_the_decoded_picture_is_what_the_encoder_said(cli, exports, tmp_path, ki
     assert psnr(original, decoded) == pytest.approx(said["psnr"]) and said["psnr"] > 30
 
 
+def test_a_background_for_transparent_pictures(cli, exports, tmp_path):
+    path, file, back = tmp_path / "in.png", tmp_path / "a.czoo", tmp_path / "b.png"
+    picture = np.zeros((64, 64, 4), np.uint8)
+    picture[16:48, 16:48] = 0, 0, 255, 255
+    Image.fromarray(picture).save(path)
+    arguments = ("compress", path, "-o", file, "--model", exports / PRESET, "-q", 20)
+    code, _, err = cli(*arguments)
+    assert code == 2 and "--background" in err and not file.exists()
+    code, _, err = cli(*arguments, "--background", "whitish")
+    assert code == 2 and "no such colour: 'whitish'" in err and not file.exists()
+    code, _, err = cli(*arguments, "--background", "lime")
+    assert code == 0 and not err
+    assert cli("decompress", file, "-o", back, "--model", exports / PRESET)[0] == 0
+    decoded = read_image(back).astype(int)
+    assert np.abs(decoded[:8] - [0, 255, 0]).mean() < 12 and np.abs(decoded[24:40, 24:40] - [0, 0, 255]).mean() < 12
+
+
+def test_evaluate_says_what_it_converts_and_names_the_background(cli, tmp_path):
+    folder, rows = tmp_path / "photos", tmp_path / "rows.jsonl"
+    folder.mkdir()
+    rgba = np.full((32, 32, 4), 90, np.uint8)
+    Image.fromarray(rgba).save(folder / "clear.png")
+    Image.fromarray(rgba[..., 0].astype(np.uint16)).save(folder / "deep.png")
+    evaluate = ("evaluate", "--codec", "png", "--data", folder, "--workers", 1, "--output", rows, "--json")
+    assert "--background" in cli(*evaluate)[2]
+    for color, count in (("white", 2), ("white", 2), ("#000", 4)):
+        code, out, err = cli(*evaluate, "--background", color)
+        assert code == 0 and json.loads(out)["pictures"] == 2, err
+        assert "note: 1 of 2 images, deep.png the first: 16 bits" in err
+        lines = [json.loads(line) for line in rows.read_text().splitlines() if '"background"' in line]
+        assert len(lines) == count and lines[-1]["background"] == [255 if color == "white" else 0] * 3
+
+
 def test_compress_inspect_cut_decompress_with_the_zoos_own_model(cli, kodak_paths, tmp_path):
     files = tmp_path / "files"
     code, out, err = cli("compress", *kodak_paths[:2], "-o", f"{files}/", "--model", PRESET)
