@@ -74,7 +74,7 @@ class HybridCodec(ModelCodec):
         if base_codec not in BASE_CODECS.values():
             raise UsageError(f"--base-codec is one of {', '.join(BASE_CODECS.values())}. Received: {base_codec!r}")
         self.mapping = mapping
-        self.quality = QUALITY if quality is None else quality
+        self.quality: float = QUALITY if quality is None else quality
         self.residual_codec = inner_codec(model, residual_codec, self.quality)
         self.base_codec = base_codec
 
