@@ -257,7 +257,7 @@ def test_rows_are_distributions(tables):
 
 @pytest.mark.parametrize("name", sorted(name for name in weights.index() if weights.tables_path(name).exists()))
 def test_shipped_tables_come_out_again(name):
-    """The Gaussian ones exactly; learned densities in float32, on which processors differ, within a count of 2^−16."""
+    """The Gaussian ones exactly; learned densities, float32 on which processors differ, within a count of 2^−16."""
     with np.load(weights.tables_path(name)) as stored:
         arrays = build_tables(weights.pretrained(name))
         assert sorted(arrays) == sorted(stored.files)
