@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    interrupts.raise_on_sigterm()
+    interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
@@ -86,15 +86,18 @@ def main() -> None:
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """Say an interrupt in one line, where click would print an empty one, and keep quiet if nobody reads on."""
+        """Say an interrupt in one line, whatever a library made of it, and keep quiet if nobody reads on."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(interrupts.exit_status(interrupt))
-        except BrokenPipeError:  # as in `codec-zoo list | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain when it empties its buffer
-            ctx.exit(128 + signal.SIGPIPE)
+        except BaseException as error:
+            interrupt = error if isinstance(error, KeyboardInterrupt) else interrupts.received
+            if interrupt is not None:
+                click.echo("interrupted", err=True)
+                ctx.exit(interrupts.exit_status(interrupt))
+            if isinstance(error, BrokenPipeError):  # as in `codec-zoo list | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain as it empties its buffer
+                ctx.exit(128 + signal.SIGPIPE)
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -306,9 +309,9 @@ def train(
 ):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
-    Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
-    Watch it with `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its
-    --worker-index: they share the batches and give one process's result; worker 0 writes the run.
+    Ctrl-C and SIGTERM lose nothing, a crash at most a minute: `--resume` goes on to the same result. Watch it with
+    `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its --worker-index:
+    they share the batches and give one process's result; worker 0 writes the run.
     """
     team = _join_workers(workers, worker_index)
     import dataclasses
