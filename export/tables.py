@@ -3,6 +3,7 @@
 A decoder only ever reads them: computed anew on another machine, a table could differ in its last count.
 """
 
+import io
 import math
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from codec_zoo.entropy_models import FactorizedPrior, scale_table
-from codec_zoo.files import atomic_path
+from codec_zoo.files import write_atomic
 
 TABLES = "tables.npz"
 PRECISION = 16
@@ -40,8 +41,9 @@ def build_tables(model: keras.Model) -> dict[str, np.ndarray]:
 
 def save_tables(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write :func:`build_tables`'s arrays, whole or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
+    np.savez_compressed(file, **arrays)
+    write_atomic(path, file.getvalue())
 
 
 def _gaussian(scale: float) -> tuple[np.ndarray, int]:
