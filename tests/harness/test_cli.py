@@ -159,6 +159,25 @@ def test_mistakes(cli, exports, tmp_path, photo):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "foreign.czoo", "good.png", "text.png"]
 
 
+@pytest.mark.parametrize(
+    "option, value, words",
+    [
+        ("--target-bpp", 0.0001, "is missed: {bpp:.4f} bpp is the least"),
+        ("--target-psnr", 90, "is missed: {psnr:.2f} dB is the best"),
+        ("--target-bpp", 20, None),
+        ("--target-psnr", 5, None),
+    ],
+)
+def test_a_missed_target_is_said(cli, tmp_path, photo, option, value, words):
+    """What was asked and what came of it: a note, and fields; the file is there."""
+    write_image(tmp_path / "a.png", photo[:64, :64])
+    code, out, err = cli("compress", tmp_path / "a.png", "--model", "jia2019-sae-mse-e1", option, value, "--json")
+    said = json.loads(out)
+    assert code == 0 and (tmp_path / "a.czoo").stat().st_size == said["bytes"]
+    assert said["target_met"] == (words is None) and said[option[2:].replace("-", "_")] == value
+    assert (words.format(**said) in err) if words else not err
+
+
 def test_json_has_no_infinity(cli, tmp_path, photo):
     """The PSNR of what comes back as it was."""
     pictures = tmp_path / "pictures"
@@ -292,3 +311,5 @@ def test_a_filter_is_optional(cli, tmp_path):
     assert psnr(original, read_image(mended)) > psnr(original, read_image(plain)) + 0.05
     code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "webp", "-o", file)
     assert code == 2 and "svac" in err
+    code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "jpeg-420", "-o", file)
+    assert code == 0 and "note: jpeg-420 codes at its quality 55; -q sets another." in err
