@@ -145,7 +145,7 @@ def step(quality: float) -> float:
 def _add_residual(coarse: np.ndarray, payload: bytes) -> np.ndarray:
     """The picture of a coarse image, ``uint8 [H, W, 3]``, and the residual layer's payload."""
     mapping, file = Mapping.from_bytes(payload)
-    mapped = _decode_checked(get_codec("bpg-ycbcr444"), file, coarse.shape[1::-1], "residual")
+    mapped = _decode_checked(get_codec("bpg-ycbcr444"), file, (coarse.shape[1], coarse.shape[0]), "residual")
     return np.clip(coarse + mapping.invert(mapped), 0, 255).astype(np.uint8)
 
 

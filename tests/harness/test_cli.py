@@ -15,6 +15,7 @@ from codec_zoo.errors import CodecZooError
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.images import read_image, write_image
 from codec_zoo.metrics import psnr
+from codec_zoo.presets import DEFAULT_PRESET
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -44,7 +45,10 @@ def test_list(cli):
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and PRESET in [row["preset"] for row in rows]
     assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+    assert [row["preset"] for row in rows if row["default"]] == [DEFAULT_PRESET]
     _, out, _ = cli("list")
+    (default,) = (line for line in out.splitlines() if line.endswith("the default of compress"))
+    assert default.startswith(f"{DEFAULT_PRESET} ") and f"[default: {DEFAULT_PRESET}]" in cli("compress", "--help")[1]
     trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
     index = weights.index()["hu2018-filter-bpg-q36"]
     steps = sum(run["step"] for run in (index, *index["earlier"]))
@@ -297,6 +301,18 @@ def test_benchmark(cli):
     assert 2**27 < learned["peak_memory_bytes"] < 2**33
     code, _, err = cli("benchmark", picture, "--codec", "nope")
     assert code == 2 and "no codec" in err
+
+
+def test_the_default_model_codes_text(cli, tmp_path, screenshot):
+    """Hard edges and coloured letters, without a model or a quality named; and more quality for more bytes."""
+    write_image(tmp_path / "a.png", screenshot)
+    reached = []
+    for quality in ([], ["-q", 20]):
+        code, out, err = cli("compress", tmp_path / "a.png", *quality, "-o", tmp_path / "a.czoo", "--json")
+        assert code == 0, err
+        reached.append(json.loads(out)["psnr"])
+    assert json.loads(cli("inspect", tmp_path / "a.czoo", "--json")[1])["preset"] == DEFAULT_PRESET
+    assert reached[0] > 25 and reached[1] > 37
 
 
 def test_a_filter_is_optional(cli, tmp_path):
