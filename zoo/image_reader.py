@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib
 import io
+import logging
 import os
 import re
 import struct
@@ -261,11 +262,14 @@ def _raw_refusal(path: str | os.PathLike[str]) -> str:
 def _pillow_warnings(notes: list[str]) -> Iterator[None]:
     """Turn Pillow's warnings, which are of metadata, into a note. The lock: Python's filters are the process's."""
     with _PILLOW:
+        silent = logging.NullHandler()  # or what Pillow logs goes to stderr where a program has set up no logging
+        logging.getLogger("PIL").addHandler(silent)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 yield
         finally:
+            logging.getLogger("PIL").removeHandler(silent)
             for warning in caught:
                 if f"{os.sep}PIL{os.sep}" in warning.filename or "heif" in warning.filename:
                     _add(notes, _DAMAGED)
