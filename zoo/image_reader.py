@@ -82,9 +82,10 @@ def read_image(
         orientation = _orientation(image, notes)
         samples = _to_srgb(samples, image, notes)
         samples = _turn(_flatten(samples, alpha, background, path), orientation)
-        for note in notes:
-            notice(f"{path}: {note}")
-        return np.require(samples, np.uint8, ["C", "W"])
+        upright = np.require(samples, np.uint8, ["C", "W"])
+    for note in notes:
+        notice(f"{path}: {note}")
+    return upright
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
@@ -455,8 +456,8 @@ def _flatten(
         return samples
     if background is None:
         raise ImageError(
-            f"{path} has transparent parts, which no model here codes. Flatten them: `--background white`, or "
-            "another colour."
+            f"{path} has transparent parts, which no model here codes. Flatten it; `compress` and `evaluate` do that "
+            "with `--background white`, or another colour."
         )
     if samples.shape[2] == 1 and len(set(background)) > 1:
         samples = np.repeat(samples, 3, axis=2)
