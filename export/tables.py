@@ -4,6 +4,7 @@ A decoder only ever reads them: computed anew on another machine, a table could 
 """
 
 import bisect
+import io
 import math
 from operator import itemgetter
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec_zoo.files import atomic_path
+from codec_zoo.files import write_atomic
 
 if TYPE_CHECKING:
     import keras
@@ -48,8 +49,9 @@ def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
 
 def save_tables(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write :func:`build_tables`'s arrays, whole or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+    file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+    write_atomic(path, file.getvalue())
 
 
 def _gaussian(scale: float) -> tuple[np.ndarray, int]:

@@ -9,6 +9,7 @@ An argument is a file, a folder (its files of the right kind, in subfolders too)
 one named file, or to standard output.
 """
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -20,7 +21,7 @@ from typing import Any
 
 import click
 
-from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.files import check_place, write_atomic
 
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -220,6 +221,20 @@ def _open_stdout() -> int:
     return sys.stdout.fileno()
 
 
+@contextlib.contextmanager
+def naming(task: Task) -> Iterator[None]:
+    """What is wrong with a coded file is said with its name."""
+    try:
+        yield
+    except BitstreamError as error:
+        raise BitstreamError(f"{task.source_name}: {error.cause}", error.remedy) from error
+
+
+def count_layers(count: int) -> str:
+    """``1 layer``, ``2 layers``, …"""
+    return f"{count} layer" if count == 1 else f"{count} layers"
+
+
 def notice(text: str) -> None:
     """Say on standard error what a user should know of a result."""
     click.echo(f"note: {text}", err=True)
@@ -237,17 +252,25 @@ def run(
         title: what the bar calls the work.
 
     Yields:
-        Each task as it is done, with the result, or with what its call raised. What the only task raises is raised.
+        Each task as it is done, with the result, or with the ``CodecZooError`` that its call raised. Of a single task
+        it is raised here.
     """
     if len(tasks) == 1:
         yield tasks[0], function(tasks[0])
         return
-    yield from _with_bar(map(_Attempt(function), tasks), len(tasks), title)
+    attempt = _Attempt(function)
+    if workers == 1:
+        yield from _with_bar(map(attempt, tasks), len(tasks), title)
+        return
+    from codec_zoo.harness.evaluation import in_processes
+
+    for _, outcome in in_processes(attempt, [(task,) for task in tasks], workers, title):
+        yield outcome
 
 
 @dataclasses.dataclass(frozen=True)
 class _Attempt:
-    """A function that returns its task with its result, or with what was raised."""
+    """A function that returns its task with its result, or with the error that was raised."""
 
     function: Callable[[Task], Any]
 
@@ -259,7 +282,8 @@ class _Attempt:
         except Exception as error:
             if os.environ.get("CODEC_ZOO_DEBUG"):
                 raise
-            return task, error
+            text = f"{type(error).__name__}: {error}. This is a bug: CODEC_ZOO_DEBUG=1 shows where."
+            return task, CodecZooError(text)
 
 
 def _with_bar(outcomes: Iterable[tuple[Task, Any]], total: int, title: str) -> Iterator[tuple[Task, Any]]:

@@ -20,7 +20,7 @@ import click
 
 from codec_zoo import interrupts
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.files import cache_folder
+from codec_zoo.files import cache_folder, refuse_existing
 from codec_zoo.harness import batch
 from codec_zoo.harness.batch import notice as _notice
 from codec_zoo.presets import DEFAULT_PRESET
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    interrupts.raise_on_sigterm()
+    interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
@@ -86,15 +86,18 @@ def main() -> None:
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """Say an interrupt in one line, where click would print an empty one, and keep quiet if nobody reads on."""
+        """Say an interrupt in one line, whatever a library made of it, and keep quiet if nobody reads on."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(interrupts.exit_status(interrupt))
-        except BrokenPipeError:  # as in `codec-zoo list | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain when it empties its buffer
-            ctx.exit(128 + signal.SIGPIPE)
+        except BaseException as error:
+            interrupt = error if isinstance(error, KeyboardInterrupt) else interrupts.received
+            if interrupt is not None:
+                click.echo("interrupted", err=True)
+                ctx.exit(interrupts.exit_status(interrupt))
+            if isinstance(error, BrokenPipeError):  # as in `codec-zoo list | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain as it empties its buffer
+                ctx.exit(128 + signal.SIGPIPE)
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -330,9 +333,9 @@ def train(
 ):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
-    Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
-    Watch it with `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its
-    --worker-index: they share the batches and give one process's result; worker 0 writes the run.
+    Ctrl-C and SIGTERM lose nothing, a crash at most a minute: `--resume` goes on to the same result. Watch it with
+    `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its --worker-index:
+    they share the batches and give one process's result; worker 0 writes the run.
     """
     team = _join_workers(workers, worker_index)
     import dataclasses
@@ -459,8 +462,11 @@ def publish(run: Path) -> None:
 @click.option("--version", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--run", type=click.Path(path_type=Path, exists=True), help="Export a training run's best weights.")
 @click.option("--verify/--no-verify", default=True, help="Check it in a fresh process without our code.")
-def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool) -> None:
+@force_option
+def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool, force: bool) -> None:
     """Write PRESET as a SavedModel: DIRECTORY/PRESET/VERSION, as TF Serving wants it."""
+    if not force:
+        refuse_existing(directory / preset / str(version))
     from codec_zoo import weights
     from codec_zoo.export import saved_model
     from codec_zoo.presets import get_preset
@@ -544,14 +550,15 @@ def _do_all(
         CodecZooError: some failed.
     """
     failures = []
-    for task, outcome in batch.run(function, tasks, workers, title):
-        if isinstance(outcome, Exception):
-            failures.append((task, outcome))
-        else:
-            _emit(outcome, as_json, words(outcome), err=task.target is None)
-    for task, error in failures:
-        text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
-        click.echo(f"error: {text if task.source_name in text else f'{task.source_name}: {text}'}", err=True)
+    try:
+        for task, outcome in batch.run(function, tasks, workers, title):
+            if isinstance(outcome, CodecZooError):
+                failures.append((task, str(outcome)))
+            else:
+                _emit(outcome, as_json, words(outcome), err=task.target is None)
+    finally:
+        for task, text in failures:
+            click.echo(f"error: {text if task.source_name in text else f'{task.source_name}: {text}'}", err=True)
     if failures:
         others = "; the others are done" if len(failures) < len(tasks) else ""
         raise CodecZooError(f"{len(failures)} of {len(tasks)} files failed{others}.")
@@ -642,9 +649,7 @@ def decompress(files, output, force, suffix, model, layers, no_filter, server, t
         workers,
         "decompressing",
         as_json,
-        lambda done: (
-            f"{done['output']}: {done['width']}×{done['height']}, {transcoding.count_layers(done['layers'])}"
-        ),
+        lambda done: f"{done['output']}: {done['width']}×{done['height']}, {batch.count_layers(done['layers'])}",
     )
 
 
@@ -658,18 +663,20 @@ def truncate(file: str, layers: int, output: str, force: bool) -> None:
 
     What stays decodes, at a lower rate and quality.
     """
-    from codec_zoo.harness import transcoding
+    from codec_zoo.harness import bitstream
+
+    def cut(task: batch.Task) -> dict[str, Any]:
+        batch.check(task)
+        with batch.naming(task):
+            data = bitstream.truncate(batch.read_source(task), layers)
+        batch.write_target(task, data)
+        return {"output": task.target_name, "bytes": len(data)}
+
+    def words(done: dict[str, Any]) -> str:
+        return f"{done['output']}: {batch.count_layers(layers)}, {done['bytes']:,} bytes"
 
     kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", batch.find_coded)
-    tasks = batch.plan([file], output, force, kind)
-    _do_all(
-        functools.partial(transcoding.truncate, layers),
-        tasks,
-        1,
-        "cutting",
-        False,
-        lambda done: f"{done['output']}: {transcoding.count_layers(layers)}, {done['bytes']:,} bytes",
-    )
+    _do_all(cut, batch.plan([file], output, force, kind), 1, "cutting", False, words)
 
 
 @cli.command()
@@ -679,11 +686,10 @@ def inspect(file: str, as_json: bool) -> None:
     """Show what a .czoo FILE (- for standard input) holds, without decoding it."""
     from codec_zoo import weights
     from codec_zoo.harness import bitstream
-    from codec_zoo.harness.transcoding import naming
     from codec_zoo.presets import list_presets
 
     task = batch.Task(None if file in batch.STDIN else Path(file), None, False)
-    with naming(task):
+    with batch.naming(task):
         data = batch.read_source(task)
         stream = bitstream.read(data)
     names = {bitstream.preset_id(name): name for name in weights.index()}
@@ -750,6 +756,8 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
         raise UsageError(
             f"the anchor must be one of the codecs, without a quality: {', '.join(codecs)}. Received: {anchor!r}"
         )
+    if output and output.suffix.lower() not in ("", ".json", ".jsonl", ".ndjson"):
+        raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {output.name}")
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
@@ -884,11 +892,12 @@ def release(directory: Path, presets: tuple[str, ...], results: Path, as_json: b
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @results_option
-def cards(directory: Path, results: Path) -> None:
+@force_option
+def cards(directory: Path, results: Path, force: bool) -> None:
     """Render the model cards of all presets as pages in DIRECTORY."""
     from codec_zoo.harness.release import write_cards
 
-    pages = write_cards(directory, results)
+    pages = write_cards(directory, results, force)
     click.echo(f"{directory}: {len(pages)} pages")
 
 
@@ -897,11 +906,12 @@ def cards(directory: Path, results: Path) -> None:
 @click.argument("presets", nargs=-1)
 @source_option
 @click.option("--base-path", default="/models", show_default=True, help="Of DIRECTORY/models, as the server sees it.")
-def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, base_path: str) -> None:
+@force_option
+def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, base_path: str, force: bool) -> None:
     """Write models and configuration for TensorFlow Serving to DIRECTORY: PRESETS, or all that are trained."""
     from codec_zoo.harness.serving_config import write_serving
 
-    for path in write_serving(directory, presets, source, base_path):
+    for path in write_serving(directory, presets, source, base_path, force):
         click.echo(str(path))
 
 

@@ -1,15 +1,12 @@
-"""One picture to one ``.czoo`` file and back: the work of ``codec-zoo compress``, ``decompress`` and ``truncate``."""
+"""One picture to one ``.czoo`` file and back: the work of ``codec-zoo compress`` and ``decompress``."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from codec_zoo.errors import BitstreamError
 from codec_zoo.harness import batch, bitstream, images, memory_estimates
 from codec_zoo.harness.batch import Task, notice
 from codec_zoo.harness.exported import ExportedModel, find_model, open_model
@@ -170,7 +167,7 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
             written.
     """
     batch.check(task)
-    with naming(task):
+    with batch.naming(task):
         stream = bitstream.read(batch.read_source(task))
         if not decoder.server:
             memory_estimates.check_stream(task.source_name, stream, decoder.model)
@@ -181,7 +178,7 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
                 "the picture is decoded from the others."
             )
         if decoder.layers and decoder.layers > there:
-            notice(f"{task.source_name} has {count_layers(there)}, fewer than {decoder.layers}: all are decoded.")
+            notice(f"{task.source_name} has no more than {batch.count_layers(there)}: all are decoded.")
         layers = min(decoder.layers or there, there)
         if decoder.no_filter:
             picture = decode_plain(stream)
@@ -199,36 +196,6 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
         "missing_layers": stream.missing,
         "pixels_sha256": hash_pixels(picture),
     }
-
-
-def truncate(layers: int, task: Task) -> dict[str, Any]:
-    """Cut a file behind its layer number ``layers``.
-
-    Returns:
-        ``output``, ``layers`` and ``bytes``.
-
-    Raises:
-        CodecZooError: the file cannot be read, has fewer layers, or its part cannot be written.
-    """
-    batch.check(task)
-    with naming(task):
-        data = bitstream.truncate(batch.read_source(task), layers)
-    batch.write_target(task, data)
-    return {"output": task.target_name, "layers": layers, "bytes": len(data)}
-
-
-@contextlib.contextmanager
-def naming(task: Task) -> Iterator[None]:
-    """What is wrong with a coded file is said with its name."""
-    try:
-        yield
-    except BitstreamError as error:
-        raise BitstreamError(f"{task.source_name}: {error.cause}", error.remedy) from error
-
-
-def count_layers(count: int) -> str:
-    """``1 layer``, ``2 layers``, …"""
-    return f"{count} layer" if count == 1 else f"{count} layers"
 
 
 def hash_pixels(picture: np.ndarray) -> str:

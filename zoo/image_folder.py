@@ -348,8 +348,12 @@ class PatchSampler:
             with self._lock:
                 new = candidate not in self._failures
                 self._failures[candidate] = image
-            if new and len(self._failures) < len(self):
-                self._notice(f"{image} The next image of the folder stands for it.")
+                count = len(self._failures)
+            if new and count < len(self) and str(count).strip("0") == "1":  # 1, 10, 100, …
+                self._notice(
+                    f"{count} of {len(self)} files cannot be decoded so far; the next one stands for each. "
+                    f"The latest: {image}"
+                )
         raise ImageError(f"none of {len(self)} files can be used. One of them: {self._failures[index]}")
 
     def _patch(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib
 import io
+import logging
 import os
 import re
 import struct
@@ -81,9 +82,10 @@ def read_image(
         orientation = _orientation(image, notes)
         samples = _to_srgb(samples, image, notes)
         samples = _turn(_flatten(samples, alpha, background, path), orientation)
-        for note in notes:
-            notice(f"{path}: {note}")
-        return np.require(samples, np.uint8, ["C", "W"])
+        upright = np.require(samples, np.uint8, ["C", "W"])
+    for note in notes:
+        notice(f"{path}: {note}")
+    return upright
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
@@ -261,11 +263,14 @@ def _raw_refusal(path: str | os.PathLike[str]) -> str:
 def _pillow_warnings(notes: list[str]) -> Iterator[None]:
     """Turn Pillow's warnings, which are of metadata, into a note. The lock: Python's filters are the process's."""
     with _PILLOW:
+        silent = logging.NullHandler()  # or what Pillow logs goes to stderr where a program has set up no logging
+        logging.getLogger("PIL").addHandler(silent)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 yield
         finally:
+            logging.getLogger("PIL").removeHandler(silent)
             for warning in caught:
                 if f"{os.sep}PIL{os.sep}" in warning.filename or "heif" in warning.filename:
                     _add(notes, _DAMAGED)
@@ -299,8 +304,7 @@ def _check_header(image: Image.Image, file: BinaryIO, path: str | os.PathLike[st
             exif = image.getexif()
             for tag in (_EXIF_IFD, _INTEROP_IFD):
                 exif.get_ifd(tag)
-    if image.format == "PNG":
-        image.info["cicp"] = _png_cicp(file)
+    _find_colors(image, file)
     if image.mode == "F":
         raise ImageError(f"{path} holds floating-point samples. Convert it to 8 or 16 bits first.")
     if image.mode == "I" and image.format != "PPM":  # Pillow widens the 16 bits of a PGM file
@@ -328,12 +332,21 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
     if image.format in marks:
         # JPEG 2000: Ssiz of the first component; AVIF and HEIF: the first channel of the pixel information box.
         mark, offset = marks[image.format]
-        file.seek(0)
-        start = file.read(65536)
+        start = _start(file)
         place = start.find(mark) + offset
         if mark in start and place < len(start):
             return max(8, (start[place] & 0x7F) + (image.format == "JPEG2000"))
     return 16 if ";16" in image.mode + _rawmode(image) else 8
+
+
+def _start(file: BinaryIO) -> bytes:
+    """Where a file's header is, and its profile: the first MiB."""
+    place = file.tell()
+    try:
+        file.seek(0)
+        return file.read(1 << 20)
+    finally:
+        file.seek(place)
 
 
 def _rawmode(image: Image.Image) -> str:
@@ -443,8 +456,8 @@ def _flatten(
         return samples
     if background is None:
         raise ImageError(
-            f"{path} has transparent parts, which no model here codes. Flatten them: `--background white`, or "
-            "another colour."
+            f"{path} has transparent parts, which no model here codes. Flatten it; `compress` and `evaluate` do that "
+            "with `--background white`, or another colour."
         )
     if samples.shape[2] == 1 and len(set(background)) > 1:
         samples = np.repeat(samples, 3, axis=2)
@@ -503,7 +516,7 @@ def _profile_of(image: Image.Image, notes: list[str]) -> tuple[bytes | None, str
     """The image's ICC profile, or one made of what else the file says of colours; and its name if that is known."""
     if image.mode == "LAB":
         return None, None  # Pillow's conversion to RGB is one to sRGB
-    if image.info.get("cicp"):
+    if len(image.info.get("cicp") or ()) == 2:
         primaries, transfer = image.info["cicp"]
         if transfer in _HDR:
             _add(notes, f"its colours are {_HDR[transfer]}, of which sRGB holds a part: taken as sRGB, unconverted")
@@ -549,20 +562,22 @@ _CICP_GAMMA = {1: None, 4: 2.2, 5: 2.8, 6: None, 8: 1.0, 13: None, 14: None, 15:
 _HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 
 
-def _png_cicp(file: BinaryIO) -> tuple[int, int] | None:
-    """Primaries and transfer of a PNG's cICP chunk, which Pillow passes over."""
-    place = file.tell()
-    try:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            length = int.from_bytes(head[:4], "big")
-            if head[4:] == b"cICP" and length == 4:
-                primaries, transfer = file.read(2)
-                return primaries, transfer
-            file.seek(length + 4, os.SEEK_CUR)
-        return None
-    finally:
-        file.seek(place)
+def _find_colors(image: Image.Image, file: BinaryIO) -> None:
+    """Add what Pillow passes over to the image's ``info``: primaries and transfer, and the profile of JPEG 2000."""
+    if image.format == "PNG":
+        start, place = _start(file), 8
+        while (kind := start[place + 4 : place + 8]) not in (b"", b"IDAT"):
+            if kind == b"cICP":
+                image.info["cicp"] = tuple(start[place + 8 : place + 10])
+            place += 12 + int.from_bytes(start[place : place + 4], "big")
+    elif image.format in ("AVIF", "HEIF") and not image.info.get("icc_profile"):
+        box = re.search(rb"colrnclx(..)(..)", _start(file), re.S)
+        image.info["cicp"] = tuple(int.from_bytes(value, "big") for value in box.groups()) if box else None
+    elif image.format == "JPEG2000":
+        box = re.search(rb"(....)colr[\2\3]..", _start(file), re.S)
+        if box:
+            length = int.from_bytes(box[1], "big")
+            image.info["icc_profile"] = _start(file)[box.end() : box.start() + length]
 
 
 def _is_adobe_rgb(image: Image.Image) -> bool:

@@ -9,6 +9,7 @@ A run lives in one folder (``tensorboard_logs/PRESET/RUN/``):
 """
 
 import dataclasses
+import io
 import itertools
 import json
 import time
@@ -38,7 +39,10 @@ DIVERGED = (
 
 
 class Logger(Protocol):
-    """Where curves and pictures of a run go (TensorBoard, in ``codec_zoo.harness.tensorboard_log``)."""
+    """Where curves and pictures of a run go (TensorBoard, in ``codec_zoo.harness.tensorboard_log``).
+
+    Its errors end the training. One that cannot write should say so once and go on.
+    """
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers at a step."""
@@ -116,8 +120,10 @@ def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Mod
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise CodecZooError(f"the weights are not finite at step {progress.step}: {DIVERGED}")
     record = json.dumps(dataclasses.asdict(progress)).encode()
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
+    file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
+    np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(file.getbuffer())
 
 
 def load_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model]) -> Progress:

@@ -7,8 +7,12 @@ started from is left out. Such a file names in its attributes what it stands on,
 """
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
+import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +23,7 @@ import h5py
 import numpy as np
 
 from codec_zoo.errors import ModelError
-from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.files import atomic_path, write_atomic, writing
 from codec_zoo.presets import Preset, get_preset
 
 if TYPE_CHECKING:
@@ -36,12 +40,17 @@ RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "re
 
 def save(model: "keras.Model", path: Path) -> None:
     """Write ``model``'s weights as ``.weights.h5`` in half precision, without its optimizer."""
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch, _full_disk_told():
+    half = io.BytesIO()  # HDF5 complains again and again where it cannot write
+    with writing(path), tempfile.TemporaryDirectory() as scratch, _full_disk_told():
+        needed = 16 * model.count_params() + 2**20  # with an optimizer's variables
+        if shutil.disk_usage(scratch).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)
         full = Path(scratch) / "full.weights.h5"
         model.save_weights(full)
         # A second file, since HDF5 never gives back the space of what is deleted.
-        with h5py.File(full, "r") as old, h5py.File(temporary, "w") as new:
+        with h5py.File(full, "r") as old, h5py.File(half, "w") as new:
             _copy_halved(old, new)
+    write_atomic(path, half.getvalue())
 
 
 @contextlib.contextmanager

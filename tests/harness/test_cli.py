@@ -16,6 +16,7 @@ from codec_zoo.harness import evaluation
 from codec_zoo.harness.images import read_image, write_image
 from codec_zoo.interrupts import Terminated
 from codec_zoo.metrics import psnr
+from codec_zoo.presets import DEFAULT_PRESET
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -45,7 +46,10 @@ def test_list(cli):
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and PRESET in [row["preset"] for row in rows]
     assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+    assert [row["preset"] for row in rows if row["default"]] == [DEFAULT_PRESET]
     _, out, _ = cli("list")
+    (default,) = (line for line in out.splitlines() if line.endswith("the default of compress"))
+    assert default.startswith(f"{DEFAULT_PRESET} ") and f"[default: {DEFAULT_PRESET}]" in cli("compress", "--help")[1]
     trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
     index = weights.index()["hu2018-filter-bpg-q36"]
     steps = sum(run["step"] for run in (index, *index["earlier"]))
@@ -191,6 +195,25 @@ def test_mistakes(cli, exports, tmp_path, photo):
         status, _, err = cli(*arguments)
         assert (status, words in err) == (code, True), (arguments, status, err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "foreign.czoo", "good.png", "text.png"]
+
+
+@pytest.mark.parametrize(
+    "option, value, words",
+    [
+        ("--target-bpp", 0.0001, "is missed: {bpp:.4f} bpp is the least"),
+        ("--target-psnr", 90, "is missed: {psnr:.2f} dB is the best"),
+        ("--target-bpp", 20, None),
+        ("--target-psnr", 5, None),
+    ],
+)
+def test_a_missed_target_is_said(cli, tmp_path, photo, option, value, words):
+    """What was asked and what came of it: a note, and fields; the file is there."""
+    write_image(tmp_path / "a.png", photo[:64, :64])
+    code, out, err = cli("compress", tmp_path / "a.png", "--model", "jia2019-sae-mse-e1", option, value, "--json")
+    said = json.loads(out)
+    assert code == 0 and (tmp_path / "a.czoo").stat().st_size == said["bytes"]
+    assert said["target_met"] == (words is None) and said[option[2:].replace("-", "_")] == value
+    assert (words.format(**said) in err) if words else not err
 
 
 def test_json_has_no_infinity(cli, tmp_path, photo):
@@ -377,6 +400,18 @@ def test_benchmark(cli):
     assert code == 2 and "no codec" in err
 
 
+def test_the_default_model_codes_text(cli, tmp_path, screenshot):
+    """Hard edges and coloured letters, without a model or a quality named; and more quality for more bytes."""
+    write_image(tmp_path / "a.png", screenshot)
+    reached = []
+    for quality in ([], ["-q", 20]):
+        code, out, err = cli("compress", tmp_path / "a.png", *quality, "-o", tmp_path / "a.czoo", "--json")
+        assert code == 0, err
+        reached.append(json.loads(out)["psnr"])
+    assert json.loads(cli("inspect", tmp_path / "a.czoo", "--json")[1])["preset"] == DEFAULT_PRESET
+    assert reached[0] > 25 and reached[1] > 37
+
+
 def test_a_filter_is_optional(cli, tmp_path):
     """Compressed with the trained filter; decoded with and without it, from Python's and the codec's own pixels."""
     picture = Path(__file__).parents[2] / "datasets" / "kodak" / "kodim23.png"
@@ -389,3 +424,5 @@ def test_a_filter_is_optional(cli, tmp_path):
     assert psnr(original, read_image(mended)) > psnr(original, read_image(plain)) + 0.05
     code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "webp", "-o", file)
     assert code == 2 and "svac" in err
+    code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "jpeg-420", "-o", file)
+    assert code == 0 and "note: jpeg-420 codes at its quality 55; -q sets another." in err

@@ -157,21 +157,52 @@ def srgb_light(x) -> np.ndarray:
     return np.where(x > 0.04045, ((x + 0.055) / 1.055) ** 2.4, x / 12.92)
 
 
-def gray_profile(gamma, name) -> bytes:
-    """A profile of gray, version 2, with a gamma."""
+def profile(kind, space, connection, name, tags) -> bytes:
+    """An ICC profile, version 2."""
     text = name.encode() + b"\0"
     tags = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
         b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061),
-        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)),
+        **tags,
     }
     table, body = struct.pack(">I", len(tags)), b""
-    for kind, value in tags.items():
-        table += struct.pack(">4sII", kind, 128 + 4 + 12 * len(tags) + len(body), len(value))
+    for tag, value in tags.items():
+        table += struct.pack(">4sII", tag, 128 + 4 + 12 * len(tags) + len(body), len(value))
         body += value + bytes(-len(value) % 4)
     size = 128 + len(table) + len(body)
-    head = struct.pack(">I4sI4s4s4s12s4s", size, bytes(4), 0x02100000, b"mntr", b"GRAY", b"XYZ ", bytes(12), b"acsp")
+    head = struct.pack(">I4sI4s4s4s12s4s", size, bytes(4), 0x02100000, kind, space, connection, bytes(12), b"acsp")
     return (head + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)).ljust(128, b"\0") + table + body
+
+
+def gray_profile(gamma, name) -> bytes:
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+    return profile(b"mntr", b"GRAY", b"XYZ ", name, {b"kTRC": curve})
+
+
+def cmyk_profile() -> bytes:
+    """A printer whose black is black, and whose other inks all give CIE Lab (60, 0, 0)."""
+    grid = [[round(255 * (0 if k else 0.6 if c + m + y else 1)), 128, 128] for c, m, y, k in np.ndindex(2, 2, 2, 2)]
+    steps = bytes(range(256))
+    table = struct.pack(">4s4sBBBB9i", b"mft1", b"", 4, 3, 2, 0, 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    table += 4 * steps + bytes(np.ravel(grid).astype(np.uint8)) + 3 * steps
+    return profile(b"prtr", b"CMYK", b"Lab ", "Test press", {b"A2B0": table, b"A2B1": table})
+
+
+def jpeg2000_with(profile) -> bytes:
+    """A JPEG 2000 file whose colour box holds a profile instead of a number."""
+    data = save(RGB, "JPEG2000")()
+    place = data.index(b"colr") - 4
+    box = struct.pack(">I", 11 + len(profile)) + b"colr\2\0\0" + profile
+    header = data.index(b"jp2h") - 4
+    length = int.from_bytes(data[header : header + 4], "big") + len(box) - 15
+    return data[:header] + struct.pack(">I", length) + data[header + 4 : place] + box + data[place + 15 :]
+
+
+def avif_of_p3() -> bytes:
+    """An AVIF file that names the primaries of Display P3 by number."""
+    data = save(smooth(), "AVIF", quality=100, subsampling="4:4:4")()
+    place = data.index(b"colrnclx") + 8
+    return data[:place] + struct.pack(">HH", 12, 13) + data[place + 4 :]
 
 
 def adobe_rgb_of_cameras() -> bytes:
@@ -200,6 +231,7 @@ SRGB_PROFILE = matrix_profile(SRGB, WHITE_D65, None, "sRGB")
 PALETTE = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE, colors=50)
 GRAY_PALETTE = Image.fromarray(GRAY[..., 0]).convert("P")
 OF_16 = GRAY // 17  # 16 grays
+INKS = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 255]]], np.uint8)
 JPEG = save(smooth(), "JPEG", quality=95)
 BROKEN = b"Exif\0\0\0\x08\0\x02\x01\x12\0\x03\0"
 CUT = exif(6)[:12] + b"\xff" * 9
@@ -476,6 +508,23 @@ CASES = [
         smooth(),
         4,
     ),
+    Case(
+        COLORS,
+        "CMYK with a profile",
+        "a.tif",
+        save(Image.fromarray(INKS, "CMYK"), "TIFF", icc_profile=cmyk_profile()),
+        np.array([[[255], [145], [145], [0]]]).repeat(3, axis=2),  # CIE Lab (60, 0, 0) is sRGB 145
+        1,
+    ),
+    Case(
+        COLORS,
+        "JPEG 2000 with Display P3",
+        "a.jp2",
+        lambda: jpeg2000_with(P3_PROFILE),
+        to_srgb(RGB, P3, srgb_light),
+        2,
+    ),
+    Case(COLORS, "AVIF that names Display P3", "a.avif", avif_of_p3, to_srgb(decoded(avif_of_p3), P3, srgb_light), 2),
     Case(
         COLORS,
         "CIE Lab",

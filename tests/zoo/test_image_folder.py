@@ -198,7 +198,7 @@ def test_files_that_cannot_be_decoded_are_replaced_by_the_next(spoilt):
         notices = []
         sampler = PatchSampler(spoilt, 16, 4, seed=1, split="all", max_bytes=memory, notice=notices.append)
         assert all(np.array_equal(sampler.batch(step), expected[step]) for step in steps)
-        assert len(notices) == 5 and len({notice.split(".png")[0] for notice in notices}) == 5
+        assert len(notices) == 3 and notices[2].startswith("1 of 7 files cannot be decoded so far")
 
 
 def test_held_out_images_are_the_first_that_can_be_used(spoilt):
