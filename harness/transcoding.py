@@ -124,7 +124,7 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     coded = codec.encode(picture)
     decoded = codec.decode(coded)
     batch.write_target(task, coded)
-    values = {
+    values: dict[str, Any] = {
         "input": task.source_name,
         "output": task.target_name,
         "bytes": len(coded),
