@@ -4,13 +4,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from codec_zoo.errors import DamagedModelError, ModelError
-from codec_zoo.model import Signature
 from codec_zoo.presets import Preset, list_presets
+
+if TYPE_CHECKING:
+    import keras
+
+    from codec_zoo.model import Signature
 
 SCHEMA = 8
 FILE = "model_card.json"
@@ -29,8 +31,10 @@ _FORM: dict[str, Any] = {
 }
 
 
-def hash_weights(model: keras.Model) -> str:
+def hash_weights(model: "keras.Model") -> str:
     """SHA-256 over names, shapes and float32 values of all weights: what a coded file is tied to."""
+    import keras
+
     digest = hashlib.sha256()
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight).astype("<f4")
@@ -41,10 +45,10 @@ def hash_weights(model: keras.Model) -> str:
 
 def make_card(
     preset: Preset,
-    model: keras.Model,
+    model: "keras.Model",
     version: int,
     training: Mapping[str, Any],
-    signatures: Mapping[str, Signature],
+    signatures: Mapping[str, "Signature"],
 ) -> dict[str, Any]:
     """The card of an exported model.
 

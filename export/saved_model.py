@@ -183,7 +183,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
         expected |= {f"{name}.{key}": value for key, value in values.items()}
     with tempfile.TemporaryDirectory() as scratch:
         given_file, outputs_file = Path(scratch) / "given.npz", Path(scratch) / "got.npz"
-        np.savez(given_file, **given)
+        np.savez(given_file, **given)  # type: ignore[arg-type]  # no array is called allow_pickle
         command = [sys.executable, "-I", "-c", _PROBE, str(folder), str(given_file), str(outputs_file)]
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:

@@ -4,15 +4,20 @@ A decoder only ever reads them: computed anew on another machine, a table could 
 """
 
 import bisect
+import io
 import math
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
-from codec_zoo.entropy_models import FactorizedPrior, scale_table
-from codec_zoo.files import atomic_path
+from codec_zoo.files import write_atomic
+
+if TYPE_CHECKING:
+    import keras
+
+    from codec_zoo.entropy_models import FactorizedPrior
 
 TABLES = "tables.npz"
 PRECISION = 16
@@ -22,12 +27,14 @@ TAIL_MASS = 2.0**-12
 _REACH = 4096
 
 
-def build_tables(model: keras.Model) -> dict[str, np.ndarray]:
+def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
     """The arrays of ``tables.npz``: ``y`` for Gaussian latents (64 rows), and a set for each prior of ``model``.
 
     Returns:
         ``NAME.cdf`` and ``NAME.offset``, int32; empty for a model without entropy models.
     """
+    from codec_zoo.entropy_models import scale_table
+
     if not model.priors:
         return {}
     distributions = {"y": [_gaussian(scale) for scale in scale_table()]}
@@ -42,8 +49,9 @@ def build_tables(model: keras.Model) -> dict[str, np.ndarray]:
 
 def save_tables(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write :func:`build_tables`'s arrays, whole or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+    write_atomic(path, file.getvalue())
 
 
 def _gaussian(scale: float) -> tuple[np.ndarray, int]:
@@ -59,8 +67,10 @@ def _gaussian(scale: float) -> tuple[np.ndarray, int]:
     return np.concatenate([half[:0:-1], half]), -reach
 
 
-def _factorized(prior: FactorizedPrior) -> list[tuple[np.ndarray, int]]:
+def _factorized(prior: "FactorizedPrior") -> list[tuple[np.ndarray, int]]:
     """The same for each channel of a learned prior."""
+    import keras
+
     values = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
     channels = prior.biases[0].shape[0]
     mass = keras.ops.convert_to_numpy(prior(np.repeat(values[:, None], channels, axis=1))).astype(np.float64)

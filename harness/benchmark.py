@@ -1,13 +1,10 @@
 """How long a codec takes and how much memory it needs, in a fresh process for each."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.harness import memory_estimates
+from codec_zoo.harness.processes import Worker
 
 
 def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
@@ -25,18 +22,19 @@ def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
 
     Raises:
         CodecZooError: the codec cannot be made, or not code the picture.
+        MemoryLimitError: the picture needs more memory than the limit.
     """
+    from codec_zoo.harness.pipelines import split_spec
+
+    name, options, _ = split_spec(spec)
+    memory_estimates.check_file(picture, name, options)
     environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.run(
-        [sys.executable, "-m", "codec_zoo.harness.benchmark", spec, str(picture)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    if process.returncode:
-        reason = process.stderr.strip().splitlines()[-1:] or ["it was killed, perhaps for want of memory"]
-        raise (UsageError if process.returncode == 2 else CodecZooError)(f"{spec} on {picture}: {reason[0]}")
-    return json.loads(process.stdout.splitlines()[-1])
+    with Worker(f"measuring {spec}", environment) as worker:
+        worker.start(_measure, spec, picture)
+        succeeded, value = worker.outcome()
+    if not succeeded:
+        raise value
+    return value
 
 
 def _measure(spec: str, picture: Path) -> dict[str, Any]:
@@ -71,11 +69,3 @@ def _measure(spec: str, picture: Path) -> dict[str, Any]:
         "decode_transform_s": decode_transform_s,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-
-
-if __name__ == "__main__":
-    try:
-        print(json.dumps(_measure(sys.argv[1], Path(sys.argv[2]))))
-    except CodecZooError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -3,18 +3,23 @@
 A row is what one codec at one quality made of one picture: ``bpp`` is 8 · bytes of the file over the
 number of pixels, PSNR is that of the RGB picture, MS-SSIM that on RGB; PSNR-Y and SSIM are those of luma.
 Gray pictures are coded as gray by codecs that take them.
+
+Not every picture has a finite value of every metric: the PSNR of a lossless picture is infinite, and a small picture
+has no MS-SSIM. The mean of a metric is over the pictures that have a finite value, and their number is beside it. A
+Bjøntegaard delta is over the pictures that have one at every quality of both codecs; the rate is the mean over the
+same pictures. A quality at which no picture has a finite value is left out of curves.
 """
 
+import functools
 import hashlib
 import json
-import multiprocessing
+import math
 import os
+import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +27,37 @@ import numpy as np
 
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.files import writing
+from codec_zoo.files import cache_folder, writing
+from codec_zoo.harness.processes import in_processes, progress
 from codec_zoo.image_folder import image_paths
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
+from codec_zoo.provenance import commit, processor
 
 Row = dict[str, Any]
+METRICS = ("psnr", "psnr_y", "ssim", "ms_ssim")
+# Metrics that every picture has; JSON knows no infinity, so that of a lossless picture is null there.
+_MAY_BE_INFINITE = ("psnr", "psnr_y")
+
+
+class UnmeasuredError(CodecZooError):
+    """Some pictures could not be measured.
+
+    Attributes:
+        rows: of all others.
+    """
+
+    def __init__(
+        self, rows: list[Row], failures: Mapping[tuple[Path, str], Sequence[str]], specs: int, pictures: int
+    ):
+        count = sum(map(len, failures.values()))
+        bad = len({path for path, _ in failures})
+        lines = [f"{count} of {specs * pictures} measurements failed, on {bad} of {pictures} pictures:"]
+        for (path, reason), failed in failures.items():
+            where = "" if str(path) in reason else f"{path}: "
+            which = "" if len(failed) == specs else f" ({', '.join(failed)})"
+            lines.append(f"  {where}{reason}{which}")
+        super().__init__("\n".join(lines))
+        self.rows = rows
 
 
 def find_pictures(data: str) -> list[Path]:
@@ -43,7 +74,11 @@ def find_pictures(data: str) -> list[Path]:
 
 
 def evaluate(
-    specs: Sequence[str], pictures: Sequence[Path], output: Path | None = None, workers: int = 1
+    specs: Sequence[str],
+    pictures: Sequence[Path],
+    output: Path | None = None,
+    workers: int = 1,
+    background: tuple[int, int, int] | None = None,
 ) -> list[Row]:
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
@@ -51,88 +86,90 @@ def evaluate(
         specs: codecs as in ``codec_zoo.harness.pipelines``; without a quality, all of the codec's curve.
         pictures: files.
         output: JSON lines; rows that are there already are not measured again.
-        workers: processes.
+        workers: processes; a single one is the caller's own.
+        background: RGB behind transparent parts of pictures; it is named in the rows.
 
     Raises:
-        CodecZooError: a codec cannot be made, or a picture not be coded.
+        CodecZooError: a codec cannot be made.
+        UnmeasuredError: a picture cannot be read or coded, once all others are measured; it has their rows.
     """
-    from codec_zoo.harness.pipelines import open_codec, qualities_of
+    from codec_zoo.harness.pipelines import qualities_of
 
-    wanted = [(_with_quality(spec, q), q) for spec in specs for q in qualities_of(spec)]
-    for spec in {spec: None for spec, _ in wanted}:
-        open_codec(spec)  # a mistake shows before the work starts; models are exported once
-    known = {_key(row): row for row in read_rows(output)}
-    hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
-    weights = {spec: weights_of(spec) for spec, _ in wanted}
-    tasks, rows = [], []
-    for spec, _ in wanted:
+    weights: dict[str, str | None] = {}  # of each codec at each quality
+    with progress("opening codecs", len(specs)) as advance:  # a mistake shows before the work starts
+        for spec in specs:
+            for quality in qualities_of(spec):
+                full = _with_quality(spec, quality)
+                weights[full] = weights_of(full)
+            advance()
+    shown = None if background is None else list(background)
+    known = {_key(row): row for row in read_rows(output) if row.get("background") == shown}
+    failures: dict[tuple[Path, str], list[str]] = defaultdict(list)
+    hashes: dict[Path, str] = {}
+    with progress("reading pictures", len(pictures)) as advance:
         for path in pictures:
-            row = known.get((spec, hashes[path], weights[spec]))
-            if row:
-                rows.append(row)
-            else:
-                tasks.append((spec, path))
+            try:
+                hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                failures[path, f"cannot be read: {error.strerror}."] += weights
+            advance()
+    order = {(spec, path): (spec, hashes[path], weights[spec]) for spec in weights for path in hashes}
+    tasks = [task for task, key in order.items() if key not in known]
+    rows = [known[key] for key in order.values() if key in known]
+    if rows:
+        print(f"note: {len(rows)} of {len(order)} rows are in {output} already", file=sys.stderr)
+
+    def failed(task: tuple[str, Path], error: Exception) -> None:
+        reason = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
+        failures[task[1], reason].append(task[0])
 
     machine = describe()
-    for (_, path), row in in_processes(measure, tasks, workers, "measuring"):
-        rows.append({**row, "image_sha256": hashes[path], **machine})
+    named = {} if shown is None else {"background": shown}
+    work = functools.partial(measure, background=background)
+    for (_, path), row in in_processes(work, tasks, workers, "measuring", failed):
+        rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
             _append_row(output, rows[-1])
-    order = {(spec, hashes[path]): i for i, (spec, path) in enumerate((s, p) for s, _ in wanted for p in pictures)}
-    return sorted(rows, key=lambda row: order[row["spec"], row["image_sha256"]])
+    rank = {key: i for i, key in enumerate(order.values())}
+    rows.sort(key=lambda row: rank[_key(row)])
+    if failures:
+        raise UnmeasuredError(rows, failures, len(weights), len(pictures))
+    return rows
 
 
-def in_processes(
-    function: Callable[..., Any], tasks: Sequence[tuple], workers: int, title: str
-) -> Iterator[tuple[tuple, Any]]:
-    """Call ``function(*task)`` for each task in processes, with a progress bar.
+def unfinished_rows(
+    specs: Sequence[str], pictures: Sequence[Path], background: tuple[int, int, int] | None = None
+) -> Path | None:
+    """A file in the cache for the rows of a call that names none, so that the same call can go on with them.
 
-    Args:
-        function: of a module, so that other processes find it.
-        tasks: its arguments.
-        workers: processes; each has one thread if there are several.
-        title: what the bar calls the work.
-
-    Yields:
-        Task and result, as they are done. What a call raises is raised here, and ends the work.
+    None where the cache can only be read.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if workers > 1 else {}
-    with _environment(environment), Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(title, total=len(tasks))
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, max(1, len(tasks))), spawn) as pool:
-            futures = {pool.submit(function, *task): task for task in tasks}
-            try:
-                for done, future in enumerate(as_completed(futures), 1):
-                    try:
-                        result = future.result()
-                    except BrokenProcessPool as error:
-                        raise CodecZooError(
-                            f"a process was killed while {title}, perhaps for want of memory. Try fewer --workers."
-                        ) from error
-                    progress.advance(bar)
-                    if not progress.console.is_terminal and done % 24 == 0:
-                        progress.console.print(f"{title}: {done} of {len(tasks)}")
-                    yield futures[future], result
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    folder = cache_folder() / "evaluations"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    call = json.dumps([specs, [str(path.resolve()) for path in pictures], background, describe()])
+    name = f"{hashlib.sha256(call.encode()).hexdigest()[:16]}.jsonl"
+    return folder / name if os.access(folder, os.W_OK) else None
 
 
-def measure(spec: str, path: Path) -> Row:
-    """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
+def measure(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
+    """Code, decode and compare one picture; a first, untimed pass warms the codec up.
+
+    Raises:
+        MemoryLimitError: the picture needs more memory than the limit.
+    """
+    from codec_zoo.harness import memory_estimates
     from codec_zoo.harness.images import as_rgb, read_image
     from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
 
+    name, options, quality = split_spec(spec)
+    memory_estimates.check_file(path, name, options, "evaluate")
     codec = open_codec(spec)
-    picture = read_image(path)
+    picture = read_image(path, background=background)
     if not codec.takes_gray:
         picture = as_rgb(picture)
-    name, _, quality = split_spec(spec)
     if name not in _warm:
         codec.decode(codec.encode(picture))
         _warm.add(name)
@@ -168,7 +205,14 @@ _warm: set[str] = set()
 
 
 def summarize(rows: Iterable[Row]) -> list[Row]:
-    """Means over pictures for each codec and quality, in the order of the rows."""
+    """Means over pictures for each codec and quality, in the order of the rows.
+
+    Returns:
+        Points with ``bpp``, ``encode_s``, ``decode_s`` over all ``pictures``, and of each of :data:`METRICS` the mean
+        over the pictures that have a finite value: their number is ``METRIC_pictures`` and their mean rate
+        ``METRIC_bpp``. Where there are none, the metric is infinite if a picture is lossless, otherwise None.
+        ``lossless_pictures`` counts the pictures of infinite PSNR.
+    """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["spec"]].append(row)
@@ -176,20 +220,38 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
     for spec, group in groups.items():
         point = {key: group[0][key] for key in ("codec", "quality", "weights_sha256")}
         point |= {"spec": spec, "pictures": len(group)}
-        for key in ("bpp", "psnr", "psnr_y", "ssim", "ms_ssim", "encode_s", "decode_s"):
-            values = [row[key] for row in group if row.get(key) is not None]
-            point[key] = float(np.mean(values)) if values else None
+        point["lossless_pictures"] = sum(row["psnr"] == math.inf for row in group)
+        for key in ("bpp", "encode_s", "decode_s"):
+            point[key] = _mean(row[key] for row in group if row.get(key) is not None)
+        for metric in METRICS:
+            having = [row for row in group if _is_finite(row.get(metric))]
+            infinite = any(row.get(metric) == math.inf for row in group)
+            point[metric] = _mean(row[metric] for row in having) if having or not infinite else math.inf
+            point |= {f"{metric}_pictures": len(having), f"{metric}_bpp": _mean(row["bpp"] for row in having)}
         points.append(point)
     return points
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return float(np.mean(values)) if values else None
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def format_point(point: Row) -> str:
     """A line of the results table."""
     quality = "" if point["quality"] is None else f"{point['quality']:g}"
+    decibels = f"{point['psnr']:6.2f} dB" if _is_finite(point["psnr"]) else " lossless"
     similarity = "     –" if point["ms_ssim"] is None else f"{point['ms_ssim']:.4f}"
+    count, lossless, similar = (point[key] for key in ("pictures", "lossless_pictures", "ms_ssim_pictures"))
+    over = [f"PSNR of {count - lossless} of {count} pictures, {lossless} lossless"] if 0 < lossless < count else []
+    over += [f"MS-SSIM of {similar} of {count} pictures"] if 0 < similar < count else []
     return (
-        f"{point['codec']:58} {quality:>5}  {point['bpp']:.4f} bpp  {point['psnr']:6.2f} dB  {similarity}  "
-        f"{point['encode_s']:.2f} s  {point['decode_s']:.2f} s"
+        f"{point['codec']:58} {quality:>5}  {point['bpp']:.4f} bpp  {decibels}  {similarity}  "
+        f"{point['encode_s']:.2f} s  {point['decode_s']:.2f} s" + (f"  ({'; '.join(over)})" if over else "")
     )
 
 
@@ -197,12 +259,16 @@ def curve(points: Iterable[Row], metric: str) -> list[tuple[float, float]]:
     """Rate–distortion curve of points from :func:`summarize`: bits a pixel and dB, lowest rate first.
 
     Args:
-        points: of one codec.
+        points: of one codec. Where the metric is not finite, a point is left out.
         metric: ``"psnr"``, ``"psnr_y"``, ``"ssim"`` (as it is), or ``"ms_ssim"`` (as −10·log10(1 − x)).
     """
-    pairs = [(point["bpp"], point[metric]) for point in points if point[metric] is not None]
-    if metric == "ms_ssim":
-        pairs = [(bpp, float(-10 * np.log10(1 - value))) for bpp, value in pairs]
+    pairs: list[tuple[float, float]] = []
+    for point in points:
+        value = point[metric]
+        if value is not None and metric == "ms_ssim":
+            value = -10 * math.log10(1 - value) if value < 1 else math.inf
+        if value is not None and math.isfinite(value):
+            pairs.append((point.get(f"{metric}_bpp") or point["bpp"], value))
     return sorted(pairs)
 
 
@@ -217,7 +283,8 @@ def bd_rate(
         method: ``"akima"`` or ``"cubic"``.
 
     Raises:
-        UsageError: a curve has fewer than three points (cubic: four), or they have no quality in common.
+        UsageError: a curve has fewer than three points (cubic: four) or does not rise everywhere, or the curves have
+            no quality in common.
     """
     return _bjontegaard("bd_rate", anchor, test, method)
 
@@ -234,54 +301,81 @@ def _bjontegaard(
 ) -> float:
     import bjontegaard
 
+    anchor, test = sorted(set(anchor)), sorted(set(test))
     needed = 4 if method == "cubic" else 3
     if min(len(anchor), len(test)) < needed:
         raise UsageError(f"a Bjøntegaard delta needs {needed} points or more. Received: {len(anchor)}, {len(test)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "curves do not overlap": said below
-        value = getattr(bjontegaard, function)(
-            *zip(*sorted(anchor), strict=True),
-            *zip(*sorted(test), strict=True),
-            method=method,
-            require_matching_points=False,
-            min_overlap=0,
-        )
+        try:
+            value = getattr(bjontegaard, function)(
+                *zip(*anchor, strict=True),
+                *zip(*test, strict=True),
+                method=method,
+                require_matching_points=False,
+                min_overlap=0,
+            )
+        except ValueError as error:
+            raise UsageError(
+                f"a Bjøntegaard delta needs quality that rises with the rate. Received: {anchor} and {test}"
+            ) from error
     if np.isnan(value):
         raise UsageError("the curves have nothing in common: a Bjøntegaard delta cannot be given.")
     return float(value)
 
 
-def gains(points: Iterable[Row], anchor: str) -> list[Row]:
-    """Bjøntegaard deltas of every other codec of :func:`summarize` against ``anchor``, by PSNR and by MS-SSIM.
+_DELTAS: dict[str, dict[str, Callable[..., float]]] = {
+    "psnr": {"bd_rate_psnr": bd_rate, "bd_psnr": bd_psnr},
+    "ms_ssim": {"bd_rate_ms_ssim": bd_rate},
+}
+
+
+def gains(measured: Iterable[Row], anchor: str) -> list[Row]:
+    """Bjøntegaard deltas of every other codec against ``anchor``, by PSNR and by MS-SSIM.
 
     Args:
-        points: of all codecs.
+        measured: rows of all codecs.
         anchor: one of them, without a quality.
 
     Returns:
         For each codec ``bd_rate_psnr``, ``bd_rate_ms_ssim`` (%), ``bd_psnr`` (dB); None where the curves have nothing
-        in common, or a curve has fewer than three points.
+        in common, or one has fewer than three points or does not rise. ``psnr_pictures`` and ``ms_ssim_pictures`` say
+        how many of the ``pictures`` the deltas are over.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
-    for point in points:
-        groups[point["codec"]].append(point)
-    wanted = {
-        "bd_rate_psnr": (bd_rate, "psnr"),
-        "bd_rate_ms_ssim": (bd_rate, "ms_ssim"),
-        "bd_psnr": (bd_psnr, "psnr"),
-    }
+    for row in measured:
+        groups[row["codec"]].append(row)
     found = []
     for codec, group in groups.items():
         if codec == anchor:
             continue
-        gain: Row = {"codec": codec, "anchor": anchor}
-        for key, (function, metric) in wanted.items():
-            try:
-                gain[key] = function(curve(groups.get(anchor, []), metric), curve(group, metric))
-            except UsageError:
-                gain[key] = None
+        both = groups.get(anchor, []), group
+        gain: Row = {
+            "codec": codec,
+            "anchor": anchor,
+            "pictures": len({row["image_sha256"] for rows in both for row in rows}),
+        }
+        for metric, deltas in _DELTAS.items():
+            common = _common_pictures(both, metric)
+            gain[f"{metric}_pictures"] = len(common)
+            curves = [curve(summarize(row for row in rows if row["image_sha256"] in common), metric) for rows in both]
+            for key, function in deltas.items():
+                try:
+                    gain[key] = function(*curves)
+                except UsageError:
+                    gain[key] = None
         found.append(gain)
     return found
+
+
+def _common_pictures(groups: Iterable[Iterable[Row]], metric: str) -> set[str]:
+    """SHA-256 of the pictures with a finite metric in all groups at all qualities, but for those that have none."""
+    having: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for i, rows in enumerate(groups):
+        for row in rows:
+            if _is_finite(row[metric]):
+                having[i, row["spec"]].add(row["image_sha256"])
+    return set.intersection(*having.values()) if having else set()
 
 
 def format_gain(gain: Row) -> str:
@@ -294,17 +388,20 @@ def format_gain(gain: Row) -> str:
             ("BD-PSNR", "bd_psnr", "dB"),
         )
     ]
-    return f"{gain['codec']:58} against {gain['anchor']}: {', '.join(cells)}"
+    over = [
+        f"{name} of {gain[key]} of {gain['pictures']} pictures"
+        for name, key in (("PSNR", "psnr_pictures"), ("MS-SSIM", "ms_ssim_pictures"))
+        if 0 < gain[key] < gain["pictures"]
+    ]
+    line = f"{gain['codec']:58} against {gain['anchor']}: {', '.join(cells)}"
+    return line + (f"  ({'; '.join(over)})" if over else "")
 
 
 def describe() -> Row:
     """Machine, versions and commit, for the rows."""
     import platform
 
-    from codec_zoo.training import describe_machine
-
-    machine = describe_machine()
-    return {"device": machine["device"], "commit": machine["commit"], "python": platform.python_version()}
+    return {"device": processor(), "commit": commit(), "python": platform.python_version()}
 
 
 def _with_quality(spec: str, quality: float | None) -> str:
@@ -347,7 +444,8 @@ def read_rows(path: Path | None) -> list[Row]:
         except ValueError:
             continue
         if isinstance(row, dict) and row.keys() >= {"spec", "codec", "image", "image_sha256", "weights_sha256"}:
-            rows.append(row)
+            lossless = {key: math.inf for key in _MAY_BE_INFINITE if key in row and row[key] is None}
+            rows.append({**row, **lossless})
     return rows
 
 
@@ -359,22 +457,5 @@ def _append_row(path: Path, row: Row) -> None:
                 file.seek(size - 1)
                 if file.read() != b"\n":
                     file.write(b"\n")  # behind a line that was cut
-            file.write(json.dumps(row).encode() + b"\n")
-
-
-class _environment:
-    """Environment variables for the processes that the block starts."""
-
-    def __init__(self, values: dict[str, str]):
-        self.values = values
-
-    def __enter__(self):
-        self.before = {key: os.environ.get(key) for key in self.values}
-        os.environ.update(self.values)
-
-    def __exit__(self, *_):
-        for key, value in self.before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+            lossless = {key: None for key in _MAY_BE_INFINITE if row[key] == math.inf}
+            file.write(json.dumps({**row, **lossless}, allow_nan=False).encode() + b"\n")

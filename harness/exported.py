@@ -305,9 +305,9 @@ def export_to_cache(name: str) -> Path:
         CodecZooError: the cache cannot be written.
     """
     folder = _packaged_folder(name)
-    if folder.exists():  # it appeared whole, and a cache may be one that can only be read
+    if os.path.exists(folder):  # it appeared whole, and a cache may be one that can only be read
         set_aside_if_damaged(folder)
-    if not folder.exists():
+    if not os.path.exists(folder):  # or may not be looked at
         with locked(folder.parents[1]):
             if not folder.exists():
                 from codec_zoo.export.saved_model import export_pretrained

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from codec_zoo.files import atomic_path
-from codec_zoo.harness.evaluation import Row
+from codec_zoo.harness.evaluation import Row, curve
 from codec_zoo.harness.results import Chart
 
 # Of measured curves; no gray, which is that of published ones.
@@ -26,19 +26,16 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
         points: from ``codec_zoo.harness.evaluation.summarize``.
         path: ``.png``, ``.svg`` or ``.pdf``.
     """
-    curves: dict[str, list[Row]] = defaultdict(list)
+    groups: dict[str, list[Row]] = defaultdict(list)
     for point in points:
-        curves[point["codec"]].append(point)
+        groups[point["codec"]].append(point)
     figure, axes = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
     for axis, metric, label in zip(axes, ("psnr", "ms_ssim"), ("PSNR (RGB), dB", "MS-SSIM, dB"), strict=True):
-        for name, curve in curves.items():
-            curve = sorted((p for p in curve if p[metric] is not None), key=lambda p: p["bpp"])
-            values = np.array([p[metric] for p in curve])
-            if metric == "ms_ssim":
-                values = -10 * np.log10(1 - values)
-            learned = any(p["weights_sha256"] for p in curve)
+        for name, group in groups.items():
+            learned = any(point["weights_sha256"] for point in group)
             style = {"linewidth": 2.2, "marker": "o"} if learned else {"linewidth": 1, "marker": "."}
-            axis.plot([p["bpp"] for p in curve], values, label=name, **style)
+            pairs = curve(group, metric)
+            axis.plot([bpp for bpp, _ in pairs], [value for _, value in pairs], label=name, **style)
         axis.set(xlabel="bits per pixel", ylabel=label)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize="small")

@@ -4,7 +4,7 @@
     picture ◀─ model.decode ◀─ YCbCr ◀─ codec ◀─┘
 
 Payload of the layer: the codec's number (1 byte), the strengths of the filter's changes (a signed byte each, in units
-of 1/:data:`codec_zoo.models.hu2018.FULL`; zeros where it is left out), and the codec's file. The model is optional:
+of 1/:data:`FULL`; zeros where it is left out), and the codec's file. The model is optional:
 without it the codec's own picture can be shown (:func:`decode_plain`).
 """
 
@@ -21,10 +21,14 @@ from codec_zoo.harness.codecs.base import YCbCrCodec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec, inner_codec
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths_of_picture
 
+# A file's strengths are multiples of 1/FULL, as the model's are (codec_zoo.models.hu2018, which needs Keras).
+FULL = 64
 # With these the filter is the paper's.
-PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
+PAPER = np.array([FULL, 0, 0, 0], np.int8)
+# Side of a tile, pixels. The filter looks at few pixels around a place and keeps 700 bytes for each: smaller tiles
+# than other models' cost no time, and a quarter of the memory.
+TILE = 512
 # The number is in the file; with it goes a quality that decoders do not look at.
 CODECS = {
     1: "svac",
@@ -76,13 +80,15 @@ class FilteredCodec(ModelCodec):
         def convert(tile: np.ndarray) -> np.ndarray:
             return self.model.run("encode", images=tile[None])["ycbcr"][0]
 
-        ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0)
+        ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0, tile=TILE)
         file = self.step.encode_ycbcr(ycbcr)
         strengths = PAPER if self.filter != "auto" else self._best(ycbcr[..., 0], self.step.decode_ycbcr(file))
         return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number]) + strengths.tobytes() + file)])
 
     def _best(self, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
         """Strengths, int8, with which the squared error to the true ``luma`` is least, as decoders round it."""
+
+        from codec_zoo.models.hu2018 import best_strengths_of_picture  # here, since decode_plain needs no Keras
 
         def changes(tile: np.ndarray) -> np.ndarray:
             return self.model.run("changes", ycbcr=tile[None])["changes"][0]
@@ -92,7 +98,7 @@ class FilteredCodec(ModelCodec):
             rows = ((true, color.rgb_to_ycbcr(row)[:, 0]) for true, row in zip(luma, shown, strict=True))
             return sum(int(np.square(true.astype(np.int32) - row).sum()) for true, row in rows)
 
-        found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"])
+        found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"], TILE)
         best = best_strengths_of_picture(found, luma, decoded[..., 0])
         return min((np.zeros_like(PAPER), PAPER, best), key=error)
 
@@ -103,7 +109,7 @@ class FilteredCodec(ModelCodec):
         def mend(tile: np.ndarray) -> np.ndarray:
             return self.model.run("decode", ycbcr=tile[None], strengths=shares)["images"][0]
 
-        return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"])
+        return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"], TILE)
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
         """Decode the one layer.

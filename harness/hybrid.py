@@ -74,7 +74,7 @@ class HybridCodec(ModelCodec):
         if base_codec not in BASE_CODECS.values():
             raise UsageError(f"--base-codec is one of {', '.join(BASE_CODECS.values())}. Received: {base_codec!r}")
         self.mapping = mapping
-        self.quality = QUALITY if quality is None else quality
+        self.quality: float = QUALITY if quality is None else quality
         self.residual_codec = inner_codec(model, residual_codec, self.quality)
         self.base_codec = base_codec
 
@@ -147,7 +147,7 @@ def _add_residual(coarse: np.ndarray, payload: bytes) -> np.ndarray:
     mapping, file = Mapping.from_bytes(payload)
     if bpg.demux(file).pixel_format != bpg.YUV444:
         raise BitstreamError("the residual layer is not coded in 4:4:4: the file is damaged.")
-    mapped = _decode_checked(get_codec("bpg-ycbcr444"), file, coarse.shape[1::-1], "residual")
+    mapped = _decode_checked(get_codec("bpg-ycbcr444"), file, (coarse.shape[1], coarse.shape[0]), "residual")
     return np.clip(coarse + mapping.invert(mapped), 0, 255).astype(np.uint8)
 
 

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -170,9 +171,9 @@ def download(preset: str, source: str | None = None, version: int | None = None)
     entry = _choose(_read_index(source), preset, version, source)
     base = cache_folder() / "models" / entry.sha256[:16]
     target = base / entry.preset / str(entry.version)
-    if target.exists():  # see export_to_cache
+    if os.path.exists(target):  # see export_to_cache
         set_aside_if_damaged(target)
-    if not target.exists():
+    if not os.path.exists(target):
         with locked(base):
             if not target.exists():
                 notice(f"bringing {entry.preset} {entry.version} ({_megabytes(entry.bytes)}) from {source}")

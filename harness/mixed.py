@@ -62,7 +62,7 @@ class MixedCodec(ModelCodec):
         self.target_bpp = parse_target("--target-bpp", target_bpp)
         self.target_psnr = parse_target("--target-psnr", target_psnr)
         self.model = model
-        self.quality = QUALITY if quality is None else quality
+        self.quality: float = QUALITY if quality is None else quality
         inner_codec(model, JPEG420.name, self.quality)
         self.resolution = resolution
 

@@ -8,6 +8,7 @@ never a folder's: a folder of that name is written ``./NAME``.
 """
 
 import difflib
+import importlib
 import inspect
 import math
 import os
@@ -15,28 +16,23 @@ import re
 from typing import Any
 
 from codec_zoo.errors import ModelError, UsageError
-from codec_zoo.harness.blocks import BlockCodec
 from codec_zoo.harness.codecs import codec_qualities, get_codec, list_codecs
 from codec_zoo.harness.codecs.base import Codec
 from codec_zoo.harness.exported import ExportedModel, open_model
-from codec_zoo.harness.filtered import FilteredCodec
-from codec_zoo.harness.hybrid import HybridCodec
-from codec_zoo.harness.layered import LayeredCodec
-from codec_zoo.harness.mixed import MixedCodec
 from codec_zoo.harness.model_codec import ModelCodec
-from codec_zoo.harness.perceptron import PerceptronCodec
 from codec_zoo.presets import list_presets
 
 # Options of a codec's name that the command line lacks.
 _IN_NAMES_ONLY = ("filter", "tile")
 
-_PIPELINES: dict[str, type[Any]] = {
-    "blocks": BlockCodec,
-    "filter": FilteredCodec,
-    "hybrid": HybridCodec,
-    "layered": LayeredCodec,
-    "mixed": MixedCodec,
-    "perceptron": PerceptronCodec,
+# Kind → module and class, imported when asked for: standard codecs need no Keras.
+_PIPELINES = {
+    "blocks": ("blocks", "BlockCodec"),
+    "filter": ("filtered", "FilteredCodec"),
+    "hybrid": ("hybrid", "HybridCodec"),
+    "layered": ("layered", "LayeredCodec"),
+    "mixed": ("mixed", "MixedCodec"),
+    "perceptron": ("perceptron", "PerceptronCodec"),
 }
 
 
@@ -54,12 +50,18 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
     if wrong := [name for name in options if name not in known]:
         words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
         raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
-    return _PIPELINES[kind](model, **options)
+    return _pipeline(kind)(model, **options)
+
+
+def _pipeline(kind: str) -> type[Any]:
+    """The class of a kind of codec around models."""
+    module, name = _PIPELINES[kind]
+    return getattr(importlib.import_module(f"codec_zoo.harness.{module}"), name)
 
 
 def _options_of(kind: str) -> list[str]:
     """What a pipeline takes beside the model."""
-    return list(inspect.signature(_PIPELINES[kind]).parameters)[1:]
+    return list(inspect.signature(_pipeline(kind)).parameters)[1:]
 
 
 def _written(option: str) -> str:
@@ -156,5 +158,4 @@ def qualities_of(spec: str) -> tuple[float | None, ...]:
     if name in list_codecs():
         return codec_qualities(name) or (None,)
     codec = open_codec(spec)
-    known = codec.step.qualities if isinstance(codec, FilteredCodec) else codec.qualities
-    return known or (None,)
+    return getattr(codec, "step", codec).qualities or (None,)

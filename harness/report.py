@@ -23,7 +23,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from codec_zoo.files import atomic_path, write_atomic
-from codec_zoo.harness.evaluation import Row, in_processes, summarize, weights_of
+from codec_zoo.harness.evaluation import Row, summarize, weights_of
+from codec_zoo.harness.processes import in_processes
 from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, verdict_table
 from codec_zoo.metrics import psnr
 

@@ -5,7 +5,6 @@ of any Keras backend.
 """
 
 import numpy as np
-from keras import ops
 
 BITS = 16
 # Pixels of an array that are converted at once.
@@ -62,7 +61,12 @@ def _in_parts(convert, picture):
 
 def _channels(picture):
     """The three channels, int32."""
-    values = picture.astype(np.int32) if isinstance(picture, np.ndarray) else ops.cast(picture, "int32")
+    if isinstance(picture, np.ndarray):
+        values = picture.astype(np.int32)
+    else:
+        from keras import ops
+
+        values = ops.cast(picture, "int32")
     return values[..., 0], values[..., 1], values[..., 2]
 
 
@@ -75,6 +79,8 @@ def _stack(channels):
     """Three int32 channels, clipped → ``uint8 [..., 3]``."""
     if isinstance(channels[0], np.ndarray):
         return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    from keras import ops
+
     return ops.cast(ops.clip(ops.stack(channels, axis=-1), 0, 255), "uint8")
 
 

@@ -61,6 +61,14 @@ def refuse_existing(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{path} exists already. Add --force to replace it, or name another place.")
 
 
+def refuse_foreign(path: str | os.PathLike[str], mark: str) -> None:
+    """Raise ``UsageError`` if there is a file at ``path`` without ``mark``, which the program's own files have."""
+    path = Path(path)
+    with writing(path):
+        if os.path.lexists(path) and mark.encode() not in path.read_bytes():
+            raise UsageError(f"{path} is not of this command. Add --force to replace it, or name another folder.")
+
+
 def check_place(path: str | os.PathLike[str], replace: bool = True) -> os.stat_result | None:
     """Check, before the work on it starts, that a file may be written.
 

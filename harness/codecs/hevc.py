@@ -369,7 +369,7 @@ def _to_frame(planes: list[np.ndarray], pixel_format: str, number: int) -> av.Vi
         raw = np.ascontiguousarray(samples).view(np.uint8)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         padded[:, : raw.shape[1]] = raw
-        plane.update(padded)
+        plane.update(padded)  # type: ignore[arg-type]  # it takes any buffer
     return frame
 
 
@@ -410,7 +410,7 @@ def decode_sequence(stream: bytes, width: int, height: int, count: int) -> tuple
     Raises:
         BitstreamError: FFmpeg reports damage, the stream is cut, or it holds another number or size of frames.
     """
-    context = av.CodecContext.create("hevc", "r")
+    context = av.VideoCodecContext.create("hevc", "r")
     context.thread_count = 1
     context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
     first, name = _decode_frames(context, stream, width, height, count, spoil=True)
@@ -423,7 +423,7 @@ def decode_sequence(stream: bytes, width: int, height: int, count: int) -> tuple
 
 
 def _decode_frames(
-    context: av.CodecContext, stream: bytes, width: int, height: int, count: int, spoil: bool = False
+    context: av.VideoCodecContext, stream: bytes, width: int, height: int, count: int, spoil: bool = False
 ) -> tuple[list[list[np.ndarray]], str]:
     """The planes of each frame, and their format; with ``spoil`` the decoder's own memory is overwritten behind it,
     which it takes for the next frames."""

@@ -11,6 +11,7 @@ from PIL import Image
 from codec_zoo.color import ycbcr_to_rgb
 from codec_zoo.errors import BitstreamError, CodecZooError
 from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
+from codec_zoo.image_reader import open_format
 
 # Markers of JPEG: what the files here are made of.
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
@@ -74,7 +75,7 @@ class PillowCodec(Codec):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return Image.open(io.BytesIO(data), formats=[self.format])
+                return open_format(io.BytesIO(data), self.format)
         except Exception as error:
             raise BitstreamError(f"this is not a whole {self.format} file: {error}") from error
 

@@ -117,7 +117,8 @@ class SVAC(YCbCrCodec):
                 "the multi-scale picture is damaged, or was coded with another build of x265.",
                 "Fetch the file again, or decode it with the PyAV version that coded it.",
             )
-        (_, (y, *chroma)), _ = hevc.decode_sequence(reference + _START + inter, *above[0].shape[::-1], 2)
+        rows, columns = above[0].shape
+        (_, (y, *chroma)), _ = hevc.decode_sequence(reference + _START + inter, columns, rows, 2)
         full = [y, *(double(double(plane, 0), 1) for plane in chroma)]
         return np.stack([plane[:height, :width] for plane in full], axis=-1)
 

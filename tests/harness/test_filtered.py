@@ -11,6 +11,7 @@ from codec_zoo.harness.bitstream import Layer, LayerKind
 from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import open_model
 from codec_zoo.harness.filtered import PAPER, FilteredCodec, decode_plain
+from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
 
 PRESET = "hu2018-filter-svac-q48"
@@ -108,6 +109,15 @@ def test_other_codecs_and_qualities(model, photo):
     assert len(set(sizes)) == 5
     gray = photo[:40, :50, :1]
     assert FilteredCodec(model).decode(FilteredCodec(model).encode(gray)).shape == gray.shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (65, 3), (130, 203)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_behind_bpg_444(model, noise, size, channels):
+    picture = noise(*size)[..., :channels]
+    codec = FilteredCodec(model, 20, "bpg-ycbcr444")
+    decoded = codec.decode(codec.encode(picture))
+    assert decoded.shape == picture.shape and psnr(picture, decoded) > 30
 
 
 def test_tiles_leave_no_seam(model, photo):

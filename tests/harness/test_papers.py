@@ -33,17 +33,52 @@ def test_bjontegaard_deltas():
     assert bench.delta(ANCHOR, [(bpp, psnr + 20) for bpp, psnr in ANCHOR]) == ""
 
 
+def measured_rows(codec: str, factor: float, image: str, *psnr: float) -> list[dict]:
+    """Rows of a picture at four qualities; ``factor`` times the bits of ANCHOR."""
+    return [
+        {"codec": codec, "spec": f"{codec}:{i}", "quality": i, "weights_sha256": None, "image_sha256": image}
+        | {"bpp": factor * bpp, "psnr": value, "ms_ssim": None}
+        for i, ((bpp, _), value) in enumerate(zip(ANCHOR, psnr, strict=True))
+    ]
+
+
 def test_gains_against_an_anchor():
-    points = [{"codec": "a", "bpp": bpp, "psnr": psnr, "ms_ssim": None} for bpp, psnr in ANCHOR]
-    points += [{"codec": "b", "bpp": 0.9 * bpp, "psnr": psnr, "ms_ssim": None} for bpp, psnr in ANCHOR]
-    (gain,) = evaluation.gains(points, "a")
+    qualities = [psnr for _, psnr in ANCHOR]
+    rows = measured_rows("a", 1, "x", *qualities) + measured_rows("b", 0.9, "x", *qualities)
+    (gain,) = evaluation.gains(rows, "a")
     assert gain["codec"] == "b" and gain["bd_rate_psnr"] == pytest.approx(-10) and gain["bd_psnr"] > 0.4
     assert gain["bd_rate_ms_ssim"] is None
     assert "-10.00 %" in evaluation.format_gain(gain) and "(MS-SSIM) –" in evaluation.format_gain(gain)
+    assert "pictures" not in evaluation.format_gain(gain)
+    # A picture that is lossless at some qualities of one codec, and a quality at which all are.
+    rows += measured_rows("a", 0.1, "flat", 60, 61, np.inf, np.inf) + measured_rows("b", 0.2, "flat", 50, 60, 70, 80)
+    rows += [
+        {"codec": "b", "spec": "b:9", "quality": 9, "weights_sha256": None, "image_sha256": image}
+        | {"bpp": 9.0, "psnr": np.inf, "ms_ssim": None}
+        for image in ("x", "flat")
+    ]
+    (mixed,) = evaluation.gains(rows, "a")
+    assert mixed == {**gain, "pictures": 2}
+    assert evaluation.format_gain(mixed).endswith("(PSNR of 1 of 2 pictures)")
+    (nothing,) = evaluation.gains([row for row in rows if row["image_sha256"] == "flat"], "a")
+    assert nothing["bd_rate_psnr"] is None
+
+
+def test_gains_of_curves_that_do_not_rise():
+    """Several qualities of a flat picture give the same file, or the same pixels."""
+    rows = measured_rows("a", 1, "x", 25, 28, 31, 34)
+    rows += [{**row, "bpp": 0.3} for row in measured_rows("same file", 1, "x", 30, 30, 30, 30)]
+    rows += measured_rows("same pixels", 1, "x", 25, 29, 29, 34) + measured_rows("falling", 1, "x", 25, 29, 28, 34)
+    found = evaluation.gains(rows, "a")
+    assert [gain["bd_rate_psnr"] for gain in found] == [None] * 3
+    once = [row for row in rows if row["spec"] != "falling:1"]
+    (*_, rising) = evaluation.gains([*once, {**once[-1], "spec": "falling:7"}], "a")
+    assert rising["bd_rate_psnr"] > 0
 
 
 def test_curve_of_similarity_is_in_decibels():
-    points = [{"bpp": 0.4, "ms_ssim": 0.99}, {"bpp": 0.1, "ms_ssim": 0.9}, {"bpp": 0.2, "ms_ssim": None}]
+    points = [{"bpp": 0.4, "ms_ssim": 0.99}, {"bpp": 0.1, "ms_ssim": 0.9}]
+    points += [{"bpp": 0.2, "ms_ssim": None}, {"bpp": 9.0, "ms_ssim": 1.0}]
     assert evaluation.curve(points, "ms_ssim") == [(0.1, pytest.approx(10)), (0.4, pytest.approx(20))]
 
 
