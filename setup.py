@@ -27,7 +27,7 @@ setup(
     packages=list(FOLDERS),
     package_data={
         "codec_zoo": ["weights/*.h5", "weights/*.json", "weights/*.npz", "py.typed"],
-        "codec_zoo.harness": ["published.csv", "report_assets/*"],
+        "codec_zoo.harness": ["memory.csv", "published.csv", "report_assets/*"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
     },
     # What models and training need; any Keras backend will do.

@@ -160,6 +160,29 @@ results_option = click.option(
 )
 
 
+def _set_memory_limit(context: click.Context, parameter: click.Parameter, size: str | None) -> None:
+    from codec_zoo import memory
+
+    if size is not None:
+        memory.set_limit(size)
+
+
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    callback=_set_memory_limit,
+    expose_value=False,
+    help="Refuse what would need more, e.g. 4G. [default: CODEC_ZOO_MEMORY, or 3/4 of the machine's]",
+)
+
+
+def _fitting(wanted: int, fitting: int) -> int:
+    """``fitting`` workers, said if they are fewer than ``wanted``."""
+    if fitting < wanted:
+        _notice(f"{fitting} of {wanted} workers: more would pass the memory limit (--memory SIZE).")
+    return fitting
+
+
 def codec_options(command):
     """Options of the codec around a model."""
     options = [
@@ -286,6 +309,7 @@ def list_command(as_json: bool) -> None:
     "--revive", is_flag=True, help="First give new weights to maps that are dormant there (hu2018-filter-*)."
 )
 @click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
+@memory_option
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
@@ -468,6 +492,7 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
+@memory_option
 @background_option
 @workers_option
 @json_option
@@ -480,14 +505,20 @@ def compress(
     photo.czoo beside it; in a folder named with -o, what came from a folder keeps its place below it. A file that
     exists is replaced only with --force, or where it is named: -o FILE.
     """
-    from codec_zoo.harness import transcoding
+    from codec_zoo.harness import memory_estimates
     from codec_zoo.image_folder import image_paths
 
     kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", image_paths)
     tasks = batch.plan(pictures, output, force, kind)
     given = tuple((name, value) for name, value in options.items() if value is not None)
+    if not server:  # before TensorFlow is imported
+        sources = [task.source for task in tasks if task.source]
+        fitting = memory_estimates.workers_for_pictures("compress", [(model, dict(given))], sources, workers)
+        workers = _fitting(workers, fitting)
     if server_version and not server:
         raise UsageError("--server-version is of a model on a server: give --server too.")
+    from codec_zoo.harness import transcoding
+
     version = int(server_version) if (server_version or "").isdecimal() else server_version
     encoder = transcoding.Encoder(model, given, server, version, timeout, background)
     if len(tasks) == 1:
@@ -543,6 +574,7 @@ def _do_all(
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
 @click.option("--force", is_flag=True, help="Do pictures again that have their file.")
 @background_option
+@memory_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
 @json_option
 def compress_corpus(pattern, output, model, runner, force, background, beam_options, as_json, **options) -> None:
@@ -590,6 +622,7 @@ def compress_corpus(pattern, output, model, runner, force, background, beam_opti
 @click.option("--no-filter", is_flag=True, help="Filter behind a codec: the codec's own picture; needs no model.")
 @server_option
 @timeout_option
+@memory_option
 @workers_option
 @json_option
 def decompress(files, output, force, suffix, model, layers, no_filter, server, timeout, workers, as_json) -> None:
@@ -599,11 +632,16 @@ def decompress(files, output, force, suffix, model, layers, no_filter, server, t
     photo.decoded.png beside it, so that no original is in the way, and photo.png in a folder named with -o. A file
     that exists is replaced only with --force, or where it is named: -o FILE.
     """
-    from codec_zoo.harness import images, transcoding
+    from codec_zoo.harness import images, memory_estimates
 
     endings = tuple(images.OUTPUT_FORMATS)
     kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")
     tasks = batch.plan(files, output, force, kind)
+    if not server:  # before TensorFlow is imported
+        sources = [task.source for task in tasks if task.source]
+        workers = _fitting(workers, memory_estimates.workers_for_files(sources, model, workers))
+    from codec_zoo.harness import transcoding
+
     decoder = transcoding.Decoder(f".{suffix}", model, layers, no_filter, server, timeout)
     if server:
         decoder.open_server()  # a mistake shows before the work starts
@@ -701,6 +739,7 @@ def inspect(file: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
 @background_option
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@memory_option
 @json_option
 def evaluate(specs, data, output, figure, anchor, limit, background, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds.
@@ -710,8 +749,8 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
     codecs. Where that is not all pictures, the line says so. A picture that cannot be measured is named at the end
     (exit code 1). Run an interrupted command again to go on.
     """
-    from codec_zoo.harness import evaluation
-    from codec_zoo.harness.pipelines import name_of
+    from codec_zoo.harness import evaluation, memory_estimates
+    from codec_zoo.harness.pipelines import name_of, split_spec
     from codec_zoo.image_folder import say_conversions
 
     codecs = [name_of(spec) for spec in specs]
@@ -725,6 +764,8 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
     say_conversions(pictures, _notice)
+    given = [split_spec(spec)[:2] for spec in specs]
+    workers = _fitting(workers, memory_estimates.workers_for_pictures("evaluate", given, pictures, workers))
     kept = output or evaluation.unfinished_rows(specs, pictures, background)
     unmeasured = None
     try:
@@ -799,6 +840,7 @@ def reproduce(paper, output, pictures, shown, readme, workers) -> None:
 @click.argument("picture", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@memory_option
 @json_option
 def benchmark(picture, specs, threads, as_json) -> None:
     """Time codecs on one PICTURE, each in a fresh process: transform, entropy coding, peak memory."""

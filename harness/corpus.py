@@ -42,6 +42,7 @@ from apache_beam.runners.runner import create_runner
 
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import writing
+from codec_zoo.harness import memory_estimates
 from codec_zoo.harness.exported import open_model
 from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.harness.pipelines import codec_for
@@ -175,7 +176,11 @@ class Compress(beam.DoFn):
         try:
             with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 data = file.read()
-            coded = self._codec.encode(read_image(path, data=data, background=self._background))
+            picture = read_image(path, data=data, background=self._background)
+            memory_estimates.check_size(
+                path, picture.shape[0], picture.shape[1], self._codec.model.preset, self._options
+            )
+            coded = self._codec.encode(picture)
         except Exception as error:
             text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
             if FileSystems.exists(target):  # of an earlier run, when the picture was another

@@ -155,15 +155,21 @@ def unfinished_rows(
 
 
 def measure(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
-    """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
+    """Code, decode and compare one picture; a first, untimed pass warms the codec up.
+
+    Raises:
+        MemoryLimitError: the picture needs more memory than the limit.
+    """
+    from codec_zoo.harness import memory_estimates
     from codec_zoo.harness.images import as_rgb, read_image
     from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
 
+    name, options, quality = split_spec(spec)
+    memory_estimates.check_file(path, name, options, "evaluate")
     codec = open_codec(spec)
     picture = read_image(path, background=background)
     if not codec.takes_gray:
         picture = as_rgb(picture)
-    name, _, quality = split_spec(spec)
     if name not in _warm:
         codec.decode(codec.encode(picture))
         _warm.add(name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from codec_zoo.errors import UsageError
-from codec_zoo.harness import bitstream
+from codec_zoo.harness import bitstream, memory_estimates
 from codec_zoo.harness.bitstream import Bitstream, Layer
 from codec_zoo.harness.codecs import make_codec
 from codec_zoo.harness.codecs.base import Codec
@@ -25,6 +25,14 @@ class ModelCodec(Codec):
     takes_gray = True
     progress: Callable[[str], None] | None = None
 
+    def memory(self, height: int, width: int) -> tuple[int, int]:
+        """Peak memory, bytes, that the process needs to code a picture of that size, and to decode its file.
+
+        With options as they are by default; see ``codec_zoo.harness.memory_estimates``.
+        """
+        ways = (memory_estimates.needed(way, self.model.preset, height, width) for way in ("compress", "decompress"))
+        return next(ways), next(ways)
+
     def to_file(self, image: np.ndarray, layers: Sequence[Layer]) -> bytes:
         """The file of ``image`` (``uint8 [H, W, 1 or 3]``), coded into ``layers``."""
         card = self.model.card
@@ -32,9 +40,14 @@ class ModelCodec(Codec):
         return bitstream.write(card["preset"], card["weights_sha256"], width, height, channels, layers)
 
     def decode(self, data: bytes) -> np.ndarray:
-        """Decode a file of this model, whole or cut behind a layer or inside one; see ``Codec.decode``."""
+        """Decode a file of this model, whole or cut behind a layer or inside one; see ``Codec.decode``.
+
+        Raises:
+            MemoryLimitError: its header asks for more memory than the limit (``codec_zoo.memory``).
+        """
         stream = bitstream.read(data)
         self.model.check_coded(stream)
+        memory_estimates.check_stream("the file", stream, self.model.preset)
         return self.decode_layers(stream, len(stream.layers))
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import UsageError
 from codec_zoo.files import cache_folder
+from codec_zoo.harness import memory_estimates
 from codec_zoo.image_folder import PatchSampler, decode_replacing, decode_usable, image_paths, usable, warn
 from codec_zoo.presets import Preset, Recipe
 
@@ -38,7 +40,7 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Ca
 
     A filter behind a codec trains on what that codec decodes: its pictures have two channels, decoded and true luma.
     Representations for JPEG train on luma alone; blocks are cropped, but not scaled. Files of a folder that cannot be
-    used, or are converted, are counted in notices.
+    used, or are converted, are counted in notices, as are held-out pictures that are cropped to fit the memory limit.
 
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
@@ -69,6 +71,32 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
     return None
 
 
+def crop_to_memory(images: Iterable[np.ndarray], preset: Preset, notice: Callable[[str], None]) -> list[np.ndarray]:
+    """Held-out pictures, ``uint8 [H, W, C]``; of those too large for the memory limit the middle, of the same shape.
+
+    Args:
+        images: pictures; one after the other is taken.
+        preset: that is trained.
+        notice: gets a line if one is cropped.
+    """
+    most, cropped, total = memory_estimates.largest_picture(preset.name), 0, []
+    for image in images:
+        height, width = image.shape[:2]
+        if height * width > most:
+            share = math.sqrt(most / (height * width))
+            sides = [max(1, int(share * side)) for side in (height, width)]
+            top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
+            image = image[top : top + sides[0], left : left + sides[1]].copy()
+            cropped += 1
+        total.append(image)
+    if cropped:
+        notice(
+            f"{cropped} of {len(total)} held-out pictures are cropped to {most / 1e6:.1f} megapixels, which half of "
+            "the memory limit takes (--memory SIZE)."
+        )
+    return total
+
+
 def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None]) -> Source:
     """NumPy and Pillow; batches are made ahead in a thread for each processor."""
     prepared = _prepare(_training_images(folder, notice), preset)
@@ -87,7 +115,8 @@ def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int, notic
                 yield ahead.popleft().result()
 
     def held_out(most: int) -> list[np.ndarray]:
-        images = decode_usable(image_paths(folder, "val"), most, notice)
+        pictures = decode_usable(image_paths(folder, "val"), most, notice)
+        images = crop_to_memory(pictures, preset, notice)
         return _prepare(images, preset) or images
 
     return Source(_describe(folder), batches, held_out)
@@ -126,9 +155,10 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Cal
 
     def held_out(most: int) -> list[np.ndarray]:
         if of_tfds:
-            pictures = list(itertools.islice(pipeline.load(data, "val").as_numpy_iterator(), most))
+            found = list(itertools.islice(pipeline.load(data, "val").as_numpy_iterator(), most))
         else:
-            pictures = decode_usable(image_paths(data, "val"), most, notice)
+            found = decode_usable(image_paths(data, "val"), most, notice)
+        pictures = crop_to_memory(found, preset, notice)
         return _prepare(pictures, preset) or pictures
 
     return Source(data if of_tfds else _describe(data), batches, held_out)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codec_zoo.harness import batch, bitstream, images
+from codec_zoo.harness import batch, bitstream, images, memory_estimates
 from codec_zoo.harness.batch import Task, notice
 from codec_zoo.harness.exported import ExportedModel, find_model, open_model
 from codec_zoo.harness.filtered import decode_plain
@@ -109,7 +109,8 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
         with a target, the target and ``target_met``.
 
     Raises:
-        CodecZooError: the picture cannot be read or coded, or the file not be written.
+        CodecZooError: the picture cannot be read or coded, needs more memory than the limit, or the file cannot be
+            written.
     """
     batch.check(task)
     # A pipe can be read once only, and Pillow goes back and forth.
@@ -117,10 +118,13 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     data = batch.read_source(task) if streamed else None
     picture = images.read_image(task.source_name, notice, data, encoder.background)
     codec = encoder.open()
+    if not encoder.server:
+        height, width = picture.shape[:2]
+        memory_estimates.check_size(task.source_name, height, width, codec.model.preset, dict(encoder.options))
     coded = codec.encode(picture)
     decoded = codec.decode(coded)
     batch.write_target(task, coded)
-    values = {
+    values: dict[str, Any] = {
         "input": task.source_name,
         "output": task.target_name,
         "bytes": len(coded),
@@ -159,11 +163,14 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
         ``pixels_sha256`` of the picture.
 
     Raises:
-        CodecZooError: the file cannot be read or decoded, or the picture not be written.
+        CodecZooError: the file cannot be read or decoded, needs more memory than the limit, or the picture cannot be
+            written.
     """
     batch.check(task)
     with batch.naming(task):
         stream = bitstream.read(batch.read_source(task))
+        if not decoder.server:
+            memory_estimates.check_stream(task.source_name, stream, decoder.model)
         there = len(stream.layers)
         if stream.missing:
             notice(

@@ -22,7 +22,12 @@ def limit() -> int:
         UsageError: the variable is not a size.
     """
     given = os.environ.get(VARIABLE)
-    return parse_size(given) if given else int(DEFAULT_SHARE * machine_memory())
+    if not given:
+        return int(DEFAULT_SHARE * machine_memory())
+    try:
+        return parse_size(given)
+    except UsageError as error:
+        raise UsageError(f"the environment's {VARIABLE}: {error}") from error
 
 
 def set_limit(size: str) -> None:

@@ -36,7 +36,7 @@ def test_the_environment_sets_the_limit(monkeypatch):
     memory.set_limit("2G")
     assert memory.limit() == 2**31
     monkeypatch.setenv(memory.VARIABLE, "much")
-    with pytest.raises(UsageError, match="much"):
+    with pytest.raises(UsageError, match=r"CODEC_ZOO_MEMORY.*much"):
         memory.limit()
 
 
