@@ -1,6 +1,7 @@
 """The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
 
 import contextlib
+import gc
 import importlib.util
 import io
 import json
@@ -27,7 +28,7 @@ DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    interrupts.raise_on_sigterm()
+    interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
@@ -71,15 +72,19 @@ def main() -> None:
             err=True,
         )
         status = 1
+    gc.freeze()  # otherwise the interpreter walks all objects of TensorFlow at its end, for up to ten seconds
     sys.exit(status if isinstance(status, int) else 0)
 
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """Of an interrupt click would print an empty line; `main` prints one that says it."""
+        """Say that a command was interrupted, whatever a library made of the interrupt."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
+        except BaseException as error:
+            interrupt = error if isinstance(error, KeyboardInterrupt) else interrupts.received
+            if interrupt is None:
+                raise
             click.echo("interrupted", err=True)
             ctx.exit(interrupts.exit_status(interrupt))
 
@@ -255,9 +260,9 @@ def train(
 ):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
-    Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
-    Watch it with `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its
-    --worker-index: they share the batches and give one process's result; worker 0 writes the run.
+    Ctrl-C and SIGTERM lose nothing, a crash at most a minute: `--resume` goes on to the same result. Watch it with
+    `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its --worker-index:
+    they share the batches and give one process's result; worker 0 writes the run.
     """
     team = _join_workers(workers, worker_index)
     import dataclasses
