@@ -1,6 +1,8 @@
 """The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
 
+import contextlib
 import functools
+import gc
 import importlib.util
 import io
 import json
@@ -19,23 +21,25 @@ import click
 
 from codec_zoo import interrupts
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.files import refuse_existing, refuse_foreign
+from codec_zoo.files import cache_folder, refuse_existing, refuse_foreign
 from codec_zoo.harness import batch
 from codec_zoo.harness.batch import notice as _notice
+from codec_zoo.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from codec_zoo.workers import Workers
-
-DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 
 
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    interrupts.raise_on_sigterm()
+    interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
+    if os.path.expanduser("~") == "~":  # no home folder: Keras, Matplotlib and TFDS keep their files in the cache
+        with contextlib.suppress(CodecZooError):
+            os.environ["HOME"] = str(cache_folder())
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:
@@ -78,20 +82,24 @@ def main() -> None:
             err=True,
         )
         status = 1
+    gc.freeze()  # otherwise the interpreter walks all objects of TensorFlow at its end, for up to ten seconds
     sys.exit(status if isinstance(status, int) else 0)
 
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """End as other programs do at an interrupt, or without a reader, as in `codec-zoo list | head`."""
+        """Say an interrupt in one line, whatever a library made of it, and keep quiet if nobody reads on."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
-            click.echo("interrupted", err=True)  # click would print an empty line
-            ctx.exit(interrupts.exit_status(interrupt))
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain when it empties its buffer
-            ctx.exit(128 + signal.SIGPIPE)
+        except BaseException as error:
+            interrupt = error if isinstance(error, KeyboardInterrupt) else interrupts.received
+            if interrupt is not None:
+                click.echo("interrupted", err=True)
+                ctx.exit(interrupts.exit_status(interrupt))
+            if isinstance(error, BrokenPipeError):  # as in `codec-zoo list | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain as it empties its buffer
+                ctx.exit(128 + signal.SIGPIPE)
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -118,13 +126,24 @@ def _decibels(psnr: float) -> str:
     return f"{psnr:.2f} dB" if math.isfinite(psnr) else "lossless"
 
 
+class Number(click.FloatRange):
+    """A finite number in a range; ``click.FloatRange`` takes nan, which is in every range, and inf."""
+
+    def convert(self, value, param, ctx):
+        """The number; see ``click.ParamType.convert``."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 server_option = click.option(
     "--server", metavar="URL", help="Run the model on a server: grpc://HOST:PORT, http://HOST:PORT (or grpcs, https)."
 )
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0, 1e6, min_open=True),
+    type=Number(0, 1e6, min_open=True),
     default=60,
     show_default=True,
     help="Seconds for each request to the server.",
@@ -143,15 +162,42 @@ results_option = click.option(
 )
 
 
+def _set_memory_limit(context: click.Context, parameter: click.Parameter, size: str | None) -> None:
+    from codec_zoo import memory
+
+    if size is not None:
+        memory.set_limit(size)
+
+
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    callback=_set_memory_limit,
+    expose_value=False,
+    help="Refuse what would need more, e.g. 4G. [default: CODEC_ZOO_MEMORY, or 3/4 of the machine's]",
+)
+
+
+def _fitting(wanted: int, fitting: int) -> int:
+    """``fitting`` workers, said if they are fewer than ``wanted``."""
+    if fitting < wanted:
+        _notice(f"{fitting} of {wanted} workers: more would pass the memory limit (--memory SIZE).")
+    return fitting
+
+
 def codec_options(command):
     """Options of the codec around a model."""
     options = [
         click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers."),
         click.option(
-            "--target-bpp", type=click.FloatRange(0), help="Layered, mixed: the best picture within this rate."
+            "--target-bpp",
+            type=Number(0, min_open=True),
+            help="Layered, mixed: the best picture within this rate; a note if there is none.",
         ),
         click.option(
-            "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
+            "--target-psnr",
+            type=Number(0, min_open=True),
+            help="Layered, mixed: the smallest file that reaches it, dB; a note if there is none.",
         ),
         click.option(
             "--search",
@@ -161,29 +207,53 @@ def codec_options(command):
         click.option(
             "-q",
             "--quality",
-            type=float,
-            help="Hybrid: QP of the residual layer, 0 … 51 [default: 32]; filter, mixed: quality of the codec "
-            "around it.",
+            type=Number(),
+            help="Filter, mixed: the quality of the codec around it: QP for BPG and SVAC, 1 … 100 for JPEG "
+            "[default: the one of training]; hybrid: QP of the residual layer, 0 … 51 [default: 32].",
         ),
-        click.option(
-            "--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …"
-        ),
+        click.option("--codec", help="Filter behind a codec: bpg-ycbcr444, jpeg-420, svac, …"),
         click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]"),
         click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman."),
-        click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]"),
-        click.option("--tune", type=click.Choice(["yes", "no"]), help="CNN-AE-FT: learn the picture. [default: yes]"),
         click.option(
-            "--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]"
+            "--overlap", type=click.IntRange(0, 16), help="Blocks: by how many pixels they overlap. [default: 0]"
         ),
-        click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444."),
-        click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif."),
+        click.option(
+            "--tune", type=click.Choice(["yes", "no"]), help="report2017-cnn-ae-ft: learn the picture. [default: yes]"
+        ),
+        click.option(
+            "--mapping",
+            type=click.Choice(["auto", "shift", "minmax", "clip"]),
+            help="Hybrid: of the residual to 8 bits; auto chooses for each picture. [default: auto]",
+        ),
+        click.option("--residual-codec", help="Hybrid: bpg-ycbcr444 (default) or bpg-rgb444, each also as …-10bit."),
+        click.option("--base-codec", help="Hybrid: jxl-lossless (default) or flif."),
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
+def _background(_context, _parameter, text: str | None) -> tuple[int, int, int] | None:
+    """The colour of --background, checked before anything is done."""
+    from codec_zoo.image_reader import background_color
+
+    return None if text is None else background_color(text)
+
+
+background_option = click.option(
+    "--background",
+    metavar="COLOR",
+    callback=_background,
+    help="Put transparent pictures on this colour: white, #rrggbb … [default: refuse them]",
+)
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
+compress_model_option = click.option(
+    "--model",
+    metavar="PRESET|DIR",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="A trained preset, or the folder of an export.",
+)
 
 
 @cli.command("list")
@@ -199,8 +269,11 @@ def list_command(as_json: bool) -> None:
             "paper": preset.paper.short,
             "reproduces": preset.reproduces,
             "trained_steps": weights.steps(preset) or None,
+            "default": preset.name == DEFAULT_PRESET,
         }
         trained = f"trained: {weights.training_in_words(preset)}"
+        if values["default"]:
+            trained += "; the default of compress"
         _emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
 
 
@@ -216,19 +289,19 @@ def list_command(as_json: bool) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps in all.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches a step.")
 @click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the optimizer.")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="Of the optimizer.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
 @click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]), help="Muon: for convolutions too.")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of Muon.")
+@click.option("--momentum", type=Number(0, 1, max_open=True), help="Of Muon.")
 @click.option(
     "--adam-ratio",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Learning rate of what Muon leaves to Adam, in multiples of the kernels'.",
 )
 @click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
-@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
+@click.option("--clip-norm", type=Number(0, min_open=True), help="Bound on the gradients' norm.")
 @click.option(
-    "--rate-rise", type=click.FloatRange(1), help="By how much the rate's weight is smaller at the start, then rises."
+    "--rate-rise", type=Number(1), help="By how much the rate's weight is smaller at the start, then rises."
 )
 @click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
 @click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
@@ -238,6 +311,7 @@ def list_command(as_json: bool) -> None:
     "--revive", is_flag=True, help="First give new weights to maps that are dormant there (hu2018-filter-*)."
 )
 @click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
+@memory_option
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
@@ -261,9 +335,9 @@ def train(
 ):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
-    Ctrl-C or a crash loses at most a minute: `--resume` goes on to the result of an uninterrupted run.
-    Watch it with `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its
-    --worker-index: they share the batches and give one process's result; worker 0 writes the run.
+    Ctrl-C and SIGTERM lose nothing, a crash at most a minute: `--resume` goes on to the same result. Watch it with
+    `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its --worker-index:
+    they share the batches and give one process's result; worker 0 writes the run.
     """
     team = _join_workers(workers, worker_index)
     import dataclasses
@@ -290,7 +364,7 @@ def train(
     if revive and not (initial and hasattr(chosen.model, "revive")):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
-    source = training_data.open_source(data, chosen, recipe, seed)
+    source = training_data.open_source(data, chosen, recipe, seed, _notice)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
     click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
@@ -415,31 +489,45 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 @click.argument("pictures", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", type=click.Path(), help="File, folder, or - for standard output.")
 @force_option
-@model_option
+@compress_model_option
 @codec_options
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
+@memory_option
+@background_option
 @workers_option
 @json_option
-def compress(pictures, output, force, model, server, server_version, timeout, workers, as_json, **options) -> None:
+def compress(
+    pictures, output, force, model, server, server_version, timeout, background, workers, as_json, **options
+) -> None:
     """Compress PICTURES to .czoo files, and say what their decoder will show.
 
     PICTURES are files, folders (with their subfolders), quoted globs, or - for standard input. photo.jpg gives
     photo.czoo beside it; in a folder named with -o, what came from a folder keeps its place below it. A file that
     exists is replaced only with --force, or where it is named: -o FILE.
     """
-    from codec_zoo.harness import transcoding
+    from codec_zoo.harness import memory_estimates
     from codec_zoo.image_folder import image_paths
 
     kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", image_paths)
     tasks = batch.plan(pictures, output, force, kind)
     given = tuple((name, value) for name, value in options.items() if value is not None)
+    if not server:  # before TensorFlow is imported
+        sources = [task.source for task in tasks if task.source]
+        fitting = memory_estimates.workers_for_pictures("compress", [(model, dict(given))], sources, workers)
+        workers = _fitting(workers, fitting)
+    if server_version and not server:
+        raise UsageError("--server-version is of a model on a server: give --server too.")
+    from codec_zoo.harness import transcoding
+
     version = int(server_version) if (server_version or "").isdecimal() else server_version
-    encoder = transcoding.Encoder(model or DEFAULT_PRESET, given, server, version, timeout)
+    encoder = transcoding.Encoder(model, given, server, version, timeout, background)
     if len(tasks) == 1:
         batch.check(tasks[0])
-    encoder.open()  # a mistake shows before the work starts; the model is exported once
+    codec = encoder.open()  # a mistake shows before the work starts; the model is exported once
+    if options["codec"] and options["quality"] is None:
+        _notice(f"{options['codec']} codes at its quality {codec.quality:g}; -q sets another.")
     _do_all(
         functools.partial(transcoding.compress, encoder),
         tasks,
@@ -483,13 +571,15 @@ def _do_all(
 @cli.command("compress-corpus")
 @click.argument("pattern")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Folder for files and dead letters.")
-@model_option
+@compress_model_option
 @codec_options
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
 @click.option("--force", is_flag=True, help="Do pictures again that have their file.")
+@background_option
+@memory_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
 @json_option
-def compress_corpus(pattern, output, model, runner, force, beam_options, as_json, **options) -> None:
+def compress_corpus(pattern, output, model, runner, force, background, beam_options, as_json, **options) -> None:
     """Compress all pictures that the quoted glob PATTERN matches, with Apache Beam.
 
     PATTERN and --output may be on any file system of Beam's: `'gs://bucket/photos/**.png'`. Each picture gives
@@ -504,7 +594,7 @@ def compress_corpus(pattern, output, model, runner, force, beam_options, as_json
 
     given = {name: value for name, value in options.items() if value is not None}
     started = time.monotonic()
-    counters = corpus.compress_corpus(pattern, output, model or DEFAULT_PRESET, given, runner, beam_options, force)
+    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, force, background)
     dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
     text = (
         f"{output}: {counters['pictures']:,} pictures, {counters['bytes_in']:,} → {counters['bytes_out']:,} bytes, "
@@ -534,6 +624,7 @@ def compress_corpus(pattern, output, model, runner, force, beam_options, as_json
 @click.option("--no-filter", is_flag=True, help="Filter behind a codec: the codec's own picture; needs no model.")
 @server_option
 @timeout_option
+@memory_option
 @workers_option
 @json_option
 def decompress(files, output, force, suffix, model, layers, no_filter, server, timeout, workers, as_json) -> None:
@@ -543,11 +634,16 @@ def decompress(files, output, force, suffix, model, layers, no_filter, server, t
     photo.decoded.png beside it, so that no original is in the way, and photo.png in a folder named with -o. A file
     that exists is replaced only with --force, or where it is named: -o FILE.
     """
-    from codec_zoo.harness import images, transcoding
+    from codec_zoo.harness import images, memory_estimates
 
     endings = tuple(images.OUTPUT_FORMATS)
     kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")
     tasks = batch.plan(files, output, force, kind)
+    if not server:  # before TensorFlow is imported
+        sources = [task.source for task in tasks if task.source]
+        workers = _fitting(workers, memory_estimates.workers_for_files(sources, model, workers))
+    from codec_zoo.harness import transcoding
+
     decoder = transcoding.Decoder(f".{suffix}", model, layers, no_filter, server, timeout)
     if server:
         decoder.open_server()  # a mistake shows before the work starts
@@ -592,6 +688,7 @@ def truncate(file: str, layers: int, output: str, force: bool) -> None:
 @json_option
 def inspect(file: str, as_json: bool) -> None:
     """Show what a .czoo FILE (- for standard input) holds, without decoding it."""
+    from codec_zoo import weights
     from codec_zoo.harness import bitstream
     from codec_zoo.presets import list_presets
 
@@ -599,7 +696,9 @@ def inspect(file: str, as_json: bool) -> None:
     with batch.naming(task):
         data = batch.read_source(task)
         stream = bitstream.read(data)
-    names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
+    names = {bitstream.preset_id(name): name for name in weights.index()}
+    if stream.preset_id not in names:  # the rest, which takes Keras
+        names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
     pixels = stream.width * stream.height
     layers = [
         {"kind": layer.kind.name.lower(), "bytes": len(layer.payload), "bpp": 8 * len(layer.payload) / pixels}
@@ -640,9 +739,11 @@ def inspect(file: str, as_json: bool) -> None:
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
 @click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
+@background_option
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@memory_option
 @json_option
-def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
+def evaluate(specs, data, output, figure, anchor, limit, background, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds.
 
     Means are over the pictures that have a finite value: not over lossless ones for PSNR, nor over pictures with a
@@ -650,8 +751,9 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     codecs. Where that is not all pictures, the line says so. A picture that cannot be measured is named at the end
     (exit code 1). Run an interrupted command again to go on.
     """
-    from codec_zoo.harness import evaluation
-    from codec_zoo.harness.pipelines import name_of
+    from codec_zoo.harness import evaluation, memory_estimates
+    from codec_zoo.harness.pipelines import name_of, split_spec
+    from codec_zoo.image_folder import say_conversions
 
     codecs = [name_of(spec) for spec in specs]
     if anchor and anchor not in codecs:
@@ -663,10 +765,13 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
-    kept = output or evaluation.unfinished_rows(specs, pictures)
+    say_conversions(pictures, _notice)
+    given = [split_spec(spec)[:2] for spec in specs]
+    workers = _fitting(workers, memory_estimates.workers_for_pictures("evaluate", given, pictures, workers))
+    kept = output or evaluation.unfinished_rows(specs, pictures, background)
     unmeasured = None
     try:
-        rows = evaluation.evaluate(specs, pictures, kept, workers)
+        rows = evaluation.evaluate(specs, pictures, kept, workers, background)
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:
@@ -741,6 +846,7 @@ def reproduce(paper, output, pictures, shown, readme, workers, force) -> None:
 @click.argument("picture", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@memory_option
 @json_option
 def benchmark(picture, specs, threads, as_json) -> None:
     """Time codecs on one PICTURE, each in a fresh process: transform, entropy coding, peak memory."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from codec_zoo import interrupts
 from codec_zoo.errors import CodecZooError
 
 # Whether a call returned, and its result or what it raised.
@@ -186,6 +187,8 @@ def _outcome(function: Callable[..., Any], arguments: tuple) -> Outcome:
     try:
         return True, function(*arguments)
     except Exception as error:
+        if interrupts.received:  # a library made an error of it
+            raise interrupts.received from error
         return False, error
 
 

@@ -9,11 +9,11 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from codec_zoo.export.card import SCHEMA
+from codec_zoo.errors import ModelError
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.files import atomic_folder, refuse_foreign, write_atomic
 from codec_zoo.harness import mirror
-from codec_zoo.harness.exported import list_versions, read_card
+from codec_zoo.harness.exported import check_export, list_versions
 from codec_zoo.harness.release import number_version, trained_presets
 
 FILES = ("models.config", "batching_parameters.txt", "monitoring.config", "docker-compose.yml", "kubernetes.yaml")
@@ -98,11 +98,18 @@ def _copy(folder: Path, base: Path) -> None:
 
 def _export(name: str, models: Path) -> None:
     """Export a preset as its next version, unless one that this version of the zoo can run has the same weights."""
-    there = [(int(folder.name), read_card(folder)) for folder in list_versions(models / name)]
-    known = {number: card["weights_sha256"] if card["schema"] == SCHEMA else "" for number, card in there}
+    known = {int(folder.name): _hash_of(folder) for folder in list_versions(models / name)}
     version, new = number_version(name, known)
     if new:
         export_pretrained(name, models, version)
+
+
+def _hash_of(folder: Path) -> str:
+    """The weights' hash of an export; empty for one that is damaged, or of another version of the zoo."""
+    try:
+        return check_export(folder)["weights_sha256"]
+    except ModelError:
+        return ""
 
 
 def _bases(models: Path) -> list[Path]:

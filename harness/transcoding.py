@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codec_zoo.harness import batch, bitstream, images
+from codec_zoo.harness import batch, bitstream, images, memory_estimates
 from codec_zoo.harness.batch import Task, notice
 from codec_zoo.harness.exported import ExportedModel, find_model, open_model
 from codec_zoo.harness.filtered import decode_plain
@@ -26,6 +26,7 @@ class Encoder:
         server: URL, or None for this process.
         server_version: of the model there.
         timeout: of a request to the server, seconds.
+        background: RGB behind transparent parts; None refuses pictures that have them.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Encoder:
     server: str | None = None
     server_version: int | str | None = None
     timeout: float = 60
+    background: tuple[int, int, int] | None = None
 
     @functools.cache  # noqa: B019 (a command has one)
     def open(self) -> ModelCodec:
@@ -45,8 +47,11 @@ class Encoder:
             from codec_zoo.harness.server import ServedModel, open_server
 
             server = open_server(self.server, self.timeout)
-            return codec_for(ServedModel(server, self.model, self.server_version), **dict(self.options))
-        return codec_for(open_model(self.model), **dict(self.options))
+            codec = codec_for(ServedModel(server, self.model, self.server_version), **dict(self.options))
+        else:
+            codec = codec_for(open_model(self.model), **dict(self.options))
+        codec.progress = notice
+        return codec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,21 +105,26 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     """Compress a picture.
 
     Returns:
-        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of what a decoder will show.
+        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of what a decoder will show;
+        with a target, the target and ``target_met``.
 
     Raises:
-        CodecZooError: the picture cannot be read or coded, or the file not be written.
+        CodecZooError: the picture cannot be read or coded, needs more memory than the limit, or the file cannot be
+            written.
     """
     batch.check(task)
     # A pipe can be read once only, and Pillow goes back and forth.
     streamed = task.source is None or task.source.is_fifo()
     data = batch.read_source(task) if streamed else None
-    picture = images.read_image(task.source_name, notice, data)
+    picture = images.read_image(task.source_name, notice, data, encoder.background)
     codec = encoder.open()
+    if not encoder.server:
+        height, width = picture.shape[:2]
+        memory_estimates.check_size(task.source_name, height, width, codec.model.preset, dict(encoder.options))
     coded = codec.encode(picture)
     decoded = codec.decode(coded)
     batch.write_target(task, coded)
-    return {
+    values: dict[str, Any] = {
         "input": task.source_name,
         "output": task.target_name,
         "bytes": len(coded),
@@ -122,6 +132,27 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
         "psnr": psnr(picture, decoded),
         "pixels_sha256": hash_pixels(decoded),
     }
+    return values | check_target(task.target_name, dict(encoder.options), values["bpp"], values["psnr"])
+
+
+def check_target(file: str, options: dict[str, Any], bpp: float, reached: float) -> dict[str, Any]:
+    """A file beside the target that the options name: fields for JSON, and a note where the target is missed.
+
+    Args:
+        file: for the note.
+        options: of the codec.
+        bpp: bits a pixel of the file.
+        reached: its PSNR, dB.
+    """
+    if asked := options.get("target_bpp"):
+        if bpp > asked:
+            notice(f"{file}: --target-bpp {asked:g} is missed: {bpp:.4f} bpp is the least for this picture.")
+        return {"target_bpp": asked, "target_met": bpp <= asked}
+    if asked := options.get("target_psnr"):
+        if reached < asked:
+            notice(f"{file}: --target-psnr {asked:g} is missed: {reached:.2f} dB is the best for this picture.")
+        return {"target_psnr": asked, "target_met": reached >= asked}
+    return {}
 
 
 def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
@@ -132,11 +163,14 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
         ``pixels_sha256`` of the picture.
 
     Raises:
-        CodecZooError: the file cannot be read or decoded, or the picture not be written.
+        CodecZooError: the file cannot be read or decoded, needs more memory than the limit, or the picture cannot be
+            written.
     """
     batch.check(task)
     with batch.naming(task):
         stream = bitstream.read(batch.read_source(task))
+        if not decoder.server:
+            memory_estimates.check_stream(task.source_name, stream, decoder.model)
         there = len(stream.layers)
         if stream.missing:
             notice(

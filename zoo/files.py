@@ -265,7 +265,19 @@ def _machine() -> str:
 
 
 def cache_folder() -> Path:
-    """Where exported models are kept: ``CODEC_ZOO_CACHE``, else the XDG cache folder."""
-    if "CODEC_ZOO_CACHE" in os.environ:
-        return Path(os.environ["CODEC_ZOO_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codec-zoo"
+    """Where exported models are kept: ``CODEC_ZOO_CACHE``, else ``codec-zoo`` in the XDG cache folder.
+
+    As the XDG specification wants it, an ``XDG_CACHE_HOME`` that is empty or relative is ignored.
+
+    Raises:
+        CodecZooError: neither variable is set, and there is no home folder, as in some containers.
+    """
+    if named := os.environ.get("CODEC_ZOO_CACHE"):
+        return Path(named)
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "codec-zoo"
+    except RuntimeError as error:
+        raise CodecZooError(
+            "there is no home folder to keep models in. Name a folder for them: CODEC_ZOO_CACHE."
+        ) from error

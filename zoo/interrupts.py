@@ -3,16 +3,32 @@
 import os
 import signal
 import threading
+import time
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM came, which `docker stop`, `timeout`, Slurm and systemd send."""
 
 
-def raise_on_sigterm() -> None:
-    """Let SIGTERM raise :class:`Terminated` in the main thread, unless it is ignored or handled already."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
+# Seconds.
+PATIENCE = 2.0
+# The last one of this process. Beam and some extension modules make an error of their own of a `KeyboardInterrupt`.
+received: KeyboardInterrupt | None = None
+
+
+def install() -> None:
+    """Let SIGTERM raise :class:`Terminated` in the main thread, and Ctrl-C ``KeyboardInterrupt`` as before.
+
+    A signal that is ignored stays so. Both are remembered in :data:`received`. Where they cannot be raised, because
+    the main thread is in the code of a library (a codec), the process ends after :data:`PATIENCE`.
+    """
+    for number, handler in _DEFAULTS.items():
+        if signal.getsignal(number) is handler:
+            signal.signal(number, _raise)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
 
 
 def exit_status(interrupt: BaseException) -> int:
@@ -34,11 +50,8 @@ class Deferred:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number, raising in (
-                (signal.SIGINT, (signal.default_int_handler,)),
-                (signal.SIGTERM, (signal.SIG_DFL, _terminate)),
-            ):
-                if signal.getsignal(number) in raising:
+            for number, default in _DEFAULTS.items():
+                if signal.getsignal(number) in (default, _raise):
                     self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -48,12 +61,32 @@ class Deferred:
 
     def _note(self, number, _):
         if self.interrupt is None:
-            self.interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+            self.interrupt = _interrupt(number)
             os.write(2, b"stopping behind this step; Ctrl-C again stops at once\n")
         elif number == signal.SIGINT:  # not SIGTERM, which `timeout` sends twice
             raise self.interrupt
 
 
-def _terminate(*_):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would end the clearing up
-    raise Terminated
+def _interrupt(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def _raise(number: int, _) -> None:
+    global received
+    if number == signal.SIGTERM:
+        signal.signal(number, signal.SIG_IGN)  # a second one would end the clearing up
+    received = _interrupt(number)
+    raise received
+
+
+def _watch(reading: int) -> None:
+    """End the process if a signal has come and its handler does not run."""
+    while numbers := os.read(reading, 1):
+        number = numbers[0]
+        time.sleep(PATIENCE)
+        if received is None and signal.getsignal(number) is _raise:
+            os.write(2, b"interrupted\n")
+            os._exit(128 + number)
+
+
+_DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}

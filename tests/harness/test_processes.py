@@ -24,7 +24,7 @@ from codec_zoo.harness import cli, processes
 
 @cli.cli.command()
 def work():
-    for _ in processes.in_processes(test_processes.{function}, {tasks}, {workers}, "working"):
+    for _ in processes.in_processes(test_processes.{function}, {tasks}, {workers}, "working", lambda *_: None):
         print("one is done", flush=True)
 
 sys.argv[1:] = ["work"]
@@ -41,6 +41,13 @@ def write_slowly(path, seconds):
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"half")
         time.sleep(seconds)
+
+
+def sleep_as_beam_does(seconds):
+    try:
+        time.sleep(seconds)
+    except BaseException as error:
+        raise RuntimeError(f"{type(error)} [while running 'Compress']") from error
 
 
 def fail(text):
@@ -120,6 +127,19 @@ def test_signals_that_come_twice_do_not_disturb_the_end(start):
     check_ended(process, workers, 143)
 
 
+def test_code_of_a_library_is_not_waited_for(start):
+    """With one worker the codec runs in the caller; Python's handlers run when it returns."""
+    process, _ = start_work(start, "hash_for_long", [(1,), (10**9,)], workers=1)
+    process.terminate()
+    check_ended(process, [], 143)
+
+
+def test_an_interrupt_that_a_library_makes_an_error(start):
+    process, _ = start_work(start, "sleep_as_beam_does", [(0,), (60,)], workers=1)
+    process.terminate()
+    check_ended(process, [], 143)
+
+
 def test_workers_end_with_a_parent_that_was_killed(start):
     process, workers = start_work(start, "hash_for_long", [(1,), (10**9,), (10**9,)])
     process.kill()
@@ -178,11 +198,12 @@ def test_one_worker_is_the_caller():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_ends_the_work_or_is_handed_over(workers):
     tasks = [("one",), ("two",)]
-    with pytest.raises(RuntimeError, match="one"):
+    with pytest.raises(RuntimeError, match=r"one|two"):
         list(in_processes(fail, tasks, workers, "failing"))
     failures = {}
     assert list(in_processes(fail, tasks, workers, "failing", failures.__setitem__)) == []
     assert {task: str(error) for task, error in failures.items()} == {("one",): "one", ("two",): "two"}
+    assert workers == 1 or "in fail" in failures["one",].__notes__[0]  # for CODEC_ZOO_DEBUG
 
 
 def test_an_error_that_cannot_travel_is_told():
