@@ -28,8 +28,11 @@ import numpy as np
 import tensorflow as tf
 
 from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.harness.loopback import is_loopback
 from codec_zoo.workers import Workers
 
+# gRPC reads this name in small letters only.
+_NO_PROXY = "no_grpc_proxy"
 _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -104,6 +107,10 @@ class MirroredWorkers(Workers):
         os.environ["TF_CONFIG"] = json.dumps(
             {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
         )
+        here = [address.rpartition(":")[0] for address in addresses if is_loopback(f"grpc://{address}")]
+        if here:  # gRPC would ask a proxy for workers on this machine
+            elsewhere = [os.environ[name] for name in (_NO_PROXY, "no_proxy") if os.environ.get(name)]
+            os.environ[_NO_PROXY] = ",".join([*elsewhere[:1], *dict.fromkeys(here)])
         tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:1], "GPU")
         try:
             self._strategy = tf.distribute.MultiWorkerMirroredStrategy()

@@ -44,7 +44,8 @@ def start(options, preset=PRESET, seeds=(0, 0), variable=False):
     processes = []
     for index, seed in enumerate(seeds):
         command = [Path(sys.executable).with_name("codec-zoo"), "train", preset, *options, "--seed", str(seed)]
-        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
+        # A proxy that does not answer: workers on this machine are reached without it.
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "http_proxy": "http://localhost:1"}
         if variable:
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment["TF_CONFIG"] = json.dumps(task)
