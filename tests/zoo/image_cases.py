@@ -512,7 +512,7 @@ CASES = [
         COLORS,
         "CMYK with a profile",
         "a.tif",
-        save(Image.fromarray(INKS, "CMYK"), "TIFF", icc_profile=cmyk_profile()),
+        save(Image.frombytes("CMYK", (4, 1), INKS.tobytes()), "TIFF", icc_profile=cmyk_profile()),
         np.array([[[255], [145], [145], [0]]]).repeat(3, axis=2),  # CIE Lab (60, 0, 0) is sRGB 145
         1,
     ),
