@@ -16,6 +16,7 @@ FILTERS = {
     "hu2018-filter-svac-q52": 52,
     "hu2018-filter-jpeg-q20": 20,
     "hu2018-filter-bpg-q36": 36,
+    "hu2018-filter-bpg444-q34": 34,
 }
 # How strong: as the encoder chooses, the paper's filter, not at all.
 SWITCHES = ("", ",filter=on", ",filter=off")
