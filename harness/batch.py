@@ -15,13 +15,13 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
+from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.files import check_place, write_atomic
 
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
@@ -241,63 +241,29 @@ def notice(text: str) -> None:
 
 
 def run(
-    function: Callable[[Task], Any], tasks: Sequence[Task], workers: int, title: str
+    function: Callable[[Task], Any],
+    tasks: Sequence[Task],
+    workers: int,
+    title: str,
+    failed: Callable[[Task, Exception], None],
 ) -> Iterator[tuple[Task, Any]]:
-    """Call ``function`` for each task, and go on where one fails; on a terminal, with a progress bar.
+    """Call ``function`` for each task, and go on where one fails; with a progress bar.
 
     Args:
-        function: that other processes can import, if there are several workers.
+        function: of a module, so that other processes find it.
         tasks: of :func:`plan`.
         workers: processes; a single one is the caller's.
         title: what the bar calls the work.
+        failed: gets a task and what its call raised; of a single task it is raised here.
 
     Yields:
-        Each task as it is done, with the result, or with the ``CodecZooError`` that its call raised. Of a single task
-        it is raised here.
+        Task and result, as they are done.
     """
     if len(tasks) == 1:
         yield tasks[0], function(tasks[0])
         return
-    attempt = _Attempt(function)
-    if workers == 1:
-        yield from _with_bar(map(attempt, tasks), len(tasks), title)
-        return
-    from codec_zoo.harness.evaluation import in_processes
+    from codec_zoo.harness.processes import in_processes
 
-    for _, outcome in in_processes(attempt, [(task,) for task in tasks], workers, title):
-        yield outcome
-
-
-@dataclasses.dataclass(frozen=True)
-class _Attempt:
-    """A function that returns its task with its result, or with the error that was raised."""
-
-    function: Callable[[Task], Any]
-
-    def __call__(self, task: Task) -> tuple[Task, Any]:
-        try:
-            return task, self.function(task)
-        except CodecZooError as error:
-            return task, error
-        except Exception as error:
-            if os.environ.get("CODEC_ZOO_DEBUG"):
-                raise
-            text = f"{type(error).__name__}: {error}. This is a bug: CODEC_ZOO_DEBUG=1 shows where."
-            return task, CodecZooError(text)
-
-
-def _with_bar(outcomes: Iterable[tuple[Task, Any]], total: int, title: str) -> Iterator[tuple[Task, Any]]:
-    """The outcomes, and a progress bar on standard error where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    # Lines go above the bar, but for a standard output that is a file or a pipe.
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
-    ) as progress:
-        bar = progress.add_task(title, total=total)
-        for outcome in outcomes:
-            yield outcome
-            progress.advance(bar)
+    packed = [(task,) for task in tasks]
+    outcomes = in_processes(function, packed, workers, title, lambda packed, error: failed(packed[0], error))
+    yield from ((task, result) for (task,), result in outcomes)

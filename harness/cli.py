@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import importlib.util
 import io
 import json
@@ -81,6 +82,7 @@ def main() -> None:
             err=True,
         )
         status = 1
+    gc.freeze()  # otherwise the interpreter walks all objects of TensorFlow at its end, for up to ten seconds
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -532,7 +534,7 @@ def compress(
         workers,
         "compressing",
         as_json,
-        lambda done: f"{done['output']}: {done['bytes']:,} bytes, {done['bpp']:.3f} bpp, PSNR {done['psnr']:.2f} dB",
+        lambda done: f"{done['output']}: {done['bytes']:,} bytes, {done['bpp']:.3f} bpp, {_decibels(done['psnr'])}",
     )
 
 
@@ -549,16 +551,18 @@ def _do_all(
     Raises:
         CodecZooError: some failed.
     """
-    failures = []
+    failures: list[str] = []
+
+    def failed(task: batch.Task, error: Exception) -> None:
+        text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}. This is a bug."
+        failures.append(text if task.source_name in text else f"{task.source_name}: {text}")
+
     try:
-        for task, outcome in batch.run(function, tasks, workers, title):
-            if isinstance(outcome, CodecZooError):
-                failures.append((task, str(outcome)))
-            else:
-                _emit(outcome, as_json, words(outcome), err=task.target is None)
+        for task, result in batch.run(function, tasks, workers, title, failed):
+            _emit(result, as_json, words(result), err=task.target is None)
     finally:
-        for task, text in failures:
-            click.echo(f"error: {text if task.source_name in text else f'{task.source_name}: {text}'}", err=True)
+        for text in failures:
+            click.echo(f"error: {text}", err=True)
     if failures:
         others = "; the others are done" if len(failures) < len(tasks) else ""
         raise CodecZooError(f"{len(failures)} of {len(tasks)} files failed{others}.")
@@ -613,7 +617,7 @@ def compress_corpus(pattern, output, model, runner, force, background, beam_opti
     type=click.Choice(["png", "tiff", "bmp", "pnm"]),
     default="png",
     show_default=True,
-    help="Where -o names no file with an ending.",
+    help="Of pictures whose name -o does not give.",
 )
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")

@@ -68,7 +68,11 @@ class MixedCodec(ModelCodec):
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_PIXELS`; see ``Codec.encode``."""
-        _check_size(image.shape[1], image.shape[0], ImageError)
+        if image.shape[0] * image.shape[1] > MAX_PIXELS:
+            raise ImageError(
+                f"{image.shape[1]}×{image.shape[0]} pixels are too many for {self.model.preset}, which takes "
+                f"{MAX_PIXELS:,} in all. Cut the picture up."
+            )
         branches = list(self.scales) if self.resolution == "auto" else [self.resolution]
         if self.target_bpp is None and self.target_psnr is None:
             return self._encode(image, self._represent(image, branches[0]), branches[0], self.quality)
@@ -94,7 +98,10 @@ class MixedCodec(ModelCodec):
         """
         if len(stream.layers) != 1 or stream.layers[0].kind != LayerKind.REPRESENTATION:
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
-        _check_size(stream.width, stream.height, BitstreamError)
+        if stream.width * stream.height > MAX_PIXELS:
+            raise BitstreamError(
+                f"the file claims {stream.width}×{stream.height} pixels, which no file of this model has."
+            )
         scale, data = stream.layers[0].payload[:1], stream.layers[0].payload[1:]
         branch = next((name for name, known in self.scales.items() if bytes([known]) == scale), None)
         if branch is None:
@@ -113,15 +120,6 @@ class MixedCodec(ModelCodec):
         image = self.model.run(f"decode_{branch}", representation=representation[None], size=true_size)["images"][0]
         # Without chroma, R = G = B = Y.
         return image if stream.channels == 3 else image[..., :1]
-
-
-def _check_size(width: int, height: int, error: type[Exception]) -> None:
-    """Raise ``error`` for a picture that the networks cannot take in one piece."""
-    if width * height > MAX_PIXELS:
-        raise error(
-            f"a picture of {width}×{height} pixels is too large for this model, which takes up to {MAX_PIXELS}. "
-            "Cut the picture up, or choose another preset."
-        )
 
 
 class _Candidates:

@@ -81,7 +81,11 @@ class PerceptronCodec(ModelCodec):
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_FRONTS`; see ``Codec.encode``."""
-        _check_fronts(image.shape[1], image.shape[0], ImageError)
+        if _is_too_long(image.shape[1], image.shape[0]):
+            raise ImageError(
+                f"{image.shape[1]}×{image.shape[0]} pixels are too many for {self.model.preset}: the width and {LAG} "
+                f"times the height are at most {MAX_FRONTS}. Cut the picture up."
+            )
         planes = rgb_to_ycocg(image) if image.shape[2] == 3 else image.astype(np.int32)
         layers = []
         count = min(planes.shape[2], self.layers)
@@ -108,7 +112,10 @@ class PerceptronCodec(ModelCodec):
         kinds = {layer.kind for layer in stream.layers}
         if kinds != {LayerKind.PLANE} or len(stream.layers) > stream.channels:
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
-        _check_fronts(stream.width, stream.height, BitstreamError)
+        if _is_too_long(stream.width, stream.height):
+            raise BitstreamError(
+                f"the file claims {stream.width}×{stream.height} pixels, which no file of this model has."
+            )
         count = min(count, len(stream.layers))
         wanted = stream.channels if count >= stream.channels else 1
         planes = [
@@ -304,13 +311,9 @@ def _unpack_weights(data: bytes, preset: Preset) -> tuple[Weights | None, int]:
 # --- errors -----------------------------------------------------------------------------------------------------
 
 
-def _check_fronts(width: int, height: int, error: type[Exception]) -> None:
-    """Raise ``error`` for a picture that is so long and thin that it would take minutes."""
-    if width + LAG * (height - 1) > MAX_FRONTS:
-        raise error(
-            f"a picture of {width}×{height} pixels is too long for this model: its width and {LAG} times its height "
-            f"are {MAX_FRONTS} at most. Cut the picture up, or choose another codec."
-        )
+def _is_too_long(width: int, height: int) -> bool:
+    """Whether a picture has so many fronts that it would take minutes, however thin it is."""
+    return width + LAG * (height - 1) > MAX_FRONTS
 
 
 def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -231,10 +231,13 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left in ``folder``, never what another one is writing."""
+    """Remove what killed processes of this user left in ``folder``, never what another one is writing."""
     for scratch in list(folder.glob(f".*{SCRATCH}")):
-        with contextlib.suppress(OSError):  # another user's, or removed meanwhile
-            age = time.time() - scratch.stat().st_mtime
+        with contextlib.suppress(OSError):  # locked by its process, or removed meanwhile
+            known = scratch.lstat()
+            if not stat.S_ISDIR(known.st_mode) or known.st_uid != os.geteuid():
+                continue
+            age = time.time() - known.st_mtime
             if not (scratch / LOCK).exists():
                 if age > STALE_S:
                     shutil.rmtree(scratch, ignore_errors=True)

@@ -167,9 +167,13 @@ def demux(data: bytes) -> BPGFile:
 def check_nals(stream: bytes, *kinds: tuple[int, ...]) -> None:
     """Raise ``BitstreamError`` unless an HEVC stream is made of one NAL unit of each of these kinds, in order.
 
-    What else a decoder would take: other parameter sets, and slice after slice for the same pixels.
+    What else a decoder would take: other parameter sets, and slice after slice for the same pixels. FFmpeg ends the
+    process on some units that are none: with zeros at their end, or three in a row (§7.4.2).
     """
-    found = [hevc.nal_type(nal) for nal in hevc.split_nals(stream)]
+    nals = hevc.split_nals(stream)
+    if any(nal[-1] == 0 or b"\0\0\0" in nal or b"\0\0\2" in nal for nal in nals):
+        raise BitstreamError("the HEVC data is cut or damaged: it has bytes that no NAL unit has.")
+    found = [hevc.nal_type(nal) for nal in nals]
     if len(found) != len(kinds) or any(kind not in known for kind, known in zip(found, kinds, strict=True)):
         raise BitstreamError(
             f"the HEVC data has NAL units of types {', '.join(map(str, found[:8])) or 'none'}"

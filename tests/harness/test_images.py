@@ -9,7 +9,7 @@ from codec_zoo.harness.images import as_rgb, read_image, write_image
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.ppm", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("name", ["a.png", "a.pnm", "a.tif", "a.bmp"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_written_pictures_are_lossless(tmp_path, name, channels):
     write_image(tmp_path / name, RGB[..., :channels])
