@@ -17,6 +17,7 @@ from pathlib import Path
 from measure_memory import make_picture
 
 FAMILIES = (
+    "hu2018-filter-bpg444-q34",
     "hu2018-filter-jpeg-q20",
     "hu2018-filter-svac-q48",
     "jia2019-sae-mse-base",

@@ -39,28 +39,31 @@ class Row:
         option: the option it holds for: ``NAME`` (given, and not 0), ``NAME=VALUE`` with a pattern, alternatives
             between ``|``; empty: whatever the options.
         base: MiB of the process and its model.
-        network: bytes a pixel of up to :data:`ONE_PIECE` pixels.
-        picture: bytes a pixel of all pixels.
+        tiles: MiB of a tile in the model, for a picture of more than :data:`ONE_PIECE` pixels.
+        network: bytes a pixel in the model, for one that goes through in one piece.
+        picture: bytes a pixel of arrays of the whole picture.
     """
 
     way: str
     presets: str
     option: str
     base: float
+    tiles: float
     network: float
     picture: float
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> "Row":
         """From a record of the file."""
-        numbers = (float(values[name]) for name in ("base", "network", "picture"))
+        numbers = (float(values[name]) for name in ("base", "tiles", "network", "picture"))
         return cls(values["way"], values["presets"], values["option"], *numbers)
 
     def need(self, height: int, width: int, tile: Any = None) -> int:
         """Bytes for a picture of that size, in tiles of a side that was asked for, or of the model's own."""
         pixels = height * width
-        one_piece = 2 * int(tile) ** 2 if str(tile).isdecimal() else ONE_PIECE
-        return int(self.base * 2**20 + self.network * min(pixels, one_piece) + self.picture * pixels)
+        share = 2 * int(tile) ** 2 / ONE_PIECE if str(tile).isdecimal() else 1.0
+        model = self.network * pixels if pixels <= share * ONE_PIECE else share * self.tiles * 2**20
+        return int(self.base * 2**20 + model + self.picture * pixels)
 
 
 @functools.cache
@@ -94,6 +97,8 @@ def needed(way: str, preset: str, height: int, width: int, options: Mapping[str,
     given = options or {}
     row = _row("decompress" if way == "decompress" else "compress", preset, given)
     need = row.need(height, width, given.get("tile")) if row else 0
+    if way != "decompress":  # what is coded is decoded then
+        need = max(need, needed("decompress", preset, height, width))
     if way == "evaluate" and (measures := _row(way, preset, {})):
         # Measures come behind coding: the model stays, what coding took is free again.
         base = max(row.base, measures.base) if row else measures.base
@@ -276,7 +281,8 @@ def largest_picture(preset: str) -> int:
     row = _row("compress", preset, {})
     if not row:
         return MAX_PIXELS
-    return max(1, int((memory.limit() / 2 - row.base * 2**20) / max(1.0, row.network + row.picture)))
+    a_pixel = row.tiles * 2**20 / ONE_PIECE + row.network + row.picture
+    return max(1, int((memory.limit() / 2 - row.base * 2**20) / max(1.0, a_pixel)))
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
