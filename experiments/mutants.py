@@ -178,7 +178,7 @@ def status(field: str) -> int:
 
 def work(family: str, connection) -> None:
     """Send the family's sound files, and their pictures' hashes, then answer mutants."""
-    os.environ["CODEC_ZOO_MEMORY"] = str(BASE + MEMORY)
+    os.environ["CODEC_ZOO_MEMORY"] = f"{BASE + MEMORY}B"
     from codec_zoo.harness.pipelines import open_codec
 
     def digest(picture: np.ndarray) -> tuple:
