@@ -1,6 +1,7 @@
 """The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
 
 import contextlib
+import gc
 import importlib.util
 import io
 import json
@@ -71,6 +72,7 @@ def main() -> None:
             err=True,
         )
         status = 1
+    gc.freeze()  # otherwise the interpreter walks all objects of TensorFlow at its end, for up to ten seconds
     sys.exit(status if isinstance(status, int) else 0)
 
 
