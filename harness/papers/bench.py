@@ -103,20 +103,28 @@ def points_table(title: str, note: str, rows: Sequence[Row]) -> Table:
     lines = []
     for point in evaluation.summarize(rows):
         quality = "" if point["quality"] is None else f"{point['quality']:g}"
-        similarity = "" if point["ms_ssim"] is None else f"{point['ms_ssim']:.4f}"
         lines.append(
             (
                 point["codec"],
                 quality,
                 f"{point['bpp']:.4f}",
-                f"{point['psnr']:.2f}",
-                similarity,
+                _mean(point, "psnr", 2),
+                _mean(point, "ms_ssim", 4),
                 f"{point['encode_s']:.2f}",
                 f"{point['decode_s']:.2f}",
             )
         )
     header = ("codec", "quality", "bpp", "PSNR, dB", "MS-SSIM", "encode, s", "decode, s")
     return Table(title, note, header, lines)
+
+
+def _mean(point: Row, metric: str, decimals: int) -> str:
+    """A mean as a cell, with the number of pictures that have a finite value if not all do; empty if none has any."""
+    if point[metric] is None:
+        return ""
+    count = point[f"{metric}_pictures"]
+    partly = f" ({count} of {point['pictures']} pictures)" if 0 < count < point["pictures"] else ""
+    return f"{point[metric]:.{decimals}f}{partly}"
 
 
 def at_rate(curve: Sequence[tuple[float, float]], bpp: float) -> float | None:

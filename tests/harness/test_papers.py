@@ -76,6 +76,15 @@ def test_gains_of_curves_that_do_not_rise():
     assert rising["bd_rate_psnr"] > 0
 
 
+def test_means_in_tables_say_of_how_many_pictures():
+    rows = [
+        {**row, "encode_s": 0.1, "decode_s": 0.1}
+        for row in measured_rows("a", 1, "x", 25, 28, 31, 34) + measured_rows("a", 1, "y", 27, 28, 31, np.inf)
+    ]
+    cells = [(psnr, similarity) for _, _, _, psnr, similarity, _, _ in bench.points_table("", "", rows).rows]
+    assert cells == [("26.00", ""), ("28.00", ""), ("31.00", ""), ("34.00 (1 of 2 pictures)", "")]
+
+
 def test_curve_of_similarity_is_in_decibels():
     points = [{"bpp": 0.4, "ms_ssim": 0.99}, {"bpp": 0.1, "ms_ssim": 0.9}]
     points += [{"bpp": 0.2, "ms_ssim": None}, {"bpp": 9.0, "ms_ssim": 1.0}]
