@@ -18,7 +18,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from codec_zoo.errors import ImageError
-from codec_zoo.image_folder import image_paths, read_image, split_names
+from codec_zoo.image_folder import image_paths, split_names
+from codec_zoo.image_reader import read_rgb
 
 
 @dataclasses.dataclass(eq=False)
@@ -96,7 +97,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         skipped = []
         for path in paths:
             try:
-                image = read_image(path)
+                image = read_rgb(path)
             except ImageError as error:
                 if not self.builder_config.skip_unreadable:
                     raise

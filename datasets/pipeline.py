@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from tensorflow_datasets.core.download import resource
 
 from codec_zoo.datasets.kodak.kodak import Kodak
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.image_folder import PatchSampler, decode, image_paths
+from codec_zoo.image_folder import PatchSampler, decode, decode_replacing, image_paths, usable, warn
 
 SHORT_NAMES = ("kodak", "clic", "cifar10")
 CONNECT_SECONDS = 5
@@ -74,6 +74,7 @@ def training_batches(
     scales: tuple[float, float] | None = (0.5, 1.0),
     rotate: bool = True,
     data_dir: PathLike | None = None,
+    notice: Callable[[str], None] = warn,
 ) -> tf.data.Dataset:
     """Random patches, scaled and turned, as in Fu et al. 2019, section 2.4 ("rotation and scaling").
 
@@ -96,6 +97,7 @@ def training_batches(
         scales: smallest and largest scale factor, for half of the patches; None for no scaling.
         rotate: whether patches are turned by multiples of 90° and mirrored.
         data_dir: as for :func:`load`.
+        notice: gets a line for each kind of file of a folder that is left out or converted, as in PatchSampler.
 
     Returns:
         A dataset of the batches ``start_step`` … ``steps - 1``, each ``uint8 [B, P, P, C]``.
@@ -103,10 +105,10 @@ def training_batches(
     Raises:
         UsageError, CodecZooError: as for :func:`load`, or no room for the decoded images; a dataset of
             something else than such images.
-        ImageError: a file of a folder is not an image.
+        ImageError: none of a folder's files can be used.
     """
     if not isinstance(source, tf.data.Dataset) and _tfds_name(source) is None:
-        images: Iterable[np.ndarray] = decode(image_paths(source, split))
+        images: Iterable[np.ndarray] = decode_replacing(usable(image_paths(source, split), notice), notice)
     else:
         dataset = source if isinstance(source, tf.data.Dataset) else load(source, split, data_dir)
         images = dataset.as_numpy_iterator()
@@ -136,6 +138,8 @@ def _tfds_name(source: PathLike) -> str | None:
 
 
 def _load_tfds(name: str, split: str, data_dir: PathLike | None) -> tf.data.Dataset:
+    if data_dir is None and tfds.core.constants.DATA_DIR.startswith("~"):
+        raise UsageError("there is no home folder to keep TFDS's data sets in. Name a folder: TFDS_DATA_DIR.")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:

@@ -23,6 +23,7 @@ import tensorflow as tf
 from codec_zoo import weights
 from codec_zoo.errors import ModelError
 from codec_zoo.export import card as cards
+from codec_zoo.export.manifest import write_manifest
 from codec_zoo.export.search import signatures
 from codec_zoo.export.tables import TABLES, build_tables, save_tables
 from codec_zoo.export.warmup import write_warmup
@@ -93,6 +94,7 @@ def export_model(
         # Not of `reconstruct`, whose weights have no batch of their own.
         warm = ((key, inputs) for key, inputs, _ in _samples(model) if {len(v) for v in inputs.values()} == {2})
         write_warmup(folder, name, warm)
+        write_manifest(folder)
         if verify:
             verify_export(model, folder)
     return target
@@ -181,7 +183,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
         expected |= {f"{name}.{key}": value for key, value in values.items()}
     with tempfile.TemporaryDirectory() as scratch:
         given_file, outputs_file = Path(scratch) / "given.npz", Path(scratch) / "got.npz"
-        np.savez(given_file, **given)
+        np.savez(given_file, **given)  # type: ignore[arg-type]  # no array is called allow_pickle
         command = [sys.executable, "-I", "-c", _PROBE, str(folder), str(given_file), str(outputs_file)]
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:

@@ -3,14 +3,21 @@
 A decoder only ever reads them: computed anew on another machine, a table could differ in its last count.
 """
 
+import bisect
+import io
 import math
+from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
-from codec_zoo.entropy_models import FactorizedPrior, scale_table
-from codec_zoo.files import atomic_path
+from codec_zoo.files import write_atomic
+
+if TYPE_CHECKING:
+    import keras
+
+    from codec_zoo.entropy_models import FactorizedPrior
 
 TABLES = "tables.npz"
 PRECISION = 16
@@ -20,12 +27,14 @@ TAIL_MASS = 2.0**-12
 _REACH = 4096
 
 
-def build_tables(model: keras.Model) -> dict[str, np.ndarray]:
+def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
     """The arrays of ``tables.npz``: ``y`` for Gaussian latents (64 rows), and a set for each prior of ``model``.
 
     Returns:
         ``NAME.cdf`` and ``NAME.offset``, int32; empty for a model without entropy models.
     """
+    from codec_zoo.entropy_models import scale_table
+
     if not model.priors:
         return {}
     distributions = {"y": [_gaussian(scale) for scale in scale_table()]}
@@ -40,8 +49,9 @@ def build_tables(model: keras.Model) -> dict[str, np.ndarray]:
 
 def save_tables(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write :func:`build_tables`'s arrays, whole or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
+    write_atomic(path, file.getvalue())
 
 
 def _gaussian(scale: float) -> tuple[np.ndarray, int]:
@@ -57,8 +67,10 @@ def _gaussian(scale: float) -> tuple[np.ndarray, int]:
     return np.concatenate([half[:0:-1], half]), -reach
 
 
-def _factorized(prior: FactorizedPrior) -> list[tuple[np.ndarray, int]]:
+def _factorized(prior: "FactorizedPrior") -> list[tuple[np.ndarray, int]]:
     """The same for each channel of a learned prior."""
+    import keras
+
     values = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
     channels = prior.biases[0].shape[0]
     mass = keras.ops.convert_to_numpy(prior(np.repeat(values[:, None], channels, axis=1))).astype(np.float64)
@@ -73,8 +85,65 @@ def _factorized(prior: FactorizedPrior) -> list[tuple[np.ndarray, int]]:
 
 def _row(mass: np.ndarray) -> np.ndarray:
     """A row of the coder's table: −precision (a negative one allows escapes), then the integer cumulative."""
-    import tensorflow_compression_ops
-
     full = np.append(mass, max(1 - mass.sum(), 0)).astype(np.float32)
-    cdf = tensorflow_compression_ops.pmf_to_quantized_cdf(full, PRECISION).numpy()
-    return np.concatenate([[-PRECISION], cdf]).astype(np.int32)
+    return np.concatenate([[-PRECISION, 0], np.cumsum(quantize(full, PRECISION))]).astype(np.int32)
+
+
+def quantize(mass: np.ndarray, precision: int) -> list[int]:
+    """Integers of at least 1 in proportion to ``mass``, which sum to 2^precision.
+
+    Those of tensorflow-compression's ``pmf_to_quantized_cdf``: the rounded mass, then one unit after the other is
+    given where it saves most bits or taken where it costs fewest.
+
+    Args:
+        mass: float32 ``[n]``, n ≥ 2: probabilities.
+        precision: 1 … 16.
+    """
+    counts = [max(round(float(m) * 2**precision), 1) for m in mass]
+    change = 1 if sum(counts) < 2**precision else -1
+
+    def cost(i: int) -> float:
+        """Bits that the next unit at ``i`` costs (less than 0: saves)."""
+        if counts[i] + change < 1:
+            return math.inf
+        return -change * float(mass[i]) * abs(math.log2(counts[i] + change) - math.log2(counts[i]))
+
+    queue = [(cost(i), i) for i in range(len(counts))]
+    _sort(queue)
+    for _ in range(abs(2**precision - sum(counts))):
+        i = queue.pop(0)[1]
+        counts[i] += change
+        queue.insert(bisect.bisect_right(queue, cost(i), key=itemgetter(0)), (cost(i), i))
+    return counts
+
+
+def _sort(queue: list[tuple[float, int]]) -> None:
+    """Sort by the first number, equals in the order that GNU's ``std::sort`` leaves them in.
+
+    Symmetric distributions are full of equals, and which of them gets the last unit hangs on their order. Parts of
+    more than 16 are split about the median of three, what is left is sorted by insertion.
+    """
+    key = itemgetter(0)
+    parts = [(0, len(queue))]
+    while parts:
+        first, end = parts.pop()
+        while end - first > 16:
+            middle = first + (end - first) // 2
+            a, b, c = first + 1, middle, end - 1
+            low, high = (a, b) if queue[a][0] < queue[b][0] else (b, a)
+            median = high if queue[high][0] < queue[c][0] else c if queue[low][0] < queue[c][0] else low
+            queue[first], queue[median] = queue[median], queue[first]
+            pivot, low, high = queue[first][0], first + 1, end
+            while True:
+                while queue[low][0] < pivot:
+                    low += 1
+                high -= 1
+                while pivot < queue[high][0]:
+                    high -= 1
+                if low >= high:
+                    break
+                queue[low], queue[high] = queue[high], queue[low]
+                low += 1
+            parts.append((low, end))
+            end = low
+    queue.sort(key=key)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from codec_zoo.harness import memory_estimates
 from codec_zoo.harness.processes import Worker
 
 
@@ -21,7 +22,12 @@ def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
 
     Raises:
         CodecZooError: the codec cannot be made, or not code the picture.
+        MemoryLimitError: the picture needs more memory than the limit.
     """
+    from codec_zoo.harness.pipelines import split_spec
+
+    name, options, _ = split_spec(spec)
+    memory_estimates.check_file(picture, name, options)
     environment = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     with Worker(f"measuring {spec}", environment) as worker:
         worker.start(_measure, spec, picture)

@@ -26,6 +26,8 @@ BATCH = 256
 FIXED, CODED = 0, 1
 # Fine-tuning: steps, on so many of a picture's blocks, each with the best of some dampings.
 TUNING_STEPS, TUNING_BLOCKS, DAMPINGS = 2, 64, (1e-3, 1e-2, 1e-1, 1e0)
+# The largest change of a weight that a file may hold.
+MAX_CHANGE = 1000.0
 # A weight's change that its effect is measured by, and how many blocks' effects are in memory at once.
 NUDGE, TUNING_BATCH = 1e-2, 32
 
@@ -39,7 +41,8 @@ class BlockCodec(ModelCodec):
         coding: ``"jxl"``, or ``"fixed"`` for latents of the report's fixed length.
         overlap: by how many pixels neighbouring blocks overlap, 0 … 16; they are blended there, at the price of more
             blocks.
-        tune: ``"yes"`` or ``"no"``: whether a model with a narrow decoder learns the picture.
+        tune: ``"yes"`` (the default) or ``"no"``: whether a model with a narrow decoder learns the picture; for such
+            models alone.
         search: rounds of a search for better latents (``codec_zoo.export.search``); none by default.
 
     Raises:
@@ -54,26 +57,25 @@ class BlockCodec(ModelCodec):
         layers: int | str | None = None,
         coding: str = "jxl",
         overlap: int | str = 0,
-        tune: str = "yes",
+        tune: str | None = None,
         search: int | str = 0,
     ):
+        stride, tuned = model.card["pipeline"]["stride"], model.card["pipeline"]["tuned"]
         if coding not in ("jxl", "fixed"):
-            raise UsageError(f"coding is jxl or fixed. Received: {coding!r}")
-        if not str(overlap).isdecimal() or int(overlap) > BLOCK // 2:
-            raise UsageError(f"blocks overlap by 0 … {BLOCK // 2} pixels. Received: {overlap!r}")
-        if int(overlap) % model.card["pipeline"]["stride"]:
-            raise UsageError(
-                f"the overlap is a multiple of {model.card['pipeline']['stride']}. Received: {overlap!r}"
-            )
-        if tune not in ("yes", "no"):
-            raise UsageError(f"tune is yes or no. Received: {tune!r}")
+            raise UsageError(f"--coding of {model.preset} is jxl or fixed. Received: {coding!r}")
+        if not str(overlap).isdecimal() or int(overlap) not in range(0, BLOCK // 2 + 1, stride):
+            raise UsageError(f"--overlap of {model.preset} is 0, {stride} … {BLOCK // 2}. Received: {overlap!r}")
+        if tune not in (None, "yes", "no"):
+            raise UsageError(f"--tune is yes or no. Received: {tune!r}")
+        if tune == "yes" and not tuned:
+            raise UsageError(f"--tune is for report2017-cnn-ae-ft: the decoder of {model.preset} is not tuned.")
         self.model = model
         self.layers = parse_layers(model.card["pipeline"]["layers"] if layers is None else layers, model)
         self.coding = CODED if coding == "jxl" else FIXED
         self.overlap = int(overlap)
         self.search = parse_rounds(search, model)
         self.tuner: LocalModel | None = None
-        if tune == "yes" and model.card["pipeline"]["tuned"]:
+        if tuned and tune != "no":
             if not isinstance(model, LocalModel):
                 raise UsageError(
                     f"{model.preset} learns each picture, for which a server would be asked a thousand times: "
@@ -264,7 +266,8 @@ def fine_tune(model: ExportedModel, latents: np.ndarray, blocks: np.ndarray) -> 
         squares, products = _normal_equations(model, latents[chosen], blocks[chosen], best)
         diagonal = np.diag(np.diag(squares) + 1e-6 * np.trace(squares) / count + 1e-12)
         steps = [np.linalg.solve(squares + damping * diagonal, products) for damping in DAMPINGS]
-        candidates = [best, *(best + step.astype(np.float32) for step in steps)]
+        changed = [np.clip(best + step, -MAX_CHANGE, MAX_CHANGE).astype(np.float32) for step in steps]
+        candidates = [best, *changed]
         best = min(candidates, key=lambda change: squared_error(_write_weights(change), chosen))
     payload = _write_weights(best)
     gained = squared_error(payload) < squared_error(_write_weights(none))
@@ -299,6 +302,6 @@ def _read_weights(payload: bytes, model: ExportedModel) -> np.ndarray:
     """What a layer of weights adds: float32."""
     (count,) = model.card["signatures"]["reconstruct"]["change"][1]
     unit = np.frombuffer(payload[:4].ljust(4, b"\0"), ">f4")[0]
-    if len(payload) != 4 + count or not np.isfinite(unit):
-        raise BitstreamError("the layer of weights is damaged.")
+    if len(payload) != 4 + count or not 0 < unit <= np.float32(MAX_CHANGE / 127):
+        raise BitstreamError(f"the layer of weights is damaged: {len(payload)} bytes, of unit {unit:g}.")
     return (np.frombuffer(payload[4:], np.int8) * unit).astype(np.float32)

@@ -1,6 +1,7 @@
 """The command line ``codec-zoo``. Heavy imports happen inside the commands: ``--help`` is instant."""
 
 import contextlib
+import functools
 import gc
 import importlib.util
 import io
@@ -8,21 +9,25 @@ import json
 import math
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from codec_zoo import interrupts
-from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
+from codec_zoo.errors import CodecZooError, UsageError
+from codec_zoo.files import cache_folder, refuse_existing
+from codec_zoo.harness import batch
+from codec_zoo.harness.batch import notice as _notice
+from codec_zoo.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from codec_zoo.workers import Workers
-
-DEFAULT_PRESET = "fu2019-hybrid-s16-prelu"
 
 
 def main() -> None:
@@ -32,10 +37,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
+    if os.path.expanduser("~") == "~":  # no home folder: Keras, Matplotlib and TFDS keep their files in the cache
+        with contextlib.suppress(CodecZooError):
+            os.environ["HOME"] = str(cache_folder())
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:
         installed = [name for name in ("jax", "torch") if importlib.util.find_spec(name)]
         if installed:
             os.environ["KERAS_BACKEND"] = installed[0]
+    if not (sys.warnoptions or os.environ.get("CODEC_ZOO_DEBUG")):
+        warnings.simplefilter("ignore")  # of libraries, for developers: what users should know is a note
     try:
         status = cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -78,15 +88,18 @@ def main() -> None:
 
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        """Say that a command was interrupted, whatever a library made of the interrupt."""
+        """Say an interrupt in one line, whatever a library made of it, and keep quiet if nobody reads on."""
         try:
             return super().invoke(ctx)
         except BaseException as error:
             interrupt = error if isinstance(error, KeyboardInterrupt) else interrupts.received
-            if interrupt is None:
-                raise
-            click.echo("interrupted", err=True)
-            ctx.exit(interrupts.exit_status(interrupt))
+            if interrupt is not None:
+                click.echo("interrupted", err=True)
+                ctx.exit(interrupts.exit_status(interrupt))
+            if isinstance(error, BrokenPipeError):  # as in `codec-zoo list | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # lest the interpreter complain as it empties its buffer
+                ctx.exit(128 + signal.SIGPIPE)
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,9 +108,9 @@ def cli() -> None:
     """Learned and hybrid image compression: train, export, compress, measure."""
 
 
-def _emit(values: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print a result, for a program or for a person."""
-    click.echo(json.dumps(_finite(values), allow_nan=False) if as_json else text)
+def _emit(values: dict[str, Any], as_json: bool, text: str, err: bool = False) -> None:
+    """Print a result, for a program or for a person; ``err``: on standard error."""
+    click.echo(json.dumps(_finite(values), allow_nan=False) if as_json else text, err=err)
 
 
 def _finite(values: Any) -> Any:
@@ -113,12 +126,15 @@ def _decibels(psnr: float) -> str:
     return f"{psnr:.2f} dB" if math.isfinite(psnr) else "lossless"
 
 
-def _layers(count: int) -> str:
-    return f"{count} layer" if count == 1 else f"{count} layers"
+class Number(click.FloatRange):
+    """A finite number in a range; ``click.FloatRange`` takes nan, which is in every range, and inf."""
 
-
-def _notice(text: str) -> None:
-    click.echo(f"note: {text}", err=True)
+    def convert(self, value, param, ctx):
+        """The number; see ``click.ParamType.convert``."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
@@ -127,12 +143,16 @@ server_option = click.option(
 )
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0, 1e6, min_open=True),
+    type=Number(0, 1e6, min_open=True),
     default=60,
     show_default=True,
     help="Seconds for each request to the server.",
 )
 source_option = click.option("--from", "source", metavar="URL|DIR", help="A mirror; without, the packaged weights.")
+force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model."
+)
 results_option = click.option(
     "--results",
     type=click.Path(path_type=Path),
@@ -142,15 +162,42 @@ results_option = click.option(
 )
 
 
+def _set_memory_limit(context: click.Context, parameter: click.Parameter, size: str | None) -> None:
+    from codec_zoo import memory
+
+    if size is not None:
+        memory.set_limit(size)
+
+
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    callback=_set_memory_limit,
+    expose_value=False,
+    help="Refuse what would need more, e.g. 4G. [default: CODEC_ZOO_MEMORY, or 3/4 of the machine's]",
+)
+
+
+def _fitting(wanted: int, fitting: int) -> int:
+    """``fitting`` workers, said if they are fewer than ``wanted``."""
+    if fitting < wanted:
+        _notice(f"{fitting} of {wanted} workers: more would pass the memory limit (--memory SIZE).")
+    return fitting
+
+
 def codec_options(command):
     """Options of the codec around a model."""
     options = [
         click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers."),
         click.option(
-            "--target-bpp", type=click.FloatRange(0), help="Layered, mixed: the best picture within this rate."
+            "--target-bpp",
+            type=Number(0, min_open=True),
+            help="Layered, mixed: the best picture within this rate; a note if there is none.",
         ),
         click.option(
-            "--target-psnr", type=click.FloatRange(0), help="Layered, mixed: the smallest file that reaches it, dB."
+            "--target-psnr",
+            type=Number(0, min_open=True),
+            help="Layered, mixed: the smallest file that reaches it, dB; a note if there is none.",
         ),
         click.option(
             "--search",
@@ -160,29 +207,53 @@ def codec_options(command):
         click.option(
             "-q",
             "--quality",
-            type=float,
-            help="Hybrid: QP of the residual layer, 0 … 51 [default: 32]; filter, mixed: quality of the codec "
-            "around it.",
+            type=Number(),
+            help="Filter, mixed: the quality of the codec around it: QP for BPG and SVAC, 1 … 100 for JPEG "
+            "[default: the one of training]; hybrid: QP of the residual layer, 0 … 51 [default: 32].",
         ),
-        click.option(
-            "--codec", help="Filter behind a codec: svac, svac-half, svac-quarter, svac-eighth, jpeg-420, …"
-        ),
+        click.option("--codec", help="Filter behind a codec: bpg-ycbcr444, jpeg-420, svac, …"),
         click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]"),
         click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman."),
-        click.option("--overlap", type=int, help="Blocks: by how many pixels they overlap, 0 … 16. [default: 0]"),
-        click.option("--tune", type=click.Choice(["yes", "no"]), help="CNN-AE-FT: learn the picture. [default: yes]"),
         click.option(
-            "--mapping", type=click.Choice(["shift", "minmax", "clip"]), help="Hybrid codec. [default: clip]"
+            "--overlap", type=click.IntRange(0, 16), help="Blocks: by how many pixels they overlap. [default: 0]"
         ),
-        click.option("--residual-codec", help="Hybrid codec: bpg-ycbcr444 (default) or bpg-rgb444."),
-        click.option("--base-codec", help="Hybrid codec: jxl-lossless (default) or flif."),
+        click.option(
+            "--tune", type=click.Choice(["yes", "no"]), help="report2017-cnn-ae-ft: learn the picture. [default: yes]"
+        ),
+        click.option(
+            "--mapping",
+            type=click.Choice(["auto", "shift", "minmax", "clip"]),
+            help="Hybrid: of the residual to 8 bits; auto chooses for each picture. [default: auto]",
+        ),
+        click.option("--residual-codec", help="Hybrid: bpg-ycbcr444 (default) or bpg-rgb444, each also as …-10bit."),
+        click.option("--base-codec", help="Hybrid: jxl-lossless (default) or flif."),
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
+def _background(_context, _parameter, text: str | None) -> tuple[int, int, int] | None:
+    """The colour of --background, checked before anything is done."""
+    from codec_zoo.image_reader import background_color
+
+    return None if text is None else background_color(text)
+
+
+background_option = click.option(
+    "--background",
+    metavar="COLOR",
+    callback=_background,
+    help="Put transparent pictures on this colour: white, #rrggbb … [default: refuse them]",
+)
 model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
+compress_model_option = click.option(
+    "--model",
+    metavar="PRESET|DIR",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="A trained preset, or the folder of an export.",
+)
 
 
 @cli.command("list")
@@ -198,8 +269,11 @@ def list_command(as_json: bool) -> None:
             "paper": preset.paper.short,
             "reproduces": preset.reproduces,
             "trained_steps": weights.steps(preset) or None,
+            "default": preset.name == DEFAULT_PRESET,
         }
         trained = f"trained: {weights.training_in_words(preset)}"
+        if values["default"]:
+            trained += "; the default of compress"
         _emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
 
 
@@ -215,19 +289,19 @@ def list_command(as_json: bool) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps in all.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches a step.")
 @click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the optimizer.")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="Of the optimizer.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
 @click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]), help="Muon: for convolutions too.")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of Muon.")
+@click.option("--momentum", type=Number(0, 1, max_open=True), help="Of Muon.")
 @click.option(
     "--adam-ratio",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Learning rate of what Muon leaves to Adam, in multiples of the kernels'.",
 )
 @click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
-@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Bound on the gradients' norm.")
+@click.option("--clip-norm", type=Number(0, min_open=True), help="Bound on the gradients' norm.")
 @click.option(
-    "--rate-rise", type=click.FloatRange(1), help="By how much the rate's weight is smaller at the start, then rises."
+    "--rate-rise", type=Number(1), help="By how much the rate's weight is smaller at the start, then rises."
 )
 @click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
 @click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
@@ -237,6 +311,7 @@ def list_command(as_json: bool) -> None:
     "--revive", is_flag=True, help="First give new weights to maps that are dormant there (hu2018-filter-*)."
 )
 @click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
+@memory_option
 @click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
@@ -289,7 +364,7 @@ def train(
     if revive and not (initial and hasattr(chosen.model, "revive")):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
-    source = training_data.open_source(data, chosen, recipe, seed)
+    source = training_data.open_source(data, chosen, recipe, seed, _notice)
     click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
     click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
@@ -389,8 +464,11 @@ def publish(run: Path) -> None:
 @click.option("--version", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--run", type=click.Path(path_type=Path, exists=True), help="Export a training run's best weights.")
 @click.option("--verify/--no-verify", default=True, help="Check it in a fresh process without our code.")
-def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool) -> None:
+@force_option
+def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool, force: bool) -> None:
     """Write PRESET as a SavedModel: DIRECTORY/PRESET/VERSION, as TF Serving wants it."""
+    if not force:
+        refuse_existing(directory / preset / str(version))
     from codec_zoo import weights
     from codec_zoo.export import saved_model
     from codec_zoo.presets import get_preset
@@ -408,62 +486,100 @@ def export(preset: str, directory: Path, version: int, run: Path | None, verify:
 
 
 @cli.command()
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several pictures.")
-@model_option
+@click.argument("pictures", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", type=click.Path(), help="File, folder, or - for standard output.")
+@force_option
+@compress_model_option
 @codec_options
 @server_option
 @click.option("--server-version", metavar="N|LABEL", help="Of the model on the server. [default: the newest]")
 @timeout_option
+@memory_option
+@background_option
+@workers_option
 @json_option
-def compress(pictures, output, model, server, server_version, timeout, as_json, **options) -> None:
-    """Compress PICTURES to .czoo files, and say what their decoder will show."""
-    from codec_zoo.files import write_atomic
-    from codec_zoo.harness import images
-    from codec_zoo.harness.exported import open_model
-    from codec_zoo.harness.pipelines import codec_for
-    from codec_zoo.metrics import psnr
+def compress(
+    pictures, output, force, model, server, server_version, timeout, background, workers, as_json, **options
+) -> None:
+    """Compress PICTURES to .czoo files, and say what their decoder will show.
 
-    targets = _targets(pictures, output, ".czoo")
-    given = {name: value for name, value in options.items() if value is not None}
-    name = model or DEFAULT_PRESET
-    if server:
-        from codec_zoo.harness.server import ServedModel, open_server
+    PICTURES are files, folders (with their subfolders), quoted globs, or - for standard input. photo.jpg gives
+    photo.czoo beside it; in a folder named with -o, what came from a folder keeps its place below it. A file that
+    exists is replaced only with --force, or where it is named: -o FILE.
+    """
+    from codec_zoo.harness import memory_estimates
+    from codec_zoo.image_folder import image_paths
 
-        version = int(server_version) if (server_version or "").isdecimal() else server_version
-        codec = codec_for(ServedModel(open_server(server, timeout), name, version), **given)
-    else:
-        codec = codec_for(open_model(name), **given)
-    for path, target in zip(pictures, targets, strict=True):
-        picture = images.read_image(path, _notice)
-        data = codec.encode(picture)
-        decoded = codec.decode(data)
-        write_atomic(target, data)
-        values = {
-            "input": str(path),
-            "output": str(target),
-            "bytes": len(data),
-            "bpp": 8 * len(data) / (picture.shape[0] * picture.shape[1]),
-            "psnr": psnr(picture, decoded),
-            "pixels_sha256": _hash_pixels(decoded),
-        }
-        _emit(
-            values,
-            as_json,
-            f"{target}: {len(data):,} bytes, {values['bpp']:.3f} bpp, PSNR {values['psnr']:.2f} dB",
-        )
+    kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", image_paths)
+    tasks = batch.plan(pictures, output, force, kind)
+    given = tuple((name, value) for name, value in options.items() if value is not None)
+    if not server:  # before TensorFlow is imported
+        sources = [task.source for task in tasks if task.source]
+        fitting = memory_estimates.workers_for_pictures("compress", [(model, dict(given))], sources, workers)
+        workers = _fitting(workers, fitting)
+    if server_version and not server:
+        raise UsageError("--server-version is of a model on a server: give --server too.")
+    from codec_zoo.harness import transcoding
+
+    version = int(server_version) if (server_version or "").isdecimal() else server_version
+    encoder = transcoding.Encoder(model, given, server, version, timeout, background)
+    if len(tasks) == 1:
+        batch.check(tasks[0])
+    codec = encoder.open()  # a mistake shows before the work starts; the model is exported once
+    if options["codec"] and options["quality"] is None:
+        _notice(f"{options['codec']} codes at its quality {codec.quality:g}; -q sets another.")
+    _do_all(
+        functools.partial(transcoding.compress, encoder),
+        tasks,
+        workers,
+        "compressing",
+        as_json,
+        lambda done: f"{done['output']}: {done['bytes']:,} bytes, {done['bpp']:.3f} bpp, {_decibels(done['psnr'])}",
+    )
+
+
+def _do_all(
+    function: Callable[[batch.Task], dict[str, Any]],
+    tasks: Sequence[batch.Task],
+    workers: int,
+    title: str,
+    as_json: bool,
+    words: Callable[[dict[str, Any]], str],
+) -> None:
+    """Do the tasks and print each result, as JSON or in words; then what failed.
+
+    Raises:
+        CodecZooError: some failed.
+    """
+    failures: list[str] = []
+
+    def failed(task: batch.Task, error: Exception) -> None:
+        text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}. This is a bug."
+        failures.append(text if task.source_name in text else f"{task.source_name}: {text}")
+
+    try:
+        for task, result in batch.run(function, tasks, workers, title, failed):
+            _emit(result, as_json, words(result), err=task.target is None)
+    finally:
+        for text in failures:
+            click.echo(f"error: {text}", err=True)
+    if failures:
+        others = "; the others are done" if len(failures) < len(tasks) else ""
+        raise CodecZooError(f"{len(failures)} of {len(tasks)} files failed{others}.")
 
 
 @cli.command("compress-corpus")
 @click.argument("pattern")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Folder for files and dead letters.")
-@model_option
+@compress_model_option
 @codec_options
 @click.option("--runner", default="DirectRunner", show_default=True, help="Of Apache Beam.")
-@click.option("--overwrite", is_flag=True, help="Do pictures again that have their file.")
+@click.option("--force", is_flag=True, help="Do pictures again that have their file.")
+@background_option
+@memory_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS...]")
 @json_option
-def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_json, **options) -> None:
+def compress_corpus(pattern, output, model, runner, force, background, beam_options, as_json, **options) -> None:
     """Compress all pictures that the quoted glob PATTERN matches, with Apache Beam.
 
     PATTERN and --output may be on any file system of Beam's: `'gs://bucket/photos/**.png'`. Each picture gives
@@ -478,9 +594,7 @@ def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_
 
     given = {name: value for name, value in options.items() if value is not None}
     started = time.monotonic()
-    counters = corpus.compress_corpus(
-        pattern, output, model or DEFAULT_PRESET, given, runner, beam_options, overwrite
-    )
+    counters = corpus.compress_corpus(pattern, output, model, given, runner, beam_options, force, background)
     dead = f"{output.rstrip('/')}/{corpus.DEAD_LETTERS}"
     text = (
         f"{output}: {counters['pictures']:,} pictures, {counters['bytes_in']:,} → {counters['bytes_out']:,} bytes, "
@@ -494,90 +608,104 @@ def compress_corpus(pattern, output, model, runner, overwrite, beam_options, as_
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png …), or folder for several.")
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", type=click.Path(), help="File (.png …), folder, or - for standard output.")
+@force_option
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(["png", "tiff", "bmp", "pnm"]),
+    default="png",
+    show_default=True,
+    help="Of pictures whose name -o does not give.",
+)
 @model_option
 @click.option("--layers", type=click.IntRange(1), help="Decode only the first so many layers.")
 @click.option("--no-filter", is_flag=True, help="Filter behind a codec: the codec's own picture; needs no model.")
 @server_option
 @timeout_option
+@memory_option
+@workers_option
 @json_option
-def decompress(files, output, model, layers, no_filter, server, timeout, as_json) -> None:
-    """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has."""
-    from codec_zoo.harness import bitstream, images
-    from codec_zoo.harness.exported import ExportedModel, find_model, open_model
-    from codec_zoo.harness.filtered import decode_plain
-    from codec_zoo.harness.pipelines import codec_for
+def decompress(files, output, force, suffix, model, layers, no_filter, server, timeout, workers, as_json) -> None:
+    """Decompress .czoo FILES to lossless pictures. A file that was cut gives the layers it still has.
 
-    targets = _targets(files, output, ".png")
+    FILES are files, folders (with their subfolders), quoted globs, or - for standard input. photo.czoo gives
+    photo.decoded.png beside it, so that no original is in the way, and photo.png in a folder named with -o. A file
+    that exists is replaced only with --force, or where it is named: -o FILE.
+    """
+    from codec_zoo.harness import images, memory_estimates
+
+    endings = tuple(images.OUTPUT_FORMATS)
+    kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")
+    tasks = batch.plan(files, output, force, kind)
+    if not server:  # before TensorFlow is imported
+        sources = [task.source for task in tasks if task.source]
+        workers = _fitting(workers, memory_estimates.workers_for_files(sources, model, workers))
+    from codec_zoo.harness import transcoding
+
+    decoder = transcoding.Decoder(f".{suffix}", model, layers, no_filter, server, timeout)
     if server:
-        from codec_zoo.harness.server import find_served, open_server
-
-        remote = open_server(server, timeout)
-    for path, target in zip(files, targets, strict=True):
-        with _naming(path):
-            stream = bitstream.read(_read_file(path))
-            if stream.missing:
-                _notice(
-                    f"{path} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
-                    "the picture is decoded from the others."
-                )
-            if no_filter:
-                picture = decode_plain(stream)
-            else:
-                exported: ExportedModel
-                if server:
-                    exported = find_served(remote, stream, model)
-                else:
-                    exported = open_model(model) if model else find_model(stream)
-                exported.check_coded(stream)
-                picture = codec_for(exported).decode_layers(stream, layers or len(stream.layers))
-        images.write_image(target, picture)
-        decoded = min(layers or len(stream.layers), len(stream.layers))
-        values = {
-            "input": str(path),
-            "output": str(target),
-            "layers": decoded,
-            "missing_layers": stream.missing,
-            "pixels_sha256": _hash_pixels(picture),
-        }
-        _emit(values, as_json, f"{target}: {stream.width}×{stream.height}, {_layers(decoded)}")
+        decoder.open_server()  # a mistake shows before the work starts
+    _do_all(
+        functools.partial(transcoding.decompress, decoder),
+        tasks,
+        workers,
+        "decompressing",
+        as_json,
+        lambda done: f"{done['output']}: {done['width']}×{done['height']}, {batch.count_layers(done['layers'])}",
+    )
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @click.option("--layers", type=click.IntRange(1), required=True, help="How many layers to keep.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-def truncate(file: Path, layers: int, output: Path) -> None:
-    """Cut a .czoo FILE behind one of its layers: what stays decodes, at a lower rate and quality."""
-    from codec_zoo.files import write_atomic
+@click.option("-o", "--output", type=click.Path(), required=True, help="File, folder, or - for standard output.")
+@force_option
+def truncate(file: str, layers: int, output: str, force: bool) -> None:
+    """Cut a .czoo FILE (- for standard input) behind one of its layers.
+
+    What stays decodes, at a lower rate and quality.
+    """
     from codec_zoo.harness import bitstream
 
-    with _naming(file):
-        data = bitstream.truncate(_read_file(file), layers)
-    write_atomic(output, data)
-    click.echo(f"{output}: {_layers(layers)}, {len(data):,} bytes")
+    def cut(task: batch.Task) -> dict[str, Any]:
+        batch.check(task)
+        with batch.naming(task):
+            data = bitstream.truncate(batch.read_source(task), layers)
+        batch.write_target(task, data)
+        return {"output": task.target_name, "bytes": len(data)}
+
+    def words(done: dict[str, Any]) -> str:
+        return f"{done['output']}: {batch.count_layers(layers)}, {done['bytes']:,} bytes"
+
+    kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", batch.find_coded)
+    _do_all(cut, batch.plan([file], output, force, kind), 1, "cutting", False, words)
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @json_option
-def inspect(file: Path, as_json: bool) -> None:
-    """Show what a .czoo FILE holds, without decoding it."""
+def inspect(file: str, as_json: bool) -> None:
+    """Show what a .czoo FILE (- for standard input) holds, without decoding it."""
+    from codec_zoo import weights
     from codec_zoo.harness import bitstream
     from codec_zoo.presets import list_presets
 
-    data = _read_file(file)
-    with _naming(file):
+    task = batch.Task(None if file in batch.STDIN else Path(file), None, False)
+    with batch.naming(task):
+        data = batch.read_source(task)
         stream = bitstream.read(data)
-    names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
+    names = {bitstream.preset_id(name): name for name in weights.index()}
+    if stream.preset_id not in names:  # the rest, which takes Keras
+        names = {bitstream.preset_id(preset.name): preset.name for preset in list_presets()}
     pixels = stream.width * stream.height
     layers = [
         {"kind": layer.kind.name.lower(), "bytes": len(layer.payload), "bpp": 8 * len(layer.payload) / pixels}
         for layer in stream.layers
     ]
     values = {
-        "file": str(file),
+        "file": task.source_name,
         "bytes": len(data),
         "bpp": 8 * len(data) / pixels,
         "preset": names.get(stream.preset_id),
@@ -590,7 +718,7 @@ def inspect(file: Path, as_json: bool) -> None:
         "missing_layers": stream.missing,
     }
     lines = [
-        f"{file}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
+        f"{task.source_name}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
         f"{len(data):,} bytes, {values['bpp']:.4f} bpp",
         f"preset   {values['preset'] or 'unknown'} ({values['preset_id']}), weights {values['weights_id']}",
         *(f"layer {i}  {v['kind']:9} {v['bytes']:>9,} bytes  {v['bpp']:.4f} bpp" for i, v in enumerate(layers, 1)),
@@ -611,9 +739,11 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
 @click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
+@background_option
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@memory_option
 @json_option
-def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> None:
+def evaluate(specs, data, output, figure, anchor, limit, background, workers, as_json) -> None:
     """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds.
 
     Means are over the pictures that have a finite value: not over lossless ones for PSNR, nor over pictures with a
@@ -621,21 +751,27 @@ def evaluate(specs, data, output, figure, anchor, limit, workers, as_json) -> No
     codecs. Where that is not all pictures, the line says so. A picture that cannot be measured is named at the end
     (exit code 1). Run an interrupted command again to go on.
     """
-    from codec_zoo.harness import evaluation
-    from codec_zoo.harness.pipelines import name_of
+    from codec_zoo.harness import evaluation, memory_estimates
+    from codec_zoo.harness.pipelines import name_of, split_spec
+    from codec_zoo.image_folder import say_conversions
 
     codecs = [name_of(spec) for spec in specs]
     if anchor and anchor not in codecs:
         raise UsageError(
             f"the anchor must be one of the codecs, without a quality: {', '.join(codecs)}. Received: {anchor!r}"
         )
+    if output and output.suffix.lower() not in ("", ".json", ".jsonl", ".ndjson"):
+        raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {output.name}")
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     pictures = evaluation.find_pictures(data)[:limit]
-    kept = output or evaluation.unfinished_rows(specs, pictures)
+    say_conversions(pictures, _notice)
+    given = [split_spec(spec)[:2] for spec in specs]
+    workers = _fitting(workers, memory_estimates.workers_for_pictures("evaluate", given, pictures, workers))
+    kept = output or evaluation.unfinished_rows(specs, pictures, background)
     unmeasured = None
     try:
-        rows = evaluation.evaluate(specs, pictures, kept, workers)
+        rows = evaluation.evaluate(specs, pictures, kept, workers, background)
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:
@@ -706,6 +842,7 @@ def reproduce(paper, output, pictures, shown, readme, workers) -> None:
 @click.argument("picture", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@memory_option
 @json_option
 def benchmark(picture, specs, threads, as_json) -> None:
     """Time codecs on one PICTURE, each in a fresh process: transform, entropy coding, peak memory."""
@@ -759,11 +896,12 @@ def release(directory: Path, presets: tuple[str, ...], results: Path, as_json: b
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @results_option
-def cards(directory: Path, results: Path) -> None:
+@force_option
+def cards(directory: Path, results: Path, force: bool) -> None:
     """Render the model cards of all presets as pages in DIRECTORY."""
     from codec_zoo.harness.release import write_cards
 
-    pages = write_cards(directory, results)
+    pages = write_cards(directory, results, force)
     click.echo(f"{directory}: {len(pages)} pages")
 
 
@@ -772,53 +910,13 @@ def cards(directory: Path, results: Path) -> None:
 @click.argument("presets", nargs=-1)
 @source_option
 @click.option("--base-path", default="/models", show_default=True, help="Of DIRECTORY/models, as the server sees it.")
-def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, base_path: str) -> None:
+@force_option
+def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, base_path: str, force: bool) -> None:
     """Write models and configuration for TensorFlow Serving to DIRECTORY: PRESETS, or all that are trained."""
     from codec_zoo.harness.serving_config import write_serving
 
-    for path in write_serving(directory, presets, source, base_path):
+    for path in write_serving(directory, presets, source, base_path, force):
         click.echo(str(path))
-
-
-def _targets(inputs: tuple[Path, ...], output: Path | None, suffix: str) -> list[Path]:
-    """Where each result goes: beside its input, to ``output``, or into the folder ``output``."""
-    for path in inputs:
-        if not path.name:
-            raise UsageError(f"{path} is a folder: name the files in it.")
-    if output is None:
-        targets = [path.with_suffix(suffix) for path in inputs]
-    elif len(inputs) == 1 and not output.is_dir() and not str(output).endswith(os.sep):
-        targets = [output]
-    else:
-        targets = [output / path.with_suffix(suffix).name for path in inputs]
-    for path, target in zip(inputs, targets, strict=True):
-        if target.exists() and path.exists() and target.samefile(path):
-            raise UsageError(f"{path} would be overwritten by its own result. Name another --output.")
-    if len(set(targets)) < len(targets):
-        raise UsageError("several inputs would give the same output file. Rename them, or go one by one.")
-    return targets
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """What is wrong with a coded file is said with its name."""
-    try:
-        yield
-    except BitstreamError as error:
-        raise BitstreamError(f"{path}: {error.cause}", error.remedy) from error
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}.") from error
-
-
-def _hash_pixels(picture) -> str:
-    import hashlib
-
-    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
 if __name__ == "__main__":

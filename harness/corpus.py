@@ -42,10 +42,11 @@ from apache_beam.runners.runner import create_runner
 
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import writing
+from codec_zoo.harness import memory_estimates
 from codec_zoo.harness.exported import open_model
-from codec_zoo.harness.images import read_image
 from codec_zoo.harness.model_codec import ModelCodec
 from codec_zoo.harness.pipelines import codec_for
+from codec_zoo.image_reader import read_image
 
 SUFFIX, DEAD_LETTERS, MANIFEST, SCRATCH = ".czoo", "dead_letters.jsonl", "corpus.json", ".unfinished"
 COUNTERS = ("pictures", "bytes_in", "bytes_out", "dead_letters", "skipped")
@@ -60,7 +61,8 @@ def compress_corpus(
     options: Mapping[str, Any],
     runner: str = "DirectRunner",
     beam_options: Sequence[str] = (),
-    overwrite: bool = False,
+    force: bool = False,
+    background: tuple[int, int, int] | None = None,
 ) -> dict[str, int]:
     """Compress the pictures that ``pattern`` matches; see the module.
 
@@ -71,7 +73,8 @@ def compress_corpus(
         options: of its codec.
         runner: of Beam.
         beam_options: more flags of Beam's ``PipelineOptions``.
-        overwrite: do finished files again, and take over files of other weights, options or inputs.
+        force: do finished files again, and take over files of other weights, options or inputs.
+        background: RGB behind transparent parts; None makes dead letters of pictures that have them.
 
     Returns:
         The counters of this run.
@@ -88,7 +91,8 @@ def compress_corpus(
             raise UsageError(f"no file matches {pattern}. `*` stays within a folder, `**` does not.")
     codec = open_codec(model, options)  # a mistake shows before the work starts; the model is exported once
     _remove_scratch(output)
-    _check_manifest(output, fixed_part(pattern), codec, options, overwrite)
+    made_with = {**options, **({} if background is None else {"background": background})}
+    _check_manifest(output, fixed_part(pattern), codec, made_with, force)
     if os.path.isdir(model):
         model = os.path.abspath(model)
 
@@ -102,9 +106,11 @@ def compress_corpus(
             | "NotOurs" >> beam.Filter(_is_outside, output + "/")
             | "Spread" >> beam.Reshuffle()
         )
-        if not overwrite:
+        if not force:
             paths = paths | "Unfinished" >> beam.ParDo(Unfinished(pattern, output)) | "Barrier" >> beam.Reshuffle()
-        compressed = paths | "Compress" >> beam.ParDo(Compress(pattern, output, model, options)).with_outputs(_DEAD)
+        compressed = paths | "Compress" >> beam.ParDo(
+            Compress(pattern, output, model, options, background)
+        ).with_outputs(_DEAD)
         (
             compressed[_DEAD]
             | "Line" >> beam.Map(json.dumps, ensure_ascii=False)
@@ -148,9 +154,16 @@ class Compress(beam.DoFn):
     permission, too many pixels for the memory) makes a dead letter; a file that cannot be written stops the pipeline.
     """
 
-    def __init__(self, pattern: str, output: str, model: str, options: Mapping[str, Any]):
+    def __init__(
+        self,
+        pattern: str,
+        output: str,
+        model: str,
+        options: Mapping[str, Any],
+        background: tuple[int, int, int] | None = None,
+    ):
         self._pattern, self._output = pattern, output
-        self._model, self._options = model, dict(options)
+        self._model, self._options, self._background = model, dict(options), background
         self._counters = {name: Metrics.counter(NAMESPACE, name) for name in COUNTERS}
 
     def setup(self) -> None:
@@ -163,7 +176,11 @@ class Compress(beam.DoFn):
         try:
             with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 data = file.read()
-            coded = self._codec.encode(read_image(path, data=data))
+            picture = read_image(path, data=data, background=self._background)
+            memory_estimates.check_size(
+                path, picture.shape[0], picture.shape[1], self._codec.model.preset, self._options
+            )
+            coded = self._codec.encode(picture)
         except Exception as error:
             text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
             if FileSystems.exists(target):  # of an earlier run, when the picture was another
@@ -281,7 +298,7 @@ def _pipeline_options(runner: str, flags: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mapping[str, Any], overwrite: bool) -> None:
+def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mapping[str, Any], force: bool) -> None:
     """Write what makes the files of ``output``; refuse what would mix them with others."""
     card = codec.model.card
     wanted = {
@@ -296,12 +313,12 @@ def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mappin
         if FileSystems.exists(path):
             with FileSystems.open(path) as file:
                 known = json.loads(file.read())
-    if known and not overwrite:
+    if known and not force:
         for name, value in wanted.items():
             if known.get(name) != value:
                 raise UsageError(
                     f"{output} holds files made with {name} {known.get(name)!r}, now it is {value!r}. "
-                    "Name another --output, or --overwrite."
+                    "Name another --output, or --force."
                 )
     made = {"version": importlib.metadata.version("codec-zoo"), "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
     if not known or any(known.get(name) != value for name, value in wanted.items()):

@@ -10,6 +10,7 @@ Bjøntegaard delta is over the pictures that have one at every quality of both c
 same pictures. A quality at which no picture has a finite value is left out of curves.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -30,6 +31,7 @@ from codec_zoo.files import cache_folder, writing
 from codec_zoo.harness.processes import in_processes, progress
 from codec_zoo.image_folder import image_paths
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
+from codec_zoo.provenance import commit, processor
 
 Row = dict[str, Any]
 METRICS = ("psnr", "psnr_y", "ssim", "ms_ssim")
@@ -72,7 +74,11 @@ def find_pictures(data: str) -> list[Path]:
 
 
 def evaluate(
-    specs: Sequence[str], pictures: Sequence[Path], output: Path | None = None, workers: int = 1
+    specs: Sequence[str],
+    pictures: Sequence[Path],
+    output: Path | None = None,
+    workers: int = 1,
+    background: tuple[int, int, int] | None = None,
 ) -> list[Row]:
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
@@ -81,6 +87,7 @@ def evaluate(
         pictures: files.
         output: JSON lines; rows that are there already are not measured again.
         workers: processes; a single one is the caller's own.
+        background: RGB behind transparent parts of pictures; it is named in the rows.
 
     Raises:
         CodecZooError: a codec cannot be made.
@@ -95,7 +102,8 @@ def evaluate(
                 full = _with_quality(spec, quality)
                 weights[full] = weights_of(full)
             advance()
-    known = {_key(row): row for row in read_rows(output)}
+    shown = None if background is None else list(background)
+    known = {_key(row): row for row in read_rows(output) if row.get("background") == shown}
     failures: dict[tuple[Path, str], list[str]] = defaultdict(list)
     hashes: dict[Path, str] = {}
     with progress("reading pictures", len(pictures)) as advance:
@@ -116,8 +124,10 @@ def evaluate(
         failures[task[1], reason].append(task[0])
 
     machine = describe()
-    for (_, path), row in in_processes(measure, tasks, workers, "measuring", failed):
-        rows.append({**row, "image_sha256": hashes[path], **machine})
+    named = {} if shown is None else {"background": shown}
+    work = functools.partial(measure, background=background)
+    for (_, path), row in in_processes(work, tasks, workers, "measuring", failed):
+        rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
             _append_row(output, rows[-1])
     rank = {key: i for i, key in enumerate(order.values())}
@@ -127,7 +137,9 @@ def evaluate(
     return rows
 
 
-def unfinished_rows(specs: Sequence[str], pictures: Sequence[Path]) -> Path | None:
+def unfinished_rows(
+    specs: Sequence[str], pictures: Sequence[Path], background: tuple[int, int, int] | None = None
+) -> Path | None:
     """A file in the cache for the rows of a call that names none, so that the same call can go on with them.
 
     None where the cache can only be read.
@@ -137,21 +149,27 @@ def unfinished_rows(specs: Sequence[str], pictures: Sequence[Path]) -> Path | No
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    call = json.dumps([specs, [str(path.resolve()) for path in pictures], describe()])
+    call = json.dumps([specs, [str(path.resolve()) for path in pictures], background, describe()])
     name = f"{hashlib.sha256(call.encode()).hexdigest()[:16]}.jsonl"
     return folder / name if os.access(folder, os.W_OK) else None
 
 
-def measure(spec: str, path: Path) -> Row:
-    """Code, decode and compare one picture; a first, untimed pass warms the codec up."""
+def measure(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
+    """Code, decode and compare one picture; a first, untimed pass warms the codec up.
+
+    Raises:
+        MemoryLimitError: the picture needs more memory than the limit.
+    """
+    from codec_zoo.harness import memory_estimates
     from codec_zoo.harness.images import as_rgb, read_image
     from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
 
+    name, options, quality = split_spec(spec)
+    memory_estimates.check_file(path, name, options, "evaluate")
     codec = open_codec(spec)
-    picture = read_image(path)
+    picture = read_image(path, background=background)
     if not codec.takes_gray:
         picture = as_rgb(picture)
-    name, _, quality = split_spec(spec)
     if name not in _warm:
         codec.decode(codec.encode(picture))
         _warm.add(name)
@@ -383,10 +401,7 @@ def describe() -> Row:
     """Machine, versions and commit, for the rows."""
     import platform
 
-    from codec_zoo.training import describe_machine
-
-    machine = describe_machine()
-    return {"device": machine["device"], "commit": machine["commit"], "python": platform.python_version()}
+    return {"device": processor(), "commit": commit(), "python": platform.python_version()}
 
 
 def _with_quality(spec: str, quality: float | None) -> str:

@@ -4,9 +4,11 @@
     picture ◀─ model.decode ◀─ YCbCr ◀─ codec ◀─┘
 
 Payload of the layer: the codec's number (1 byte), the strengths of the filter's changes (a signed byte each, in units
-of 1/:data:`codec_zoo.models.hu2018.FULL`; zeros where it is left out), and the codec's file. The model is optional:
+of 1/:data:`FULL`; zeros where it is left out), and the codec's file. The model is optional:
 without it the codec's own picture can be shown (:func:`decode_plain`).
 """
+
+from typing import cast
 
 import numpy as np
 
@@ -14,16 +16,29 @@ from codec_zoo import color
 from codec_zoo.errors import BitstreamError, ModelError, UsageError
 from codec_zoo.harness import tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
-from codec_zoo.harness.codecs import get_ycbcr_codec
+from codec_zoo.harness.codecs import default_quality, get_ycbcr_codec
+from codec_zoo.harness.codecs.base import YCbCrCodec
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb, to_gray
-from codec_zoo.harness.model_codec import ModelCodec
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, best_strengths, unpack
+from codec_zoo.harness.model_codec import ModelCodec, inner_codec
 
+# A file's strengths are multiples of 1/FULL, as the model's are (codec_zoo.models.hu2018, which needs Keras).
+FULL = 64
 # With these the filter is the paper's.
-PAPER = np.array([FULL] + [0] * CORRECTIONS, np.int8)
+PAPER = np.array([FULL, 0, 0, 0], np.int8)
+# Side of a tile, pixels. The filter looks at few pixels around a place and keeps 700 bytes for each: smaller tiles
+# than other models' cost no time, and a quarter of the memory.
+TILE = 512
 # The number is in the file; with it goes a quality that decoders do not look at.
-CODECS = {1: "svac", 2: "svac-half", 3: "svac-quarter", 4: "svac-eighth", 5: "jpeg-420", 6: "bpg-ycbcr420"}
+CODECS = {
+    1: "svac",
+    2: "svac-half",
+    3: "svac-quarter",
+    4: "svac-eighth",
+    5: "jpeg-420",
+    6: "bpg-ycbcr420",
+    7: "bpg-ycbcr444",
+}
 
 
 class FilteredCodec(ModelCodec):
@@ -31,7 +46,8 @@ class FilteredCodec(ModelCodec):
 
     Args:
         model: of kind ``filter``.
-        quality: of the codec; by default the one that the filter was trained for.
+        quality: of the codec; by default the one that the filter was trained for, or for another codec the middle
+            of its curve (``default_quality``).
         codec: one of :data:`CODECS`; by default the one that the filter was trained for.
         filter: with ``"auto"`` each file says which strengths are best for its luma, with ``"on"`` files have those
             of the paper's filter; ``"off"`` decodes without the model.
@@ -48,13 +64,14 @@ class FilteredCodec(ModelCodec):
         known = model.card["pipeline"]
         codec = codec or known["codec"]
         if codec not in CODECS.values():
-            raise UsageError(f"the codec must be one of {', '.join(CODECS.values())}. Received: {codec!r}")
+            raise UsageError(f"--codec is one of {', '.join(CODECS.values())}. Received: {codec!r}")
         if filter not in ("auto", "on", "off"):
             raise UsageError(f"the filter is auto, on or off. Received: {filter!r}")
         self.model = model
-        self.quality = known["quality"] if quality is None else quality
+        own = known["quality"] if codec == known["codec"] else default_quality(codec)
+        self.quality = own if quality is None else quality
         self.number = next(number for number, name in CODECS.items() if name == codec)
-        self.step = get_ycbcr_codec(f"{codec}:{self.quality}")
+        self.step = cast(YCbCrCodec, inner_codec(model, codec, self.quality))
         self.filter = filter
 
     def encode(self, image: np.ndarray) -> bytes:
@@ -63,7 +80,7 @@ class FilteredCodec(ModelCodec):
         def convert(tile: np.ndarray) -> np.ndarray:
             return self.model.run("encode", images=tile[None])["ycbcr"][0]
 
-        ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0)
+        ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0, tile=TILE)
         file = self.step.encode_ycbcr(ycbcr)
         strengths = PAPER if self.filter != "auto" else self._best(ycbcr[..., 0], self.step.decode_ycbcr(file))
         return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number]) + strengths.tobytes() + file)])
@@ -71,17 +88,19 @@ class FilteredCodec(ModelCodec):
     def _best(self, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
         """Strengths, int8, with which the squared error to the true ``luma`` is least, as decoders round it."""
 
+        from codec_zoo.models.hu2018 import best_strengths_of_picture  # here, since decode_plain needs no Keras
+
         def changes(tile: np.ndarray) -> np.ndarray:
             return self.model.run("changes", ycbcr=tile[None])["changes"][0]
 
-        def error(strengths: np.ndarray) -> float:
+        def error(strengths: np.ndarray) -> int:
             shown = self._mend(decoded, strengths) if strengths.any() else color.ycbcr_to_rgb(decoded)
-            return float(np.sum(np.square(luma - color.rgb_to_ycbcr(shown)[..., 0].astype(np.float64))))
+            rows = ((true, color.rgb_to_ycbcr(row)[:, 0]) for true, row in zip(luma, shown, strict=True))
+            return sum(int(np.square(true.astype(np.int32) - row).sum()) for true, row in rows)
 
-        found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"])
-        missing = luma.astype(np.float32) - decoded[..., 0]
-        best = np.asarray(best_strengths(unpack(found)[None], missing[None, ..., None]))[0]
-        return min((np.zeros_like(PAPER), PAPER, (best * FULL).astype(np.int8)), key=error)
+        found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"], TILE)
+        best = best_strengths_of_picture(found, luma, decoded[..., 0])
+        return min((np.zeros_like(PAPER), PAPER, best), key=error)
 
     def _mend(self, ycbcr: np.ndarray, strengths: np.ndarray) -> np.ndarray:
         """What the filter makes of a decoded picture with strengths, int8: ``uint8 [H, W, 3]``, RGB."""
@@ -90,7 +109,7 @@ class FilteredCodec(ModelCodec):
         def mend(tile: np.ndarray) -> np.ndarray:
             return self.model.run("decode", ycbcr=tile[None], strengths=shares)["images"][0]
 
-        return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"])
+        return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"], TILE)
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
         """Decode the one layer.

@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 
 from codec_zoo.errors import BitstreamError, UsageError
-from codec_zoo.harness import bitstream, range_coder, tiling
+from codec_zoo.harness import bitstream, bounds, range_coder, tiling
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.exported import ExportedModel, parse_layers, parse_rounds
 from codec_zoo.harness.images import as_rgb, to_gray
@@ -29,15 +29,15 @@ class LayeredCodec(ModelCodec):
     Args:
         model: of kind ``layered``.
         quality: None: these models have no such dial, but layers.
-        layers: how many layers to write at most; all by default.
+        layers: how many layers to write; all by default.
         target_bpp: write the most layers whose file stays within so many bits a pixel; the base layer always.
         target_psnr: write the fewest layers that reach so many dB; all, if none does.
         search: rounds of a search for better latents (``codec_zoo.export.search``); none by default.
         tile: side of the tiles that larger pictures go through, a multiple of the model's stride.
 
     Raises:
-        UsageError: a quality, more layers than the model has, two targets, a search by a model that has none, or a
-            tile of another size.
+        UsageError: a quality, more layers than the model has, two of layers and targets, a target for a model of one
+            layer, a search by a model that has none, or a tile of another size.
     """
 
     name = "layered"
@@ -54,11 +54,19 @@ class LayeredCodec(ModelCodec):
     ):
         most = model.card["pipeline"]["layers"]
         if quality is not None:
-            raise UsageError(f"{model.preset} has no quality: choose layers, 1 … {most}, or another preset.")
+            raise UsageError(f"{model.preset} has no quality (-q): choose --layers, 1 … {most}, or another preset.")
+        given = {"--layers": layers, "--target-bpp": target_bpp, "--target-psnr": target_psnr}
+        dials = [option for option, value in given.items() if value is not None]
+        if len(dials) > 1:
+            raise UsageError(f"{' and '.join(dials)} both say how many layers to write: give one of them.")
+        if most == 1 and dials and not layers:
+            raise UsageError(
+                f"{dials[0]} chooses how many layers to write, and {model.preset} has one. Choose a preset of "
+                "another rate, or one with layers: jia2019-sae-mse-e4."
+            )
         self.layers = parse_layers(most if layers is None else layers, model)
-        if target_bpp is not None and target_psnr is not None:
-            raise UsageError("give a target of bits per pixel or of PSNR, not both.")
-        self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
+        self.target_bpp = parse_target("--target-bpp", target_bpp)
+        self.target_psnr = parse_target("--target-psnr", target_psnr)
         self.search = parse_rounds(search, model)
         stride = model.card["pipeline"]["stride"]
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
@@ -127,11 +135,16 @@ class LayeredCodec(ModelCodec):
             z_channels = signatures[f"entropy_parameters_{k}"][f"z{k}"][1][-1]
             z_shape = self._shape(stream, self.model.card["pipeline"]["stride"], z_channels)
             length, start = _read_leb128(payload, start)
+            z_bits = z_shape[0] * z_shape[1] * self._least_bits[f"z{k}"].sum()
+            bounds.check_string(min(length, len(payload) - start), z_bits, stream.width, stream.height)
             z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
             start += length
         y_shape = self._shape(
             stream, self.model.card["pipeline"]["latent_stride"], signatures["decode"][f"y{k}"][1][-1]
         )
+        places = y_shape[0] * y_shape[1]
+        least = self._least_bits[f"y{k}"].sum() if z is None else y_shape[2] * self._least_bits["y"].min()
+        bounds.check_string(len(payload) - start, places * least, stream.width, stream.height)
         y = range_coder.decode(payload[start:], *self._distribution(k, y_shape, z))
         if self._check(y, z) != payload[:4]:
             raise BitstreamError(
@@ -161,6 +174,10 @@ class LayeredCodec(ModelCodec):
             if latent is not None:
                 crc = zlib.crc32(np.ascontiguousarray(latent, "<i4").tobytes(), crc)
         return crc.to_bytes(4, "big")
+
+    @functools.cached_property
+    def _least_bits(self) -> dict[str, np.ndarray]:
+        return {name: bounds.least_bits(tables) for name, tables in self.model.tables.items()}
 
     @functools.cached_property
     def _tables_crc(self) -> int:

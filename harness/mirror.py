@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -26,10 +27,19 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from codec_zoo import weights
-from codec_zoo.errors import CodecZooError, DownloadError, UsageError
+from codec_zoo.errors import CodecZooError, DownloadError, ModelError, UsageError
 from codec_zoo.export import card as cards
 from codec_zoo.files import atomic_folder, cache_folder, write_atomic, writing
-from codec_zoo.harness.exported import ExportedModel, export_to_cache, locked, open_model, read_card
+from codec_zoo.harness.exported import (
+    ExportedModel,
+    check_export,
+    export_to_cache,
+    locked,
+    notice,
+    open_model,
+    set_aside_if_damaged,
+)
+from codec_zoo.harness.loopback import proxies_for
 
 SCHEMA = 1
 INDEX = "index.json"
@@ -112,7 +122,7 @@ def parse_index(data: bytes, where: str) -> list[Entry]:
         if index["schema"] > SCHEMA:
             raise DownloadError(f"the index at {where} has schema {index['schema']}. Update codec-zoo.")
         return [Entry(**{name: model[name] for name in fields}) for model in index["models"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DownloadError(
             f"{where} is not an index of codec-zoo ({type(error).__name__}: {error}). "
             "Check the address; `codec-zoo release` makes one."
@@ -161,9 +171,12 @@ def download(preset: str, source: str | None = None, version: int | None = None)
     entry = _choose(_read_index(source), preset, version, source)
     base = cache_folder() / "models" / entry.sha256[:16]
     target = base / entry.preset / str(entry.version)
-    if not target.exists():  # see export_to_cache
+    if os.path.exists(target):  # see export_to_cache
+        set_aside_if_damaged(target)
+    if not os.path.exists(target):
         with locked(base):
             if not target.exists():
+                notice(f"bringing {entry.preset} {entry.version} ({_megabytes(entry.bytes)}) from {source}")
                 with _archive(source, entry, base.with_suffix(".part")) as archive, atomic_folder(target) as folder:
                     _unpack(archive, entry, folder)
     return target
@@ -199,12 +212,15 @@ def _read_index(source: str) -> list[Entry]:
         received = io.BytesIO()
         _fetch(url, received, MAX_INDEX_BYTES)
     except _Unreachable as error:
-        if not kept.exists():
-            raise
-        Console(stderr=True).print(f"note: {error} Going by the index seen last.", soft_wrap=True, markup=False)
-        return parse_index(kept.read_bytes(), str(kept))
+        try:
+            entries = parse_index(kept.read_bytes(), str(kept))
+        except (OSError, DownloadError):  # none, or a damaged one, which the next answer replaces
+            raise error from None
+        notice(f"{error} Going by the index seen last.")
+        return entries
     entries = parse_index(received.getvalue(), url)
-    write_atomic(kept, received.getvalue())
+    with contextlib.suppress(CodecZooError):  # a cache may be one that can only be read
+        write_atomic(kept, received.getvalue())
     return entries
 
 
@@ -240,14 +256,12 @@ def _archive(source: str, entry: Entry, part: Path) -> Iterator[Path]:
     path = Path(source) / entry.file
     if _is_url(source):
         path = part
-        with writing(part):
-            try:
-                with open(part, "ab") as file:
-                    _fetch(f"{source.rstrip('/')}/{entry.file}", file, entry.bytes, f"{entry.preset} {entry.version}")
-            except (OSError, DownloadError) as error:
-                if not isinstance(error, _Unreachable):  # of that, the next attempt takes up what came
-                    part.unlink()
-                raise
+        begun = part.exists()  # by an earlier process
+        _fetch_archive(source, entry, part)
+        if begun and weights.hash_file(part) != entry.sha256:
+            notice(f"what was there of {entry.file} is damaged: it is fetched anew")
+            part.unlink()
+            _fetch_archive(source, entry, part)
     try:
         found = weights.hash_file(path)
     except OSError as error:
@@ -262,6 +276,18 @@ def _archive(source: str, entry: Entry, part: Path) -> Iterator[Path]:
     finally:
         if _is_url(source):
             part.unlink(missing_ok=True)
+
+
+def _fetch_archive(source: str, entry: Entry, part: Path) -> None:
+    """Fetch what ``part`` lacks of an entry's archive; without a server's answer, it stays for the next attempt."""
+    with writing(part):
+        try:
+            with open(part, "ab") as file:
+                _fetch(f"{source.rstrip('/')}/{entry.file}", file, entry.bytes, f"{entry.preset} {entry.version}")
+        except (OSError, DownloadError) as error:
+            if not isinstance(error, _Unreachable):
+                part.unlink(missing_ok=True)
+            raise
 
 
 class _Unreachable(DownloadError):
@@ -279,8 +305,7 @@ def _fetch(url: str, file: IO[bytes], most: int, title: str | None = None) -> No
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    shown = title is not None and console.is_terminal
-    with Progress(*columns, console=console, disable=not shown) as progress:
+    with Progress(*columns, console=console, disable=title is None or not console.is_terminal) as progress:
         bar = progress.add_task(title or "", total=most)
         for pause in (*_PAUSES, None):
             try:
@@ -296,8 +321,6 @@ def _fetch(url: str, file: IO[bytes], most: int, title: str | None = None) -> No
             if pause is None:
                 raise _Unreachable(f"{url} cannot be fetched ({reason}), tried {len(_PAUSES) + 1} times.")
             time.sleep(pause)
-    if title is not None and not shown:
-        console.print(f"{title}: {_megabytes(file.tell())} from {url}", soft_wrap=True, markup=False)
 
 
 class _Busy(Exception):
@@ -310,7 +333,7 @@ def _transfer(url: str, file: IO[bytes], most: int) -> Iterator[int]:
     if have >= most:
         return
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT, proxies=proxies_for(url)) as answer:
         if answer.status_code in (408, 429) or answer.status_code >= 500:
             raise _Busy(f"the server answers {answer.status_code} {answer.reason}")
         if answer.status_code not in (200, 206, 416):
@@ -376,13 +399,11 @@ def _unpack(archive: Path, entry: Entry, folder: Path) -> None:
                 tar.extract(member.replace(name=name), folder, filter="data")
         if size != entry.unpacked_bytes:
             raise ValueError(f"it unpacks to {size:,} bytes, its index says {entry.unpacked_bytes:,}")
-        card = read_card(folder)
-        if not isinstance(card, dict):
-            raise ValueError("its card is none")
-        found = card.get("preset"), card.get("version"), card.get("weights_sha256"), card.get("schema")
+        card = check_export(folder)
+        found = card["preset"], card["version"], card["weights_sha256"], card["schema"]
         if found != (entry.preset, entry.version, entry.weights_sha256, entry.card_schema):
             raise ValueError("its card is of another model")
-    except (ValueError, EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile, FileNotFoundError) as error:
+    except (ValueError, EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile, ModelError) as error:
         raise DownloadError(
             f"the archive {entry.file} is not a model of codec-zoo: {error}. Nothing of it was kept; "
             "tell who runs the mirror."

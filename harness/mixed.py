@@ -6,19 +6,24 @@
 Payload of the layer: the branch's scale (1 byte) and a JPEG file, gray or 4:2:0. Gray pictures stay gray.
 """
 
+import bisect
+import functools
+
 import numpy as np
 
-from codec_zoo.errors import BitstreamError, UsageError
+from codec_zoo.errors import BitstreamError, ImageError, UsageError
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
-from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.codecs.standard import JPEG420
 from codec_zoo.harness.exported import ExportedModel
 from codec_zoo.harness.images import as_rgb
-from codec_zoo.harness.model_codec import ModelCodec, parse_target
+from codec_zoo.harness.model_codec import ModelCodec, inner_codec, parse_target
 from codec_zoo.metrics import psnr
 
-# Of JPEG, coarse first; a target tries all of them.
-QUALITIES = (2, 3, 5, 7, 10, 15, 20, 25, 30, 35, 40, 50, 60, 75, 90)
+# Of JPEG, coarse first; a target takes one of them.
+QUALITIES = range(1, 101)
+QUALITY = 10
+# The networks have 128 channels, and TensorFlow counts the values of a tensor in 31 bits: beyond, it crashes.
+MAX_PIXELS = 2**24 - 1
 
 
 class MixedCodec(ModelCodec):
@@ -26,7 +31,7 @@ class MixedCodec(ModelCodec):
 
     Args:
         model: of kind ``mixed``.
-        quality: of JPEG, 1 … 100; not with a target.
+        quality: of JPEG, 1 … 100; :data:`QUALITY` by default; not with a target.
         resolution: a branch of the model, ``"low"`` or ``"high"``; ``"auto"`` takes the better for a target, and
             without one the first branch.
         target_bpp: the picture of highest PSNR in a file of at most so many bits a pixel; if none is, the smallest.
@@ -50,38 +55,31 @@ class MixedCodec(ModelCodec):
         self.scales: dict[str, int] = model.card["pipeline"]["branches"]
         if resolution != "auto" and resolution not in self.scales:
             raise UsageError(
-                f"the resolution of {model.preset} is auto or one of {', '.join(self.scales)}. "
-                f"Received: {resolution!r}"
+                f"--resolution of {model.preset} is auto or one of {', '.join(self.scales)}. Received: {resolution!r}"
             )
         if sum(value is not None for value in (quality, target_bpp, target_psnr)) > 1:
-            raise UsageError("give one of quality, target of bits per pixel, target of PSNR.")
-        self.target_bpp, self.target_psnr = parse_target(target_bpp), parse_target(target_psnr)
-        if quality is not None:
-            get_codec(f"jpeg-420:{quality}")
+            raise UsageError("give one of -q, --target-bpp and --target-psnr.")
+        self.target_bpp = parse_target("--target-bpp", target_bpp)
+        self.target_psnr = parse_target("--target-psnr", target_psnr)
         self.model = model
-        self.quality = quality
+        self.quality: float = QUALITY if quality is None else quality
+        inner_codec(model, JPEG420.name, self.quality)
         self.resolution = resolution
 
     def encode(self, image: np.ndarray) -> bytes:
-        """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
+        """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_PIXELS`; see ``Codec.encode``."""
+        if image.shape[0] * image.shape[1] > MAX_PIXELS:
+            raise ImageError(
+                f"{image.shape[1]}×{image.shape[0]} pixels are too many for {self.model.preset}, which takes "
+                f"{MAX_PIXELS:,} in all. Cut the picture up."
+            )
         branches = list(self.scales) if self.resolution == "auto" else [self.resolution]
         if self.target_bpp is None and self.target_psnr is None:
-            return self._encode(image, self._represent(image, branches[0]), branches[0], self.quality or 10)
-        files = []
-        for branch in branches:
-            representation = self._represent(image, branch)
-            files += [self._encode(image, representation, branch, quality) for quality in QUALITIES]
-        files.sort(key=len)
-
-        def quality_of(data: bytes) -> float:
-            return psnr(image, self.decode(data))
-
-        if self.target_psnr is not None:
-            wanted = self.target_psnr
-            return next((data for data in files if quality_of(data) >= wanted), None) or max(files, key=quality_of)
-        allowed = (self.target_bpp or 0.0) * image.shape[0] * image.shape[1] / 8
-        fitting = [data for data in files if len(data) <= allowed]
-        return max(fitting, key=quality_of) if fitting else files[0]
+            return self._encode(image, self._represent(image, branches[0]), branches[0], self.quality)
+        candidates = [_Candidates(self, image, branch) for branch in branches]
+        if self.target_psnr is None:
+            return _most_within((self.target_bpp or 0.0) * image.shape[0] * image.shape[1] / 8, candidates)
+        return _least_above(self.target_psnr, candidates)
 
     def _represent(self, image: np.ndarray, branch: str) -> np.ndarray:
         """``uint8 [h, w, 1 or 3]``: Y, and Cb, Cr of a colour picture."""
@@ -100,6 +98,10 @@ class MixedCodec(ModelCodec):
         """
         if len(stream.layers) != 1 or stream.layers[0].kind != LayerKind.REPRESENTATION:
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise BitstreamError(
+                f"the file claims {stream.width}×{stream.height} pixels, which no file of this model has."
+            )
         scale, data = stream.layers[0].payload[:1], stream.layers[0].payload[1:]
         branch = next((name for name, known in self.scales.items() if bytes([known]) == scale), None)
         if branch is None:
@@ -118,3 +120,57 @@ class MixedCodec(ModelCodec):
         image = self.model.run(f"decode_{branch}", representation=representation[None], size=true_size)["images"][0]
         # Without chroma, R = G = B = Y.
         return image if stream.channels == 3 else image[..., :1]
+
+
+class _Candidates:
+    """The files of one branch, a quality each, coded and decoded when they are asked for, once.
+
+    Their sizes and PSNR rise with the quality, up to a few bytes and thousandths of dB: a bisection finds those at a
+    target.
+    """
+
+    def __init__(self, codec: MixedCodec, image: np.ndarray, branch: str):
+        representation = codec._represent(image, branch)
+
+        def encode(quality: int) -> bytes:
+            return codec._encode(image, representation, branch, quality)
+
+        def measure(quality: int) -> float:
+            reached = psnr(image, codec.decode(self.file(quality)))
+            if codec.progress:
+                bpp = 8 * len(self.file(quality)) / (image.shape[0] * image.shape[1])
+                codec.progress(f"resolution {branch}, JPEG {quality}: {bpp:.4f} bpp, {reached:.2f} dB")
+            return reached
+
+        self.file, self.psnr = functools.cache(encode), functools.cache(measure)
+
+    def count_up_to(self, size: float) -> int:
+        """How many of the lowest qualities have files of at most ``size`` bytes."""
+        return bisect.bisect_right(QUALITIES, size, key=lambda quality: len(self.file(quality)))
+
+    def count_below(self, wanted: float, most: int) -> int:
+        """How many of the ``most`` lowest qualities stay below a PSNR, dB."""
+        return bisect.bisect_left(QUALITIES, wanted, hi=most, key=self.psnr)
+
+
+def _most_within(size: float, branches: list[_Candidates]) -> bytes:
+    """The file of highest PSNR of at most so many bytes; if there is none, the smallest."""
+    fitting = [(branch, QUALITIES[count - 1]) for branch in branches if (count := branch.count_up_to(size))]
+    if not fitting:
+        return min((branch.file(QUALITIES[0]) for branch in branches), key=len)
+    branch, quality = max(fitting, key=lambda pair: pair[0].psnr(pair[1])) if len(fitting) > 1 else fitting[0]
+    return branch.file(quality)
+
+
+def _least_above(wanted: float, branches: list[_Candidates]) -> bytes:
+    """The smallest file of at least so many dB; if there is none, that of highest PSNR."""
+    best = None
+    for branch in branches:
+        most = branch.count_up_to(len(best) - 1) if best else len(QUALITIES)
+        count = branch.count_below(wanted, most)
+        if count < most:
+            best = branch.file(QUALITIES[count])
+    if best is None:
+        branch = max(branches, key=lambda branch: branch.psnr(QUALITIES[-1]))
+        best = branch.file(QUALITIES[-1])
+    return best

@@ -25,9 +25,9 @@ from bitarray import bitarray
 from bitarray.util import canonical_decode, canonical_huffman
 
 from codec_zoo.color import rgb_to_ycocg, ycocg_to_rgb
-from codec_zoo.errors import BitstreamError, UsageError
+from codec_zoo.errors import BitstreamError, ImageError, UsageError
 from codec_zoo.export.tables import PRECISION
-from codec_zoo.harness import range_coder
+from codec_zoo.harness import bounds, range_coder
 from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 from codec_zoo.harness.exported import ExportedModel, parse_layers
 from codec_zoo.harness.model_codec import ModelCodec
@@ -51,6 +51,10 @@ SAMPLES = 65_536
 # Steps that TensorFlow makes at a time.
 EXECUTED = 100
 HUFFMAN, RANGE_CODER = 0, 1
+# A front takes about 0.1 ms, however few its pixels are: longer pictures would take minutes.
+MAX_FRONTS = 2**17
+# Whole numbers below it are exact in float64, and so are their sums.
+EXACT = 2.0**53
 Weights = list[np.ndarray]
 
 
@@ -70,20 +74,26 @@ class PerceptronCodec(ModelCodec):
 
     def __init__(self, model: ExportedModel, coding: str = "range", layers: int | str = 3):
         if coding not in ("range", "huffman"):
-            raise UsageError(f"coding is range or huffman. Received: {coding!r}")
+            raise UsageError(f"--coding of {model.preset} is range or huffman. Received: {coding!r}")
         self.model = model
         self.coding = RANGE_CODER if coding == "range" else HUFFMAN
         self.layers = parse_layers(layers, model)
 
     def encode(self, image: np.ndarray) -> bytes:
-        """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""
+        """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_FRONTS`; see ``Codec.encode``."""
+        if _is_too_long(image.shape[1], image.shape[0]):
+            raise ImageError(
+                f"{image.shape[1]}×{image.shape[0]} pixels are too many for {self.model.preset}: the width and {LAG} "
+                f"times the height are at most {MAX_FRONTS}. Cut the picture up."
+            )
         planes = rgb_to_ycocg(image) if image.shape[2] == 3 else image.astype(np.int32)
         layers = []
         count = min(planes.shape[2], self.layers)
         for i, learned in enumerate(learn([planes[..., i] + _lowest(i) for i in range(count)], self.model.preset)):
             plane, levels = planes[..., i] + _lowest(i), _levels(i)
             # A small picture is not worth weights.
-            payloads = [self._encode(plane, levels, weights) for weights in (None, learned)]
+            usable = [learned] if learned and is_exact(learned, levels) else []
+            payloads = [self._encode(plane, levels, weights) for weights in (None, *usable)]
             layers.append(Layer(LayerKind.PLANE, min(payloads, key=len)))
         return self.to_file(image, layers)
 
@@ -102,6 +112,10 @@ class PerceptronCodec(ModelCodec):
         kinds = {layer.kind for layer in stream.layers}
         if kinds != {LayerKind.PLANE} or len(stream.layers) > stream.channels:
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
+        if _is_too_long(stream.width, stream.height):
+            raise BitstreamError(
+                f"the file claims {stream.width}×{stream.height} pixels, which no file of this model has."
+            )
         count = min(count, len(stream.layers))
         wanted = stream.channels if count >= stream.channels else 1
         planes = [
@@ -118,6 +132,8 @@ class PerceptronCodec(ModelCodec):
     def _decode(self, payload: bytes, height: int, width: int, levels: int) -> np.ndarray:
         coding, rest = payload[:1], payload[1:]
         weights, used = _unpack_weights(rest, get_preset(self.model.preset))
+        if weights and not is_exact(weights, levels):
+            raise BitstreamError("the weights of a plane are damaged: they are too large to compute with exactly.")
         if coding == bytes([HUFFMAN]):
             return _decode_plane(height, width, levels, weights, _HuffmanErrors(rest[used:], height, width))
         if coding == bytes([RANGE_CODER]):
@@ -176,6 +192,17 @@ def predict(known: np.ndarray, weights: Weights | None, levels: int) -> np.ndarr
             values = np.floor(np.maximum(values, 0) * 2.0**-shift)
     rounded = np.floor(values[:, 0] * 2.0 ** -(WEIGHT_BITS + VALUE_BITS) + 0.5)
     return np.clip(reference + rounded, 0, levels - 1)
+
+
+def is_exact(weights: Weights, levels: int) -> bool:
+    """Whether :func:`predict` computes exactly with these weights, whatever the pixels are."""
+    largest = levels - 1.0
+    for i in range(0, len(weights), 2):
+        largest = float(np.max(np.abs(weights[i]).sum(axis=0) * largest + np.abs(weights[i + 1])))
+        if largest >= EXACT:
+            return False
+        largest *= 2.0 ** -(WEIGHT_BITS if i else WEIGHT_BITS - VALUE_BITS)
+    return True
 
 
 def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: int = 64) -> np.ndarray:
@@ -284,6 +311,11 @@ def _unpack_weights(data: bytes, preset: Preset) -> tuple[Weights | None, int]:
 # --- errors -----------------------------------------------------------------------------------------------------
 
 
+def _is_too_long(width: int, height: int) -> bool:
+    """Whether a picture has so many fronts that it would take minutes, however thin it is."""
+    return width + LAG * (height - 1) > MAX_FRONTS
+
+
 def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows and columns of the pixels that can be predicted at once, in decoding order."""
     for front in range(width + LAG * (height - 1)):
@@ -312,10 +344,17 @@ class _HuffmanErrors:
                 raise ValueError("its table is cut")
             start = 5 + 2 * data[4]
             symbols = np.frombuffer(data[start : start + 2 * sum(lengths)], ">i2").astype(int).tolist()
+            string, count = data[start + 2 * sum(lengths) :], int.from_bytes(data[:4], "big")
+            # No codeword is shorter than a bit.
+            if not height * width <= count or len(string) != (count + 7) // 8:
+                raise ValueError(f"{len(string)} bytes for {count} bits and {height * width} pixels")
             bits = bitarray()
-            bits.frombytes(data[start + 2 * sum(lengths) :])
-            del bits[int.from_bytes(data[:4], "big") :]
-            values = np.fromiter(canonical_decode(bits, lengths, symbols), np.int32, height * width)
+            bits.frombytes(string)
+            del bits[count:]
+            decoded = canonical_decode(bits, lengths, symbols)
+            values = np.fromiter(decoded, np.int32, height * width)
+            if next(decoded, None) is not None:
+                raise ValueError("it has more codewords than the plane pixels")
         except (ValueError, IndexError) as error:
             raise BitstreamError(f"the Huffman code of a plane is damaged: {error}.") from error
         self._values = values.reshape(height, width)
@@ -356,6 +395,8 @@ class _RangeErrors:
         self._scales = np.frombuffer(data[:count], np.uint8).astype(np.int32)
         if len(self._scales) < count or self._scales.max() >= SCALES:
             raise BitstreamError("the scales of a plane are cut or damaged.")
+        cheapest = least_bits()[self._scales].min()
+        bounds.check_string(len(data) - count, height * width * cheapest, width, height)
         self._decoder = range_coder.Decoder(data[count:], tables(), height * width)
         self._sizes = np.zeros((height + 2, width + 3), np.int32)
 
@@ -395,6 +436,12 @@ def tables() -> range_coder.Tables:
             rows.append(_row(mass))
             offsets.append(-(len(mass) // 2))
     return range_coder.Tables(np.concatenate(rows), np.array(offsets, np.int32))
+
+
+@functools.cache
+def least_bits() -> np.ndarray:
+    """The fewest bits that a value costs in each row of :func:`tables`: float64 ``[64]``."""
+    return bounds.least_bits(tables())
 
 
 def _logistic(scale: decimal.Decimal) -> list[int]:

@@ -168,7 +168,10 @@ def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     steps = itertools.count(1)
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    # Lines printed meanwhile go above the bar, unless standard output is a file or a pipe.
+    above = sys.stdout is not None and sys.stdout.isatty()
+    with Progress(*columns, console=console, disable=not console.is_terminal, redirect_stdout=above) as bars:
         bar = bars.add_task(title, total=total)
 
         def advance() -> None:

@@ -11,7 +11,7 @@ from codec_zoo import weights
 from codec_zoo.export import card as cards
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.export.search import signatures
-from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
 from codec_zoo.harness import mirror
 from codec_zoo.harness.evaluation import read_rows, summarize
 from codec_zoo.harness.exported import read_card
@@ -134,18 +134,23 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
     return points
 
 
-def write_cards(directory: Path, results: Path = Path("docs")) -> list[Path]:
+def write_cards(directory: Path, results: Path = Path("docs"), force: bool = False) -> list[Path]:
     """Render the card of every preset as a Markdown page, with a picture of its training, and a list of them.
 
     Args:
         directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.
         results: see :func:`release`.
+        force: replace a ``README.md`` that something else wrote.
 
     Raises:
+        UsageError: there is such a ``README.md``.
         CodecZooError: the folder cannot be written.
     """
+    mark = "Written by `codec-zoo cards`, from the models' own cards."
+    if not force:
+        refuse_foreign(directory / "README.md", mark)
     pages = []
-    lines = ["# Models", "", "Written by `codec-zoo cards`, from the models' own cards.", ""]
+    lines = ["# Models", "", mark, ""]
     lines += ["| preset | paper | parameters | trained |", "|---|---|---:|---|"]
     for preset in list_presets():
         card = make_card(preset)

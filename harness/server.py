@@ -9,14 +9,18 @@ A codec around a :class:`ServedModel` runs the transforms on the server; entropy
 import io
 import json
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from codec_zoo.errors import CodecZooError, MessageTooLargeError, ModelError, ServerError, UsageError
+from codec_zoo.export.card import parse_card
 from codec_zoo.harness.bitstream import Bitstream, preset_id
 from codec_zoo.harness.exported import ExportedModel, coded
+from codec_zoo.harness.loopback import is_loopback, proxies_for
 from codec_zoo.harness.range_coder import load_tables
 from codec_zoo.presets import list_presets
 
@@ -144,6 +148,8 @@ class GrpcServer(Server):
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         # Without its own pause between connections: the pauses are _PAUSES.
         options = [*unlimited, ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+        if is_loopback(f"grpc://{address}"):
+            options.append(("grpc.enable_http_proxy", 0))
         if secure:
             channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
         else:
@@ -213,6 +219,7 @@ class RestServer(Server):
 
         super().__init__(address.rstrip("/"), timeout)
         self._session = requests.Session()
+        self._proxies = proxies_for(address)
         self._signatures: dict[str, Any] = {}
 
     def _predict(self, model, version, signature, inputs, seconds):
@@ -257,7 +264,8 @@ class RestServer(Server):
         url = f"{self.address}/v1/models/{path}"
         size = len(body or "")
         try:
-            answer = self._session.request("POST" if body else "GET", url, data=body, timeout=seconds)
+            method = "POST" if body else "GET"
+            answer = self._session.request(method, url, data=body, timeout=seconds, proxies=self._proxies)
         except requests.Timeout as error:
             raise self._late() from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -298,7 +306,11 @@ def open_server(url: str, timeout: float = 60) -> Server:
         UsageError: of another form.
     """
     scheme, separator, address = url.partition("://")
-    if not separator or not address or scheme not in ("grpc", "grpcs", "http", "https"):
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:  # a [ that is not closed
+        host = None
+    if not separator or not host or scheme not in ("grpc", "grpcs", "http", "https"):
         raise UsageError(f"a server is grpc://HOST:PORT, grpcs://…, http://… or https://…. Received: {url!r}")
     if scheme.startswith("grpc"):
         return GrpcServer(address.rstrip("/"), timeout, scheme == "grpcs")
@@ -325,15 +337,16 @@ class ServedModel(ExportedModel):
         where = f"{name} (version {self._version}) on {server.address}"
         try:
             described = self._run("describe", {"request": np.zeros(1, np.int32)})
-            card = json.loads(described["card"].tobytes())
             tables = described["tables"].tobytes()
-        except (KeyError, ValueError) as error:
+            loaded = load_tables(io.BytesIO(tables)) if tables else {}
+            card = parse_card(described["card"].tobytes(), where)
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(f"{where} does not describe itself: put an export of codec-zoo there.") from error
         except ServerError as error:
             if "describe" in str(error):
                 raise ModelError(f"{where} is not an export of this codec-zoo ({error}). Export it again.") from error
             raise
-        super().__init__(where, card, load_tables(io.BytesIO(tables)) if tables else {})
+        super().__init__(where, card, loaded)
 
     def _run(self, signature, inputs):
         return self._server.predict(self._name, self._version, signature, inputs)

@@ -9,13 +9,16 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from codec_zoo.export.card import SCHEMA
+from codec_zoo.errors import ModelError
 from codec_zoo.export.saved_model import export_pretrained
-from codec_zoo.files import atomic_folder, write_atomic
+from codec_zoo.files import atomic_folder, refuse_foreign, write_atomic
 from codec_zoo.harness import mirror
-from codec_zoo.harness.exported import list_versions, read_card
+from codec_zoo.harness.exported import check_export, list_versions
 from codec_zoo.harness.release import number_version, trained_presets
 
+FILES = ("models.config", "batching_parameters.txt", "monitoring.config", "docker-compose.yml", "kubernetes.yaml")
+# The first line of each, by which it is known to be ours when it is written again.
+MARK = "# Written by codec-zoo serve-config\n"
 IMAGE = "tensorflow/serving:2.17.0"
 GRPC_PORT, REST_PORT = 8500, 8501
 
@@ -39,7 +42,11 @@ prometheus_config {
 
 
 def write_serving(
-    directory: Path, names: Iterable[str] = (), source: str | None = None, base_path: str = "/models"
+    directory: Path,
+    names: Iterable[str] = (),
+    source: str | None = None,
+    base_path: str = "/models",
+    force: bool = False,
 ) -> list[Path]:
     """Write models and configuration; versions that are there stay, and are served too.
 
@@ -48,28 +55,33 @@ def write_serving(
         names: presets; all that are trained, without any.
         source: URL or folder of a mirror for the models; None: exported from the packaged weights.
         base_path: where the server sees ``directory/models``.
+        force: replace files of these names that something else wrote.
 
     Returns:
         The files of configuration.
 
     Raises:
-        UsageError: no such preset, or the mirror does not have it.
+        UsageError: no such preset, or the mirror does not have it; or a file that something else wrote is in the way.
         ModelError: not trained.
         CodecZooError: the folder cannot be written.
     """
+    if not force:
+        for file in FILES:
+            refuse_foreign(directory / file, MARK)
     models = directory / "models"
     for name in mirror.list_models(source, names) if source else trained_presets(names):
         if source:
             _copy(mirror.download(name, source), models / name)
         else:
             _export(name, models)
+    config, batching, monitoring, compose, kubernetes = FILES
     written = {
-        "models.config": models_config(models, base_path),
-        "batching_parameters.txt": BATCHING,
-        "monitoring.config": MONITORING,
+        config: MARK + models_config(models, base_path),
+        batching: MARK + BATCHING,
+        monitoring: MARK + MONITORING,
     }
-    written["docker-compose.yml"] = _yaml(_compose(base_path))
-    written["kubernetes.yaml"] = "---\n".join(
+    written[compose] = MARK + _yaml(_compose(base_path))
+    written[kubernetes] = MARK + "---\n".join(
         _yaml(item) for item in _kubernetes(written, base_path, _bases(models)[0].name)
     )
     for name, text in written.items():
@@ -86,11 +98,18 @@ def _copy(folder: Path, base: Path) -> None:
 
 def _export(name: str, models: Path) -> None:
     """Export a preset as its next version, unless one that this version of the zoo can run has the same weights."""
-    there = [(int(folder.name), read_card(folder)) for folder in list_versions(models / name)]
-    known = {number: card["weights_sha256"] if card["schema"] == SCHEMA else "" for number, card in there}
+    known = {int(folder.name): _hash_of(folder) for folder in list_versions(models / name)}
     version, new = number_version(name, known)
     if new:
         export_pretrained(name, models, version)
+
+
+def _hash_of(folder: Path) -> str:
+    """The weights' hash of an export; empty for one that is damaged, or of another version of the zoo."""
+    try:
+        return check_export(folder)["weights_sha256"]
+    except ModelError:
+        return ""
 
 
 def _bases(models: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -46,6 +47,18 @@ def photo(kodak_paths):
     from codec_zoo.harness.images import read_image
 
     return read_image(kodak_paths[22])
+
+
+@pytest.fixture(scope="session")
+def screenshot():
+    """Lines of text, black on white, then coloured on coloured, ``uint8 [192, 320, 3]``."""
+    image = Image.new("RGB", (320, 192), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 96, 320, 192), fill=(16, 24, 96))
+    for i in range(12):
+        colour = "black" if i < 6 else [(255, 224, 0), (255, 64, 64), (64, 255, 96)][i % 3]
+        draw.text((4, 16 * i + 1), f"{i}: The quick brown fox jumps over the lazy dog (0123456789).", fill=colour)
+    return np.asarray(image)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,10 @@ of any Keras backend.
 """
 
 import numpy as np
-from keras import ops
 
 BITS = 16
+# Pixels of an array that are converted at once.
+PART = 2**18
 
 
 def fixed(value: float) -> int:
@@ -25,6 +26,10 @@ CR_TO_R, CB_TO_G, CR_TO_G, CB_TO_B = fixed(1.402), -fixed(0.344136286), -fixed(0
 
 def rgb_to_ycbcr(rgb):
     """``uint8 [..., 3]`` RGB → ``uint8 [..., 3]`` Y, Cb, Cr."""
+    return _in_parts(_rgb_to_ycbcr, rgb) if isinstance(rgb, np.ndarray) else _rgb_to_ycbcr(rgb)
+
+
+def _rgb_to_ycbcr(rgb):
     red, green, blue = _channels(rgb)
     return _stack(
         [
@@ -36,14 +41,32 @@ def rgb_to_ycbcr(rgb):
 
 def ycbcr_to_rgb(ycbcr):
     """``uint8 [..., 3]`` Y, Cb, Cr → ``uint8 [..., 3]`` RGB."""
+    return _in_parts(_ycbcr_to_rgb, ycbcr) if isinstance(ycbcr, np.ndarray) else _ycbcr_to_rgb(ycbcr)
+
+
+def _ycbcr_to_rgb(ycbcr):
     y, cb, cr = _channels(ycbcr)
     cb, cr = cb - 128, cr - 128
     return _stack([y + _divide(CR_TO_R * cr), y + _divide(CB_TO_G * cb + CR_TO_G * cr), y + _divide(CB_TO_B * cb)])
 
 
+def _in_parts(convert, picture):
+    """``convert`` of an array of pixels, some at a time: whole, its int32 channels would take ten times the bytes."""
+    pixels = picture.reshape(-1, 3)
+    result = np.empty(pixels.shape, np.uint8)
+    for start in range(0, len(pixels), PART):
+        result[start : start + PART] = convert(pixels[start : start + PART])
+    return result.reshape(picture.shape)
+
+
 def _channels(picture):
     """The three channels, int32."""
-    values = picture.astype(np.int32) if isinstance(picture, np.ndarray) else ops.cast(picture, "int32")
+    if isinstance(picture, np.ndarray):
+        values = picture.astype(np.int32)
+    else:
+        from keras import ops
+
+        values = ops.cast(picture, "int32")
     return values[..., 0], values[..., 1], values[..., 2]
 
 
@@ -56,6 +79,8 @@ def _stack(channels):
     """Three int32 channels, clipped → ``uint8 [..., 3]``."""
     if isinstance(channels[0], np.ndarray):
         return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    from keras import ops
+
     return ops.cast(ops.clip(ops.stack(channels, axis=-1), 0, 255), "uint8")
 
 

@@ -41,8 +41,42 @@ class BitstreamError(CodecZooError):
         return f"{self.cause.rstrip('.')}. {self.remedy}"
 
 
+class MemoryLimitError(CodecZooError):
+    """The work would take more memory than the limit allows; see ``codec_zoo.memory``.
+
+    Args:
+        cause: the work, the memory that it needs, and the limit.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, cause: str, remedy: str):
+        super().__init__(cause, remedy)  # both, so that a worker process can send it
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause}. {self.remedy}"
+
+
 class ModelError(CodecZooError):
     """A model, its weights or its export is missing or not the one asked for."""
+
+
+class DamagedModelError(ModelError):
+    """Files of an exported model are missing, or are not as they were written.
+
+    Args:
+        cause: what is wrong, with the name of the folder or server.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, cause: str, remedy: str = "Copy it again, or export it again: `codec-zoo export`."):
+        super().__init__(cause, remedy)  # both, so that a worker process can send it
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause.rstrip('.')}. {self.remedy}"
 
 
 class DownloadError(CodecZooError):

@@ -10,30 +10,32 @@ split, and which patches make up batch number ``k``.
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from codec_zoo.errors import ImageError, UsageError
+from codec_zoo.image_reader import SUFFIXES, inspect_image, read_rgb
 
-SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "val", "test")
 VAL_SHARE = 0.05  # of a folder that is not split already
 THREADS = 4
 
 
 def image_paths(folder: str | os.PathLike[str], split: str = "all") -> list[Path]:
-    """Find the images of a folder, in subfolders too, sorted by their path.
+    """Find the images of a folder, in subfolders and linked folders too, sorted by their path.
 
     If the folder has a subfolder ``train``, ``val`` or ``test``, those are its splits. Otherwise the hash of
     each path relative to the folder puts 5 % of the images (at least one) in ``val`` and the others in
     ``train``: an image keeps its split when others are added, and on every machine.
 
     Args:
-        folder: where to look. Hidden files and files without an image's suffix are passed over.
+        folder: where to look. Hidden files and files without an image's suffix are passed over. A folder that can
+            be reached by several ways, through symbolic links, is searched once.
         split: "train", "val", "test", or "all".
 
     Raises:
@@ -70,11 +72,25 @@ def _split_subfolders(folder: Path) -> tuple[str, ...]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    found: list[Path] = []
+    folders: list[Path] = [folder]
+    links: list[Path] = []
+    seen = {str(parent) for parent in folder.resolve().parents}  # a link up from one split would lead to the others
+    while folders or links:
+        # Links come last, so that what is reached through one and without has its own name.
+        current = folders.pop() if folders else links.pop(links.index(min(links)))
+        if (real := os.path.realpath(current)) in seen:
+            continue
+        seen.add(real)
+        try:
+            paths = [current / name for name in os.listdir(current)]
+        except PermissionError:
+            continue
+        for path in paths:
+            if path.is_dir():
+                (links if path.is_symlink() else folders).append(path)
+            elif path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+                found.append(path)
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -86,7 +102,7 @@ def _hash_split(folder: Path, split: str) -> list[Path]:
         )
 
     def share(path: Path) -> float:
-        digest = hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest()
+        digest = hashlib.sha256(os.fsencode(path.relative_to(folder).as_posix())).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
     paths = _walk(folder)
@@ -99,31 +115,121 @@ def _hash_split(folder: Path, split: str) -> list[Path]:
     return [path for path in paths if (share(path) <= limit) == (split == "val")]
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Decode a file to ``uint8 [H, W, 3]`` RGB, turned as its EXIF data say, transparency dropped.
-
-    Raises:
-        ImageError: the file is missing, damaged, not an image, or has more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as image:
-            kinds = [image.mode, *(str(tile[3]) for tile in getattr(image, "tile", []))]
-            if image.mode.startswith(("I", "F")) or any(";16" in kind for kind in kinds):
-                raise ImageError(f"{path} has more than 8 bits a channel ({kinds[-1]}): convert it to 8 bits.")
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"cannot read {path} as an image: {error}. Repair or remove the file.") from error
-
-
 def decode(paths: Sequence[Path]) -> Iterator[np.ndarray]:
     """Decode files in threads, yielding each as ``uint8 [H, W, 3]``, in order, a few ahead of the caller.
 
     Raises:
         ImageError: a file is not an image.
     """
+    for image in _decode(paths):
+        if isinstance(image, ImageError):
+            raise image
+        yield image
+
+
+def decode_usable(paths: Sequence[Path], most: int, notice: Callable[[str], None]) -> list[np.ndarray]:
+    """Decode the first images that can be used, each ``uint8 [H, W, 3]``; a notice counts the files passed over.
+
+    Raises:
+        ImageError: none of the files can be used.
+    """
+    images: list[np.ndarray] = []
+    failures: list[ImageError] = []
+    for image in _decode(paths):
+        if isinstance(image, ImageError):
+            failures.append(image)
+        else:
+            images.append(image)
+        if len(images) == most:
+            break
+    _say_left_out(failures, len(images) + len(failures), notice)
+    return images
+
+
+def decode_replacing(paths: Sequence[Path], notice: Callable[[str], None]) -> Iterator[np.ndarray]:
+    """:func:`decode`, but a file that cannot be used is replaced by the next that can, cyclically.
+
+    So the images are those of a :class:`PatchSampler` of the folder, number for number.
+
+    Raises:
+        ImageError: none of the files can be used.
+    """
+    failures: list[ImageError] = []
+    first, waiting = None, 0
+    for image in _decode(paths):
+        if isinstance(image, ImageError):
+            failures.append(image)
+            waiting += 1
+            continue
+        first = image if first is None else first
+        for _ in range(waiting + 1):
+            yield image
+        waiting = 0
+    _say_left_out(failures, len(paths), notice)
+    for _ in range(waiting if first is not None else 0):
+        assert first is not None
+        yield first
+
+
+def _decode(paths: Sequence[Path]) -> Iterator[np.ndarray | ImageError]:
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), 4 * THREADS):
-            yield from pool.map(read_image, paths[start : start + 4 * THREADS])
+            yield from pool.map(_read, paths[start : start + 4 * THREADS])
+
+
+def _read(path: Path) -> np.ndarray | ImageError:
+    try:
+        return read_rgb(path)
+    except ImageError as error:
+        return error
+
+
+def usable(paths: Sequence[Path], notice: Callable[[str], None]) -> list[Path]:
+    """The files whose headers say that they can be used, for training; no pixel is decoded.
+
+    What the others are, and what reading will convert, is said in one notice a kind, with the number of files.
+
+    Raises:
+        ImageError: none of the files can be used.
+    """
+    failures = say_conversions(paths, notice)
+    _say_left_out(list(failures.values()), len(paths), notice)
+    return [path for path in paths if path not in failures]
+
+
+def say_conversions(paths: Sequence[Path], notice: Callable[[str], None]) -> dict[Path, ImageError]:
+    """Say what reading will convert, in one notice a kind; return the files whose headers are refused."""
+    noted: dict[str, list[Path]] = {}
+    failures = {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for path, notes in zip(paths, pool.map(_inspect, paths), strict=True):
+            if isinstance(notes, ImageError):
+                failures[path] = notes
+                continue
+            for note in notes:
+                noted.setdefault(note, []).append(path)
+    for note, files in noted.items():
+        notice(f"{len(files)} of {len(paths)} images, {files[0].name} the first: {note}")
+    return failures
+
+
+def _inspect(path: Path) -> list[str] | ImageError:
+    try:
+        return inspect_image(path)
+    except ImageError as error:
+        return error
+
+
+def _say_left_out(failures: list[ImageError], count: int, notice: Callable[[str], None]) -> None:
+    if failures and len(failures) == count:
+        raise ImageError(f"none of {count} files can be used. The first: {failures[0]}") from failures[0]
+    if failures:
+        notice(f"{len(failures)} of {count} files are left out. The first: {failures[0]}")
+
+
+def warn(text: str) -> None:
+    """The notice where none is given: a Python warning."""
+    warnings.warn(text, stacklevel=3)
 
 
 def images(folder: str | os.PathLike[str], split: str = "all") -> list[np.ndarray]:
@@ -147,6 +253,10 @@ class PatchSampler:
     fit is decoded each time it is drawn, with the same result. An image with a side shorter than the patch
     is extended by reflection.
 
+    Files of a folder that cannot be used (transparent, of several frames, damaged) do not end a training. Those that
+    the header gives away are left out from the start. A file that fails when it is decoded is replaced by the
+    next one that can be used, whenever it is drawn.
+
     Args:
         source: a folder, or the images themselves, each ``uint8 [H, W, 3]``.
         patch_size: side P of the patches.
@@ -156,9 +266,11 @@ class PatchSampler:
         scales: smallest and largest scale factor, drawn log-uniformly; None for no scaling.
         rotate: whether patches are turned and mirrored.
         max_bytes: how much memory decoded images may take.
+        notice: gets a line for each kind of file that is left out, or converted; by default a Python warning.
 
     Raises:
         UsageError: no such folder or split, no image in it, or an impossible size or scale.
+        ImageError: none of the folder's files can be used.
     """
 
     def __init__(
@@ -172,6 +284,7 @@ class PatchSampler:
         scales: tuple[float, float] | None = (0.5, 1.0),
         rotate: bool = True,
         max_bytes: int = 4 << 30,
+        notice: Callable[[str], None] = warn,
     ):
         if patch_size < 1 or batch_size < 1:
             raise UsageError(f"patch and batch size start at 1. Received: {patch_size} and {batch_size}.")
@@ -180,7 +293,7 @@ class PatchSampler:
         self._paths: list[Path] = []
         self._decoded: dict[int, np.ndarray] = {}
         if isinstance(source, str | os.PathLike):
-            self._paths = image_paths(source, split)
+            self._paths = usable(image_paths(source, split), notice)
         else:
             self._decoded = dict(enumerate(source))
         self._count = len(self._paths) or len(self._decoded)
@@ -192,6 +305,8 @@ class PatchSampler:
         self.scales = scales
         self.rotate = rotate
         self._free = max_bytes
+        self._notice = notice
+        self._failures: dict[int, ImageError] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -202,7 +317,7 @@ class PatchSampler:
         """Return batch number ``step``, ``uint8 [B, P, P, 3]``. May be called from several threads.
 
         Raises:
-            ImageError: a file drawn for this batch is not an image.
+            ImageError: none of the files can be used.
         """
         random = np.random.default_rng([self.seed, step])
         chosen = [int(index) for index in random.integers(len(self), size=self.batch_size)]
@@ -214,14 +329,32 @@ class PatchSampler:
         missing = sorted(indices - pictures.keys())
         if missing:
             with ThreadPoolExecutor(THREADS) as pool:
-                decoded = pool.map(read_image, (self._paths[i] for i in missing))
-                pictures |= zip(missing, decoded, strict=True)
+                pictures |= zip(missing, pool.map(self._decode, missing), strict=True)
             with self._lock:
                 for i in missing:
                     if i not in self._decoded and pictures[i].nbytes <= self._free:
                         self._decoded[i] = pictures[i]
                         self._free -= pictures[i].nbytes
         return pictures
+
+    def _decode(self, index: int) -> np.ndarray:
+        """Image number ``index``, or the next that can be used."""
+        for candidate in (*range(index, len(self)), *range(index)):
+            if candidate in self._failures:
+                continue
+            image = _read(self._paths[candidate])
+            if not isinstance(image, ImageError):
+                return image
+            with self._lock:
+                new = candidate not in self._failures
+                self._failures[candidate] = image
+                count = len(self._failures)
+            if new and count < len(self) and str(count).strip("0") == "1":  # 1, 10, 100, …
+                self._notice(
+                    f"{count} of {len(self)} files cannot be decoded so far; the next one stands for each. "
+                    f"The latest: {image}"
+                )
+        raise ImageError(f"none of {len(self)} files can be used. One of them: {self._failures[index]}")
 
     def _patch(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         size = self.patch_size
@@ -236,7 +369,7 @@ class PatchSampler:
         if side != size:
             patch = _resize(patch, size)
         if self.rotate:
-            patch = np.rot90(patch, random.integers(4))
+            patch = np.rot90(patch, int(random.integers(4)))
             if random.random() < 0.5:
                 patch = patch[:, ::-1]
         return patch

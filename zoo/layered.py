@@ -546,7 +546,7 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
 
     def probe(self, image: np.ndarray) -> Probe:
         """Code one picture; ``bpp`` is the cross-entropy of all layers' rounded latents, of which files are within
-        0.5 %: the range coder needs TensorFlow, which a machine that trains may lack.
+        0.5 %: tables and range coder are the export's and the harness's.
 
         Args:
             image: ``uint8 [H, W, 3]``.

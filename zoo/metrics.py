@@ -4,9 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-import keras
 import numpy as np
-from keras import ops
 
 from codec_zoo.errors import UsageError
 
@@ -40,7 +38,8 @@ class Probe:
 
 def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio of two pictures of one shape, in dB; ``inf`` where they are equal."""
-    error = float(np.mean(np.square(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
+    # Row by row: a large picture in float64 would take more memory than its coding.
+    error = sum(float(np.sum(np.square(x.astype(np.float64) - y))) for x, y in zip(a, b, strict=True)) / np.size(a)
     return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
 
 
@@ -66,9 +65,7 @@ def ms_ssim(a, b, peak: float = 255.0):
             f"MS-SSIM needs pictures and patches with sides of {MS_SSIM_SIDE} pixels or more. Received: "
             f"{a.shape[1]}×{a.shape[2]}."
         )
-    # Pictures are measured in NumPy, several times faster than by a backend on the CPU.
-    xp = np if isinstance(a, np.ndarray) else ops
-    a, b = (x.astype("float32") if xp is np else ops.cast(x, "float32") for x in (a, b))
+    xp, a, b = _as_floats(a, b)
     c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
     product = 1.0
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
@@ -101,10 +98,21 @@ def ssim(a, b, peak: float = 255.0):
             f"SSIM needs pictures and patches with sides of {len(_WINDOW)} pixels or more. Received: "
             f"{a.shape[1]}×{a.shape[2]}."
         )
-    xp = np if isinstance(a, np.ndarray) else ops
-    a, b = (x.astype("float32") if xp is np else ops.cast(x, "float32") for x in (a, b))
+    xp, a, b = _as_floats(a, b)
     luminance, contrast = _similarities(a, b, (_K1 * peak) ** 2, (_K2 * peak) ** 2)
     return xp.mean(luminance * contrast, axis=(1, 2, 3))
+
+
+def _as_floats(a, b):
+    """NumPy or ``keras.ops``, and two float32 arrays of its kind.
+
+    Pictures are measured in NumPy: several times faster than by a backend on the CPU, and without Keras.
+    """
+    if isinstance(a, np.ndarray):
+        return np, a.astype(np.float32), b.astype(np.float32)
+    from keras import ops
+
+    return ops, ops.cast(a, "float32"), ops.cast(b, "float32")
 
 
 def _similarities(a, b, c1: float, c2: float):
@@ -119,12 +127,15 @@ def _similarities(a, b, c1: float, c2: float):
 def _smooth(x):
     """``[N, H, W, C]`` through the Gaussian window, where it fits: ``[N, H − 10, W − 10, C]``."""
     size = len(_WINDOW)
-    if keras.backend.backend() == "tensorflow" and not isinstance(x, np.ndarray):
-        # Gradients of the sums of slices below take ten times as long there, on a CPU. Elsewhere convolutions may be
-        # in TF32 on a GPU: too coarse for variances, which are differences of means of squares.
-        window = np.tile(np.array(_WINDOW, np.float32)[:, None, None, None], (1, 1, x.shape[-1], 1))
-        x = ops.depthwise_conv(x, window, data_format="channels_last")
-        return ops.depthwise_conv(x, window.transpose(1, 0, 2, 3), data_format="channels_last")
+    if not isinstance(x, np.ndarray):
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            # Gradients of the sums of slices below take ten times as long there, on a CPU. Elsewhere convolutions may
+            # be in TF32 on a GPU: too coarse for variances, which are differences of means of squares.
+            window = np.tile(np.array(_WINDOW, np.float32)[:, None, None, None], (1, 1, x.shape[-1], 1))
+            x = keras.ops.depthwise_conv(x, window, data_format="channels_last")
+            return keras.ops.depthwise_conv(x, window.transpose(1, 0, 2, 3), data_format="channels_last")
     height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
     x = sum(tap * x[:, i : i + height] for i, tap in enumerate(_WINDOW))
     return sum(tap * x[:, :, i : i + width] for i, tap in enumerate(_WINDOW))

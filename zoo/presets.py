@@ -13,6 +13,8 @@ from typing import Any
 
 from codec_zoo.errors import UsageError
 
+# What `codec-zoo compress` uses where no model is named.
+DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
 # The share of a run over which λ rises.
 RISE = 0.4
 

@@ -9,11 +9,9 @@ A run lives in one folder (``tensorboard_logs/PRESET/RUN/``):
 """
 
 import dataclasses
+import io
 import itertools
 import json
-import os
-import platform
-import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +28,7 @@ from codec_zoo.interrupts import Deferred
 from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim, psnr
 from codec_zoo.optimizers import ConvolutionMuon
 from codec_zoo.presets import Preset, Recipe
+from codec_zoo.provenance import commit, processor
 from codec_zoo.workers import Workers, sharing
 
 CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
@@ -37,12 +36,13 @@ DIVERGED = (
     "training diverged. Begin another run with a lower --learning-rate or a --clip-norm; "
     f"--start-from takes this one's {BEST}."
 )
-# Folders of a checkout that a measurement depends on.
-CODE = ("zoo", "datasets", "export", "harness")
 
 
 class Logger(Protocol):
-    """Where curves and pictures of a run go (TensorBoard, in ``codec_zoo.harness.tensorboard_log``)."""
+    """Where curves and pictures of a run go (TensorBoard, in ``codec_zoo.harness.tensorboard_log``).
+
+    Its errors end the training. One that cannot write should say so once and go on.
+    """
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers at a step."""
@@ -120,8 +120,10 @@ def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Mod
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise CodecZooError(f"the weights are not finite at step {progress.step}: {DIVERGED}")
     record = json.dumps(dataclasses.asdict(progress)).encode()
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
+    file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
+    np.savez(file, progress=np.frombuffer(record, np.uint8), **arrays)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(file.getbuffer())
 
 
 def load_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model]) -> Progress:
@@ -410,7 +412,7 @@ def _as_others_see(path: Path) -> str:
 def describe_machine() -> dict[str, str | int | None]:
     """Device, versions and commit, for provenance."""
     backend = keras.backend.backend()
-    device = f"{os.cpu_count()}× {_cpu_name()}"
+    device = processor()
     if backend == "jax":
         import jax
 
@@ -426,29 +428,5 @@ def describe_machine() -> dict[str, str | int | None]:
         "keras": keras.__version__,
         "backend": backend,
         "precision": keras.mixed_precision.dtype_policy().name,
-        "commit": _commit(),
+        "commit": commit(),
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit(package: Path = Path(__file__).parent) -> str | None:
-    """The commit of the checkout around a package, or None outside one; ``-dirty`` if its code or weights differ."""
-    git = ["git", "-C", str(package.parent)]
-    try:
-        head, changed = (
-            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (
-                ["rev-parse", "--short=12", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no", "--", *CODE],
-            )
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}-dirty" if changed else head

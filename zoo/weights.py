@@ -7,21 +7,27 @@ started from is left out. Such a file names in its attributes what it stands on,
 """
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
+import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
-import keras
 import numpy as np
 
 from codec_zoo.errors import ModelError
-from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.files import atomic_path, write_atomic, writing
 from codec_zoo.presets import Preset, get_preset
+
+if TYPE_CHECKING:
+    import keras
 
 FOLDER = Path(__file__).parent / "weights"
 INDEX = FOLDER / "index.json"
@@ -32,14 +38,19 @@ BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
 RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "recipe", "initial_weights")
 
 
-def save(model: keras.Model, path: Path) -> None:
+def save(model: "keras.Model", path: Path) -> None:
     """Write ``model``'s weights as ``.weights.h5`` in half precision, without its optimizer."""
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch, _full_disk_told():
+    half = io.BytesIO()  # HDF5 complains again and again where it cannot write
+    with writing(path), tempfile.TemporaryDirectory() as scratch, _full_disk_told():
+        needed = 16 * model.count_params() + 2**20  # with an optimizer's variables
+        if shutil.disk_usage(scratch).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)
         full = Path(scratch) / "full.weights.h5"
         model.save_weights(full)
         # A second file, since HDF5 never gives back the space of what is deleted.
-        with h5py.File(full, "r") as old, h5py.File(temporary, "w") as new:
+        with h5py.File(full, "r") as old, h5py.File(half, "w") as new:
             _copy_halved(old, new)
+    write_atomic(path, half.getvalue())
 
 
 @contextlib.contextmanager
@@ -63,7 +74,7 @@ def _copy_halved(old: h5py.Group, new: h5py.Group) -> None:
             _copy_halved(item, new.create_group(name))
 
 
-def load(model: keras.Model, path: Path) -> None:
+def load(model: "keras.Model", path: Path) -> None:
     """Load a ``.weights.h5`` file of the same architecture.
 
     Raises:
@@ -140,7 +151,7 @@ def pack(
         old = stack.enter_context(h5py.File(source, "r"))
         temporary = stack.enter_context(atomic_path(target))
         stack.enter_context(_full_disk_told())
-        with h5py.File(temporary, "w", libver="latest") as new:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as new:
             shares = _copy_packed(old, new, lower, significant)
             if below and shares:
                 new.attrs.update({BELOW: below, BELOW_HASH: hash_file(_file(below))})
@@ -207,7 +218,7 @@ def entry(name: str) -> dict[str, Any]:
     return records[name]
 
 
-def pretrained(name: str) -> keras.Model:
+def pretrained(name: str) -> "keras.Model":
     """Build the preset ``name`` with its trained weights.
 
     Raises:

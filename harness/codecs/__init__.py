@@ -5,6 +5,7 @@
 
 import difflib
 import importlib
+import inspect
 from typing import Any
 
 from codec_zoo.errors import UsageError
@@ -50,11 +51,28 @@ def get_codec(spec: str) -> Codec:
         CodecZooError: the codec needs a program that is not installed.
     """
     name, colon, quality = spec.partition(":")
-    cls, arguments = _class_of(name)
     try:
-        return cls(quality=float(quality), **arguments) if colon else cls(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{spec!r}: {name} takes no such quality ({error}). Write e.g. jpeg:75.") from error
+        return make_codec(name, float(quality) if colon else None)
+    except ValueError as error:
+        raise UsageError(f"{spec!r} is no codec with its quality: {error}.") from error
+
+
+def make_codec(name: str, quality: float | None = None) -> Codec:
+    """The codec ``name`` at a quality; None: of a lossless codec, or the codec's own default.
+
+    Raises:
+        ValueError: not a quality of this codec; the message gives the range.
+        UsageError: no such codec.
+        CodecZooError: the codec needs a program that is not installed.
+    """
+    cls, arguments = _class_of(name)
+    if quality is None:
+        if cls.qualities and inspect.signature(cls).parameters["quality"].default is inspect.Parameter.empty:
+            raise ValueError(f"{name} needs a quality, e.g. {name}:{default_quality(name):g}")
+        return cls(**arguments)
+    if not cls.qualities:
+        raise ValueError(f"{name} is lossless and takes no quality")
+    return cls(quality=quality, **arguments)
 
 
 def get_ycbcr_codec(spec: str) -> YCbCrCodec:
@@ -65,13 +83,19 @@ def get_ycbcr_codec(spec: str) -> YCbCrCodec:
     """
     codec = get_codec(spec)
     if not isinstance(codec, YCbCrCodec):
-        raise UsageError(f"{codec.name} takes no YCbCr pictures: choose svac, jpeg-420 or bpg-ycbcr420.")
+        raise UsageError(f"{codec.name} takes no YCbCr pictures: choose e.g. bpg-ycbcr444 or jpeg-420.")
     return codec
 
 
 def codec_qualities(name: str) -> tuple[float, ...]:
     """The qualities of a codec's rate–distortion curve, low rate first; none for a lossless codec."""
     return _class_of(name)[0].qualities
+
+
+def default_quality(name: str) -> float:
+    """The middle of :func:`codec_qualities`."""
+    known = codec_qualities(name)
+    return known[len(known) // 2]
 
 
 def _class_of(name: str) -> tuple[Any, dict[str, Any]]:

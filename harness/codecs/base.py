@@ -5,9 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from codec_zoo.errors import BitstreamError, ImageError
-
-# Larger pictures are refused when coded and, before anything is allocated, when a header claims them.
-MAX_PIXELS = 2**28
+from codec_zoo.image_reader import MAX_PIXELS
 
 
 def check_rgb(image: np.ndarray, max_side: int, name: str, channels: tuple[int, ...] = (3,)) -> None:

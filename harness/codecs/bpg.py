@@ -6,6 +6,7 @@ this one reads those of bpgenc (``tests/data/bpg``).
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -18,9 +19,12 @@ from codec_zoo.harness.codecs.hevc import BitReader, BitWriter, IntraTools
 
 MAGIC = b"BPG\xfb"
 MAX_SIDE = 2**16
-# A decoder allocates by the declared size: a file must be worth it. A flat picture of 4000×3000 takes x265
-# 2,874 bytes, 4,175 pixels a byte.
-MAX_PIXELS_PER_BYTE = 2**14
+# A decoder allocates by the declared size: a file must be worth it. A coding tree block has at most 64×64 pixels, and
+# its prediction mode at least one bin without a context, which is one bit (H.265, §7.3.8.5 and 9.3.4.3.4). A flat
+# picture of 4000×3000 takes x265 2,874 bytes, 4,175 pixels a byte.
+MAX_PIXELS_PER_BYTE = 8 * 64 * 64
+# Pixels that are converted between colour spaces at once.
+_STRIP = 2**18
 
 # pixel_format and color_space of the format.
 GRAY, YUV420, YUV422, YUV444, YUV420_VIDEO, YUV422_VIDEO = range(6)
@@ -106,7 +110,7 @@ def demux(data: bytes) -> BPGFile:
 
     Raises:
         BitstreamError: not BPG, cut, damaged, of an impossible size, or with a feature that is not read here:
-            alpha, animation, limited range, other colour spaces, implicit RDPCM.
+            alpha, animation, limited range, other colour spaces, implicit RDPCM, more than one slice.
     """
     if data[:4] != MAGIC:
         raise BitstreamError(f"this is not a BPG file: it starts with {data[:4].hex() or 'nothing'}.")
@@ -155,7 +159,27 @@ def demux(data: bytes) -> BPGFile:
         raise BitstreamError(
             "the BPG file uses implicit RDPCM (bpgenc -lossless), which FFmpeg decodes wrongly.", "Use bpgdec."
         )
-    return BPGFile(pixel_format, color_space, depth, width, height, tools, body[position + size :])
+    picture = body[position + size :]
+    check_nals(picture, (hevc.PPS,), hevc.INTRA_SLICES)
+    return BPGFile(pixel_format, color_space, depth, width, height, tools, picture)
+
+
+def check_nals(stream: bytes, *kinds: tuple[int, ...]) -> None:
+    """Raise ``BitstreamError`` unless an HEVC stream is made of one NAL unit of each of these kinds, in order.
+
+    What else a decoder would take: other parameter sets, and slice after slice for the same pixels. FFmpeg ends the
+    process on some units that are none: with zeros at their end, or three in a row (§7.4.2).
+    """
+    nals = hevc.split_nals(stream)
+    if any(nal[-1] == 0 or b"\0\0\0" in nal or b"\0\0\2" in nal for nal in nals):
+        raise BitstreamError("the HEVC data is cut or damaged: it has bytes that no NAL unit has.")
+    found = [hevc.nal_type(nal) for nal in nals]
+    if len(found) != len(kinds) or any(kind not in known for kind, known in zip(found, kinds, strict=True)):
+        raise BitstreamError(
+            f"the HEVC data has NAL units of types {', '.join(map(str, found[:8])) or 'none'}"
+            f"{' …' if len(found) > 8 else ''}: a picture has one slice, an intra picture one picture parameter set "
+            "before it."
+        )
 
 
 class BPG(YCbCrCodec):
@@ -194,7 +218,7 @@ class BPG(YCbCrCodec):
         min_cb = _smallest_block(picture.shape[0], picture.shape[1])
         planes = list(np.moveaxis(_pad(picture, min_cb), 2, 0))
         if self.domain == "ycbcr420":
-            planes[1:] = [halve(plane.astype(np.int64)).astype(np.uint8) for plane in planes[1:]]
+            planes[1:] = [halve(plane) for plane in planes[1:]]
         return self._encode_planes(planes, picture.shape[0], picture.shape[1], min_cb)
 
     def _encode_planes(self, planes: list[np.ndarray], height: int, width: int, min_cb: int) -> bytes:
@@ -230,11 +254,12 @@ class BPG(YCbCrCodec):
         return _from_planes(_decode_planes(file), file)
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
-        """See ``YCbCrCodec.decode_ycbcr``; any BPG file that is YCbCr in 8 bits."""
+        """See ``YCbCrCodec.decode_ycbcr``; a BPG file in YCbCr, 8 bits, with chroma as this codec codes it."""
         file = demux(data)
-        if file.color_space != YCBCR_BT601 or file.depth != 8 or file.pixel_format == GRAY:
-            raise BitstreamError("the BPG file is not YCbCr in 8 bits.", "Give a picture in YCbCr, BT.601.")
-        return np.stack(_full_size(_decode_planes(file), file), axis=-1).astype(np.uint8)
+        wanted = YUV420 if self.domain == "ycbcr420" else YUV444
+        if (file.color_space, file.depth, file.pixel_format) != (YCBCR_BT601, 8, wanted):
+            raise BitstreamError(f"the BPG file is not YCbCr 4:{'2:0' if wanted == YUV420 else '4:4'} in 8 bits.")
+        return np.stack(_full_size(_decode_planes(file), file), axis=-1)
 
 
 class RawHEVC(BPG):
@@ -267,29 +292,53 @@ class RawHEVC(BPG):
         width, height = self.declared_size(data)
         check_declared_size(width, height)
         planes, _ = hevc.decode(data, width, height)
-        return _ycbcr_to_rgb([plane.astype(np.int64) for plane in planes], self.bit_depth)
+        return _in_strips(lambda rows: _ycbcr_to_rgb(rows, self.bit_depth), planes)
 
 
 def _to_planes(image: np.ndarray, domain: str, depth: int) -> list[np.ndarray]:
     """``uint8 [H, W, 3]`` → the sample planes that are coded; chroma halved for 4:2:0."""
-    rgb = image.astype(np.int64)
+    samples = _in_strips(lambda rows: _convert(rows[0], domain, depth), [image])
+    planes = list(np.moveaxis(samples, 2, 0))
+    if domain == "ycbcr420":
+        planes[1:] = [halve(plane) for plane in planes[1:]]
+    return planes
+
+
+def _convert(rgb: np.ndarray, domain: str, depth: int) -> np.ndarray:
+    """RGB ``int64 [h, W, 3]``, 8 bits → the samples of a domain, ``uint8`` or ``uint16 [h, W, 3]``."""
     peak = (1 << depth) - 1
     if domain == "rgb444":
-        planes = [(rgb[..., i] * peak * 2 + 255) // 510 for i in (1, 2, 0)]
+        channels = [(rgb[..., i] * peak * 2 + 255) // 510 for i in (1, 2, 0)]
     else:
         centre = 1 << (depth - 1)
-        planes = []
+        channels = []
         for weights, offset in ((color.TO_Y, 0), (color.TO_CB, centre), (color.TO_CR, centre)):
             value = sum(rgb[..., i] * weight for i, weight in enumerate(weights)) * peak
-            planes.append(np.clip(_divide(value, 255 << color.BITS) + offset, 0, peak))
-        if domain == "ycbcr420":
-            planes[1:] = [halve(plane) for plane in planes[1:]]
-    return [plane.astype(np.uint8 if depth == 8 else np.uint16) for plane in planes]
+            channels.append(np.clip(_divide(value, 255 << color.BITS) + offset, 0, peak))
+    return np.stack(channels, axis=-1).astype(np.uint8 if depth == 8 else np.uint16)
+
+
+def _in_strips(convert: Callable[[list[np.ndarray]], np.ndarray], arrays: list[np.ndarray]) -> np.ndarray:
+    """``convert`` of arrays ``[H, W, …]`` in int64, strips of rows at a time: whole, they take eight times the bytes.
+
+    Returns:
+        ``[H, W, 3]``, of the type that ``convert`` gives.
+    """
+    height, width = arrays[0].shape[:2]
+    rows = max(1, _STRIP // width)
+    result = np.empty(0)
+    for top in range(0, height, rows):
+        strip = convert([array[top : top + rows].astype(np.int64) for array in arrays])
+        if not result.size:
+            result = np.empty((height, width, 3), strip.dtype)
+        result[top : top + rows] = strip
+    return result
 
 
 def halve(plane: np.ndarray) -> np.ndarray:
-    """Means of 2×2 samples, rounded: int64 ``[H, W]``, even sides → ``[H/2, W/2]``."""
-    return (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2] + 2) >> 2
+    """Means of 2×2 samples, rounded: ``uint8`` or ``uint16 [H, W]``, at most 14 bits, even sides → ``[H/2, W/2]``."""
+    wide = plane.astype(np.uint16)
+    return ((wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) >> 2).astype(plane.dtype)
 
 
 def _divide(value, divisor: int) -> np.ndarray:
@@ -325,8 +374,8 @@ def _decode_planes(file: BPGFile) -> list[np.ndarray]:
 
 
 def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
-    """Decoded planes → int64, chroma interpolated, cropped to the true size."""
-    samples = [plane.astype(np.int64) for plane in planes]
+    """Decoded planes, chroma interpolated, cropped to the true size; of the type that they have."""
+    samples = list(planes)
     for axis, formats in ((0, (YUV420,)), (1, (YUV420, YUV422))):
         if file.pixel_format in formats:
             samples[1:] = [double(plane, axis) for plane in samples[1:]]
@@ -335,8 +384,12 @@ def _full_size(planes: list[np.ndarray], file: BPGFile) -> list[np.ndarray]:
 
 def _from_planes(planes: list[np.ndarray], file: BPGFile) -> np.ndarray:
     """Decoded sample planes → ``uint8 [H, W, 3]``, cropped to the true size."""
+    return _in_strips(lambda rows: _to_rgb(rows, file), _full_size(planes, file))
+
+
+def _to_rgb(samples: list[np.ndarray], file: BPGFile) -> np.ndarray:
+    """Samples of a file, ``int64 [h, W]`` each → ``uint8 [h, W, 3]``."""
     peak = (1 << file.depth) - 1
-    samples = _full_size(planes, file)
     if file.pixel_format == GRAY:
         channels = [_divide(samples[0] * 255, peak)] * 3
     elif file.color_space == RGB:
@@ -361,9 +414,15 @@ def _ycbcr_to_rgb(samples: list[np.ndarray], depth: int) -> np.ndarray:
 
 
 def double(plane: np.ndarray, axis: int) -> np.ndarray:
-    """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres)."""
-    plane = np.moveaxis(plane, axis, 0)
-    before = np.concatenate([plane[:1], plane[:-1]])
-    after = np.concatenate([plane[1:], plane[-1:]])
-    pair = np.stack([3 * plane + before, 3 * plane + after], axis=1)
-    return np.moveaxis((pair.reshape(-1, *plane.shape[1:]) + 2) >> 2, 0, axis)
+    """Twice as many samples along ``axis``, weights 3:1 between neighbours (samples lie at centres).
+
+    Args:
+        plane: ``uint8`` or ``uint16``, at most 14 bits, as is the result.
+        axis: of it.
+    """
+    samples = np.moveaxis(plane, axis, 0)
+    wide = samples.astype(np.uint16)
+    result = np.empty((2 * len(wide), *wide.shape[1:]), plane.dtype)
+    result[::2] = (3 * wide + np.concatenate([wide[:1], wide[:-1]]) + 2) >> 2
+    result[1::2] = (3 * wide + np.concatenate([wide[1:], wide[-1:]]) + 2) >> 2
+    return np.moveaxis(result, 0, axis)

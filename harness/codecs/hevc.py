@@ -10,7 +10,11 @@ import numpy as np
 from codec_zoo.errors import BitstreamError, CodecZooError
 
 VPS, SPS, PPS = 32, 33, 34
+# Slices of pictures that decoding starts at, IDR and CRA, and of those that refer to others (§7.4.2.2).
+INTRA_SLICES, INTER_SLICES = (19, 20, 21), (0, 1)
 _START = b"\x00\x00\x01"
+# Follows a stream when it is decoded a second time.
+_FILLER = b"\xff" * 16
 # Profile space 0, tier 0, profile 4 (format range extensions), its compatibility flag, then constraint
 # flags: progressive, frames only; level 255 (no limits). §7.3.3.
 _PROFILE_TIER_LEVEL = (4 << 88) | (1 << (87 - 4)) | (0b1001 << 52) | 255
@@ -365,7 +369,7 @@ def _to_frame(planes: list[np.ndarray], pixel_format: str, number: int) -> av.Vi
         raw = np.ascontiguousarray(samples).view(np.uint8)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         padded[:, : raw.shape[1]] = raw
-        plane.update(padded.tobytes())
+        plane.update(padded)  # type: ignore[arg-type]  # it takes any buffer
     return frame
 
 
@@ -381,35 +385,70 @@ def decode(stream: bytes, width: int, height: int) -> tuple[list[np.ndarray], st
         The planes, ``uint8`` or ``uint16``, and FFmpeg's name of their format.
 
     Raises:
-        BitstreamError: FFmpeg reports damage, or the stream holds another number or size of pictures.
+        BitstreamError: as :func:`decode_sequence`.
     """
-    frames = _decode_frames(stream)
-    if len(frames) != 1 or frames[0].is_corrupt or (frames[0].width, frames[0].height) != (width, height):
-        raise BitstreamError(f"the HEVC picture is damaged: {len(frames)} whole pictures of the size declared.")
-    return _planes_of(frames[0]), frames[0].format.name
+    (planes,), name = decode_sequence(stream, width, height, 1)
+    return planes, name
 
 
-def decode_sequence(stream: bytes, width: int, height: int) -> list[list[np.ndarray]]:
-    """Decode the frames of an Annex B byte stream: the planes of each.
+def decode_sequence(stream: bytes, width: int, height: int, count: int) -> tuple[list[list[np.ndarray]], str]:
+    """Decode the frames of an Annex B byte stream.
+
+    FFmpeg takes a slice that is cut, and one that ends before the picture does, for a whole picture. So the stream
+    is decoded twice, the second time with other bytes behind its end and other values where the frames go: a whole
+    picture depends on neither.
+
+    Args:
+        stream: with parameter sets.
+        width: coded size that the frames must have.
+        height: likewise.
+        count: of frames; decoding stops at the first beyond it.
+
+    Returns:
+        The planes of each frame, and FFmpeg's name of their format.
 
     Raises:
-        BitstreamError: FFmpeg reports damage, or a frame has another size.
+        BitstreamError: FFmpeg reports damage, the stream is cut, or it holds another number or size of frames.
     """
-    frames = _decode_frames(stream)
-    if any(frame.is_corrupt or (frame.width, frame.height) != (width, height) for frame in frames):
-        raise BitstreamError("an HEVC frame is damaged.")
-    return [_planes_of(frame) for frame in frames]
-
-
-def _decode_frames(stream: bytes) -> list[av.VideoFrame]:
-    context = av.CodecContext.create("hevc", "r")
+    context = av.VideoCodecContext.create("hevc", "r")
     context.thread_count = 1
     context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+    first, name = _decode_frames(context, stream, width, height, count, spoil=True)
+    context.flush_buffers()
+    second, _ = _decode_frames(context, stream + _FILLER, width, height, count)
+    for planes, again in zip(first, second, strict=True):
+        if not all(map(np.array_equal, planes, again)):
+            raise BitstreamError("the HEVC picture is cut: not all of its blocks are there.")
+    return first, name
+
+
+def _decode_frames(
+    context: av.VideoCodecContext, stream: bytes, width: int, height: int, count: int, spoil: bool = False
+) -> tuple[list[list[np.ndarray]], str]:
+    """The planes of each frame, and their format; with ``spoil`` the decoder's own memory is overwritten behind it,
+    which it takes for the next frames."""
+    frames = []
     try:
         packets = context.parse(stream) + context.parse(b"")
-        return [frame for packet in [*packets, None] for frame in context.decode(packet)]
+        for packet in [*packets, None]:
+            for frame in context.decode(packet):
+                frames.append(frame)
+                if len(frames) > count:
+                    raise BitstreamError(f"the HEVC stream is damaged: more than {count} frames.")
+                if frame.is_corrupt or (frame.width, frame.height) != (width, height):
+                    raise BitstreamError(
+                        f"the HEVC picture is damaged: {frame.width}×{frame.height} of {width}×{height} pixels."
+                    )
     except (av.FFmpegError, ValueError, OSError) as error:
         raise BitstreamError(f"the HEVC picture is damaged: {error}") from error
+    if len(frames) != count:
+        raise BitstreamError(f"the HEVC stream is damaged: {len(frames)} of {count} frames.")
+    planes = [_planes_of(frame) for frame in frames]
+    if spoil:
+        for frame in frames:
+            for plane in frame.planes:
+                np.frombuffer(memoryview(plane), np.uint8)[:] = 0xA5
+    return planes, frames[0].format.name
 
 
 def _planes_of(frame: av.VideoFrame) -> list[np.ndarray]:

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,18 @@ from PIL import Image
 from codec_zoo.color import ycbcr_to_rgb
 from codec_zoo.errors import BitstreamError, CodecZooError
 from codec_zoo.harness.codecs.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
+from codec_zoo.image_reader import open_format
+
+# Markers of JPEG: what the files here are made of.
+_SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
+_APP0, _DQT, _DHT, _SOS = 0xE0, 0xDB, 0xC4, 0xDA
+_BASELINE, _PROGRESSIVE = 0xC0, 0xC2
+# libjpeg's own script for progressive files; each scan goes over the whole picture.
+MAX_SCANS = 10
+# A block of 8×8 samples takes a baseline file at least two codewords, for its DC value and its end.
+MAX_PIXELS_PER_BYTE = 256
+# Where a scan is cut, the decoder goes on with these bits, of which any code has words.
+_FILLER = b"\x35\xa9\x5c" * 16
 
 
 def save(image: Image.Image, file_format: str, options: Mapping[str, Any]) -> bytes:
@@ -63,7 +75,7 @@ class PillowCodec(Codec):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return Image.open(io.BytesIO(data), formats=[self.format])
+                return open_format(io.BytesIO(data), self.format)
         except Exception as error:
             raise BitstreamError(f"this is not a whole {self.format} file: {error}") from error
 
@@ -74,10 +86,80 @@ class JPEG(PillowCodec):
     name = "jpeg"
     format = "JPEG"
     qualities = (10, 20, 35, 55, 75, 87)
+    frame: ClassVar[int] = _PROGRESSIVE
+    luma_sampling: ClassVar[int] = 0x11
 
     def options(self) -> dict[str, Any]:
         """See the class."""
         return {"quality": self.quality, "subsampling": "4:4:4", "optimize": True, "progressive": True}
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """See ``Codec.decode``."""
+        return self.decode_whole(data, super().decode)
+
+    def decode_whole(self, data: bytes, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
+        """What ``decode`` makes of a file of this codec.
+
+        libjpeg takes a scan that is cut for a whole one. So the file is decoded twice, the second time with other
+        bytes behind its last scan, on which a whole picture does not depend.
+
+        Raises:
+            BitstreamError: foreign, cut or damaged data.
+        """
+        check_jpeg(data, self.frame, self.luma_sampling)
+        image = decode(data)
+        if not np.array_equal(image, decode(data[:-2] + _FILLER + data[-2:])):
+            raise BitstreamError("the JPEG file is cut: not all of its blocks are there.")
+        return image
+
+
+def check_jpeg(data: bytes, frame: int, luma_sampling: int) -> None:
+    """Look through a JPEG file's segments (ITU-T T.81, annex B).
+
+    libjpeg takes whatever the format allows: any number of scans, other colour spaces, a second picture.
+
+    Args:
+        data: the file.
+        frame: the marker of its one frame, baseline or progressive.
+        luma_sampling: of luma, one digit each way; chroma is 1×1.
+
+    Raises:
+        BitstreamError: it has segments that this program's encoder does not write, or ends early or late.
+    """
+    position, scans, pixels = 2, 0, 0
+    if data[:2] != _SOI:
+        raise BitstreamError("this is not a JPEG file.")
+    while data[position : position + 2] != _EOI:
+        head, marker = data[position : position + 1], int.from_bytes(data[position + 1 : position + 2], "big")
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        body = data[position + 4 : position + 2 + length]
+        if head != b"\xff" or len(body) != length - 2:
+            raise BitstreamError("the JPEG file is cut or damaged: its segments do not lie one behind the other.")
+        if marker not in (_APP0, _DQT, _DHT, _SOS, frame) or (marker == frame and pixels):
+            raise BitstreamError(f"the JPEG file has a segment that no file of this program has (FF{marker:02X}).")
+        position += 2 + length
+        if marker == frame:
+            luma, chroma = bytes([1, luma_sampling, 0]), b"\x02\x11\x01\x03\x11\x01"
+            known = b"\x01" + luma, b"\x03" + luma + chroma
+            if body[:1] != b"\x08" or body[5:] not in known:
+                raise BitstreamError("the JPEG file has other components than this codec's luma and chroma.")
+            pixels = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
+        elif marker == _SOS:
+            scans += 1
+            position = _end_of_scan(data, position)
+            if scans > (1 if frame == _BASELINE else MAX_SCANS):
+                raise BitstreamError("the JPEG file has too many scans.")
+    if position + 2 != len(data):
+        raise BitstreamError(f"{len(data) - position - 2} bytes follow the JPEG picture.")
+    if not pixels or (frame == _BASELINE and pixels > MAX_PIXELS_PER_BYTE * len(data)):
+        raise BitstreamError(f"the JPEG file claims {pixels} pixels in {len(data)} bytes, which cannot be.")
+
+
+def _end_of_scan(data: bytes, position: int) -> int:
+    """Where the next marker is; within a scan FF stands before 00."""
+    while (position := data.find(b"\xff", position)) >= 0 and data[position + 1 : position + 2] == b"\x00":
+        position += 2
+    return len(data) if position < 0 else position
 
 
 class JPEG420(JPEG, YCbCrCodec):
@@ -88,6 +170,8 @@ class JPEG420(JPEG, YCbCrCodec):
 
     name = "jpeg-420"
     takes_gray = True
+    frame = _BASELINE
+    luma_sampling = 0x22
 
     def options(self) -> dict[str, Any]:
         """See the class."""
@@ -112,6 +196,9 @@ class JPEG420(JPEG, YCbCrCodec):
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
         """See ``YCbCrCodec.decode_ycbcr``; a gray file gives luma alone, ``[H, W, 1]``."""
+        return self.decode_whole(data, self._to_ycbcr)
+
+    def _to_ycbcr(self, data: bytes) -> np.ndarray:
         with self._open(data) as image:
             check_declared_size(*image.size)
             try:

@@ -25,8 +25,11 @@ from codec_zoo import color
 from codec_zoo.errors import BitstreamError
 from codec_zoo.harness.codecs import hevc
 from codec_zoo.harness.codecs.base import YCbCrCodec, check_declared_size, check_rgb, checked_quality
-from codec_zoo.harness.codecs.bpg import BPG, MAX_SIDE, double, halve
+from codec_zoo.harness.codecs.bpg import BPG, MAX_SIDE, check_nals, double, halve
 
+# A coding tree block of an inter frame has at most 64×64 pixels and at least two bins with contexts and one that ends
+# slices, which together take more than 1/32 bit (H.265, §9.3.4.3).
+MAX_PIXELS_PER_BYTE = 32 * 8 * 64 * 64
 _START = b"\x00\x00\x01"
 _HEADER = struct.Struct(">HHI")
 
@@ -94,13 +97,19 @@ class SVAC(YCbCrCodec):
         """See ``YCbCrCodec.decode_ycbcr``; multi-scale data of another x265 build is an error too."""
         scale, quality, body = _split(data)
         if scale == 1:
-            return BPG().decode_ycbcr(body)
+            return BPG(domain="ycbcr420").decode_ycbcr(body)
         height, width, length = _HEADER.unpack_from(body)
         check_declared_size(width, height)
         small, rest = body[_HEADER.size : _HEADER.size + length], body[_HEADER.size + length :]
-        codec = BPG()
+        codec = BPG(domain="ycbcr420")
         if len(rest) < 7 or codec.declared_size(small) != (-(-width // scale), -(-height // scale)):
             raise BitstreamError("the multi-scale picture is cut or damaged.")
+        inter = rest[4:]
+        check_nals(_START + inter, hevc.INTER_SLICES)
+        if width * height > MAX_PIXELS_PER_BYTE * len(inter):
+            raise BitstreamError(
+                f"the multi-scale picture claims {width}×{height} pixels in {len(inter)} bytes, which cannot be."
+            )
         above = _planes(_upscale(codec.decode_ycbcr(small), scale, height, width))
         reference = hevc.encode_sequence([above], hevc_qp(quality), lossless=True)
         if _check(reference) != rest[:4]:
@@ -108,12 +117,10 @@ class SVAC(YCbCrCodec):
                 "the multi-scale picture is damaged, or was coded with another build of x265.",
                 "Fetch the file again, or decode it with the PyAV version that coded it.",
             )
-        frames = hevc.decode_sequence(reference + _START + rest[4:], *above[0].shape[::-1])
-        if len(frames) != 2:
-            raise BitstreamError("the multi-scale picture's inter frame is damaged.")
-        y, *chroma = (plane.astype(np.int64) for plane in frames[1])
+        rows, columns = above[0].shape
+        (_, (y, *chroma)), _ = hevc.decode_sequence(reference + _START + inter, columns, rows, 2)
         full = [y, *(double(double(plane, 0), 1) for plane in chroma)]
-        return np.stack([plane[:height, :width] for plane in full], axis=-1).astype(np.uint8)
+        return np.stack([plane[:height, :width] for plane in full], axis=-1)
 
 
 _NAMES = {1: "svac", 2: "svac-half", 4: "svac-quarter", 8: "svac-eighth"}
@@ -131,17 +138,17 @@ def _planes(picture: np.ndarray) -> list[np.ndarray]:
     height, width = picture.shape[:2]
     rows, columns = (max(64, -(-side // 8) * 8) - side for side in (height, width))
     padded = np.pad(picture, ((0, rows), (0, columns), (0, 0)), "edge")
-    chroma = [halve(padded[..., i].astype(np.int64)).astype(np.uint8) for i in (1, 2)]
+    chroma = [halve(padded[..., i]) for i in (1, 2)]
     return [np.ascontiguousarray(padded[..., 0]), *chroma]
 
 
 def _upscale(picture: np.ndarray, scale: int, height: int, width: int) -> np.ndarray:
     """``uint8 [h, w, 3]`` → ``[H, W, 3]`` by doubling, in integers."""
-    planes = picture.astype(np.int64)
+    planes = picture
     while scale > 1:
         planes = double(double(planes, 0), 1)
         scale //= 2
-    return planes[:height, :width].astype(np.uint8)
+    return planes[:height, :width]
 
 
 def _check(stream: bytes) -> bytes:

@@ -3,7 +3,7 @@ import pytest
 
 from codec_zoo.datasets.image_folder import ImageFolder
 from codec_zoo.errors import ImageError, UsageError
-from codec_zoo.image_folder import read_image
+from codec_zoo.image_reader import read_rgb
 
 
 def prepared(folder, tmp_path, **options):
@@ -16,7 +16,7 @@ def test_subfolders_become_splits(photos, tmp_path):
     builder = prepared(photos, tmp_path)
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {"train": 3, "val": 1}
     for example in builder.as_dataset("train").as_numpy_iterator():
-        assert np.array_equal(example["image"], read_image(photos / example["filename"].decode()))
+        assert np.array_equal(example["image"], read_rgb(photos / example["filename"].decode()))
 
 
 def test_a_flat_folder_is_split_by_hash(photos, tmp_path):

@@ -114,9 +114,19 @@ def test_batches_from_a_dataset(photos):
         assert np.array_equal(a, b)
 
 
-def test_a_damaged_image_shows_before_training_starts(photos):
-    (photos / "train/b.png").write_bytes(b"not an image")
-    with pytest.raises(ImageError, match=r"b\.png"):
+@pytest.mark.parametrize("damage", [lambda data: b"not an image", lambda data: data[: len(data) // 2]])
+def test_damaged_images_are_said_before_training_starts_and_the_batches_are_those_of_the_sampler(photos, damage):
+    paths = sorted((photos / "train").rglob("*.png"))
+    paths[1].write_bytes(damage(paths[1].read_bytes()))
+    notices = []
+    batches = training_batches(photos, patch_size=16, batch_size=2, steps=6, seed=3, notice=notices.append)
+    assert len(notices) == 1 and paths[1].name in notices[0]
+    sampler = PatchSampler(photos, 16, 2, 3, notice=notices.append)
+    for step, batch in enumerate(batches.as_numpy_iterator()):
+        assert np.array_equal(batch, sampler.batch(step))
+    for path in paths:
+        path.write_bytes(b"not an image")
+    with pytest.raises(ImageError, match=rf"none of {len(paths)} files can be used.*{paths[0].name}"):
         training_batches(photos, patch_size=16, batch_size=1, steps=1)
 
 

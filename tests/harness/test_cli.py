@@ -16,6 +16,7 @@ from codec_zoo.harness import evaluation
 from codec_zoo.harness.images import read_image, write_image
 from codec_zoo.interrupts import Terminated
 from codec_zoo.metrics import psnr
+from codec_zoo.presets import DEFAULT_PRESET
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -45,7 +46,10 @@ def test_list(cli):
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and PRESET in [row["preset"] for row in rows]
     assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+    assert [row["preset"] for row in rows if row["default"]] == [DEFAULT_PRESET]
     _, out, _ = cli("list")
+    (default,) = (line for line in out.splitlines() if line.endswith("the default of compress"))
+    assert default.startswith(f"{DEFAULT_PRESET} ") and f"[default: {DEFAULT_PRESET}]" in cli("compress", "--help")[1]
     trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
     index = weights.index()["hu2018-filter-bpg-q36"]
     steps = sum(run["step"] for run in (index, *index["earlier"]))
@@ -84,9 +88,42 @@ def test_the_decoded_picture_is_what_the_encoder_said(cli, exports, tmp_path, ki
     assert psnr(original, decoded) == pytest.approx(said["psnr"]) and said["psnr"] > 30
 
 
+def test_a_background_for_transparent_pictures(cli, exports, tmp_path):
+    path, file, back = tmp_path / "in.png", tmp_path / "a.czoo", tmp_path / "b.png"
+    picture = np.zeros((64, 64, 4), np.uint8)
+    picture[16:48, 16:48] = 0, 0, 255, 255
+    Image.fromarray(picture).save(path)
+    arguments = ("compress", path, "-o", file, "--model", exports / PRESET, "-q", 20)
+    code, _, err = cli(*arguments)
+    assert code == 2 and "--background" in err and not file.exists()
+    code, _, err = cli(*arguments, "--background", "whitish")
+    assert code == 2 and "no such colour: 'whitish'" in err and not file.exists()
+    code, _, err = cli(*arguments, "--background", "lime")
+    assert code == 0 and not err
+    assert cli("decompress", file, "-o", back, "--model", exports / PRESET)[0] == 0
+    decoded = read_image(back).astype(int)
+    assert np.abs(decoded[:8] - [0, 255, 0]).mean() < 12 and np.abs(decoded[24:40, 24:40] - [0, 0, 255]).mean() < 12
+
+
+def test_evaluate_says_what_it_converts_and_names_the_background(cli, tmp_path):
+    folder, rows = tmp_path / "photos", tmp_path / "rows.jsonl"
+    folder.mkdir()
+    rgba = np.full((32, 32, 4), 90, np.uint8)
+    Image.fromarray(rgba).save(folder / "clear.png")
+    Image.fromarray(rgba[..., 0].astype(np.uint16)).save(folder / "deep.png")
+    evaluate = ("evaluate", "--codec", "png", "--data", folder, "--workers", 1, "--output", rows, "--json")
+    assert "--background" in cli(*evaluate)[2]
+    for color, count in (("white", 2), ("white", 2), ("#000", 4)):
+        code, out, err = cli(*evaluate, "--background", color)
+        assert code == 0 and json.loads(out)["pictures"] == 2, err
+        assert "note: 1 of 2 images, deep.png the first: 16 bits" in err
+        lines = [json.loads(line) for line in rows.read_text().splitlines() if '"background"' in line]
+        assert len(lines) == count and lines[-1]["background"] == [255 if color == "white" else 0] * 3
+
+
 def test_compress_inspect_cut_decompress_with_the_zoos_own_model(cli, kodak_paths, tmp_path):
     files = tmp_path / "files"
-    code, out, err = cli("compress", *kodak_paths[:2], "-o", f"{files}/")
+    code, out, err = cli("compress", *kodak_paths[:2], "-o", f"{files}/", "--model", PRESET)
     assert code == 0 and out.count("bpp") == 2, err
     file = files / "kodim01.czoo"
     code, out, _ = cli("inspect", file, "--json")
@@ -100,13 +137,13 @@ def test_compress_inspect_cut_decompress_with_the_zoos_own_model(cli, kodak_path
     code, out, err = cli("decompress", cut)
     assert code == 0 and "1 of 2 layers are missing" in err
     code, _, _ = cli("decompress", file, "--layers", 1, "-o", tmp_path / "base.png")
-    assert code == 0 and np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "cut.png"))
+    assert code == 0 and np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "cut.decoded.png"))
     for layers, said in ((2, "2 layers"), (1, "1 layer")):
         code, out, err = cli("truncate", file, "--layers", layers, "-o", tmp_path / "short.czoo")
         assert code == 0 and f"{said}, {(tmp_path / 'short.czoo').stat().st_size:,} bytes" in out, err
-    code, out, err = cli("decompress", tmp_path / "short.czoo")
+    code, out, err = cli("decompress", tmp_path / "short.czoo", "--format", "pnm")
     assert code == 0 and out.rstrip().endswith("768×512, 1 layer"), err
-    assert np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "short.png"))
+    assert np.array_equal(read_image(tmp_path / "base.png"), read_image(tmp_path / "short.decoded.pnm"))
 
 
 def test_mistakes(cli, exports, tmp_path, photo):
@@ -125,11 +162,13 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["compress", tmp_path / "nothing.png", *model], "no file", 2),
         (["compress", text, *model], "not a picture", 2),
         (["compress", good, "-q", "99", *model], "QP", 2),
-        (["compress", good, "-q", "inf", *model], "QP", 2),
-        (["compress", good, "-q", "32", "--search", "5", *model], "does not take these options: search.", 2),
-        (["compress", ".", *model], "is a folder", 2),
+        (["compress", good, "-q", "inf", *model], "not a finite number", 2),
+        (["compress", good, "--server-version", "2", *model], "give --server too", 2),
+        (["compress", good, "--timeout", "nan", *model], "not a finite number", 2),
+        (["compress", good, "-q", "32", "--search", "5", *model], "--search is for balle2017-*", 2),
+        (["compress", tmp_path / "damaged" / "none*", *model], "no file matches", 2),
         (["compress", good, "-o", tmp_path / f"{300 * 'x'}.czoo", *model], "File name too long", 1),
-        (["compress", good, "-o", good, *model], "overwritten", 2),
+        (["compress", good, "-o", good, *model], "is written as .czoo", 2),
         (["compress", good, "-o", "/proc/nowhere/a.czoo", *model], "cannot write", 1),
         (["compress", good, "--model", "fu2019-hybrid-s16-prelo"], PRESET, 2),
         (["compress", good, "--model", tmp_path], "not an exported model", 1),
@@ -140,7 +179,8 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["truncate", foreign, "--layers", "1", "-o", tmp_path / "a.czoo"], "that `codec-zoo compress` wrote", 2),
         (["evaluate", "--codec", "jpg"], "Did you mean jpeg", 2),
         (["evaluate", "--codec", "jpeg:x"], "NAME[,KEY=VALUE…]", 2),
-        (["evaluate", "--codec", "jpeg:nan"], "1 … 100", 2),
+        (["evaluate", "--codec", "jpeg:nan"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "--codec", "jpeg:101"], "1 … 100", 2),
         (["evaluate", "--codec", f"{PRESET},quality=32"], "NAME[,KEY=VALUE…]", 2),
         (["evaluate", "--codec", "jpeg:10", "--anchor", "jpeg:10"], "without a quality: jpeg.", 2),
         (["evaluate", "--codec", "jpeg:10", "--figure", "x.xyz"], "PNG, SVG or PDF", 2),
@@ -155,6 +195,25 @@ def test_mistakes(cli, exports, tmp_path, photo):
         status, _, err = cli(*arguments)
         assert (status, words in err) == (code, True), (arguments, status, err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "foreign.czoo", "good.png", "text.png"]
+
+
+@pytest.mark.parametrize(
+    "option, value, words",
+    [
+        ("--target-bpp", 0.0001, "is missed: {bpp:.4f} bpp is the least"),
+        ("--target-psnr", 90, "is missed: {psnr:.2f} dB is the best"),
+        ("--target-bpp", 20, None),
+        ("--target-psnr", 5, None),
+    ],
+)
+def test_a_missed_target_is_said(cli, tmp_path, photo, option, value, words):
+    """What was asked and what came of it: a note, and fields; the file is there."""
+    write_image(tmp_path / "a.png", photo[:64, :64])
+    code, out, err = cli("compress", tmp_path / "a.png", "--model", "jia2019-sae-mse-e1", option, value, "--json")
+    said = json.loads(out)
+    assert code == 0 and (tmp_path / "a.czoo").stat().st_size == said["bytes"]
+    assert said["target_met"] == (words is None) and said[option[2:].replace("-", "_")] == value
+    assert (words.format(**said) in err) if words else not err
 
 
 def test_json_has_no_infinity(cli, tmp_path, photo):
@@ -341,6 +400,18 @@ def test_benchmark(cli):
     assert code == 2 and "no codec" in err
 
 
+def test_the_default_model_codes_text(cli, tmp_path, screenshot):
+    """Hard edges and coloured letters, without a model or a quality named; and more quality for more bytes."""
+    write_image(tmp_path / "a.png", screenshot)
+    reached = []
+    for quality in ([], ["-q", 20]):
+        code, out, err = cli("compress", tmp_path / "a.png", *quality, "-o", tmp_path / "a.czoo", "--json")
+        assert code == 0, err
+        reached.append(json.loads(out)["psnr"])
+    assert json.loads(cli("inspect", tmp_path / "a.czoo", "--json")[1])["preset"] == DEFAULT_PRESET
+    assert reached[0] > 25 and reached[1] > 37
+
+
 def test_a_filter_is_optional(cli, tmp_path):
     """Compressed with the trained filter; decoded with and without it, from Python's and the codec's own pixels."""
     picture = Path(__file__).parents[2] / "datasets" / "kodak" / "kodim23.png"
@@ -353,3 +424,5 @@ def test_a_filter_is_optional(cli, tmp_path):
     assert psnr(original, read_image(mended)) > psnr(original, read_image(plain)) + 0.05
     code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "webp", "-o", file)
     assert code == 2 and "svac" in err
+    code, _, err = cli("compress", picture, "--model", "hu2018-filter-svac-q48", "--codec", "jpeg-420", "-o", file)
+    assert code == 0 and "note: jpeg-420 codes at its quality 55; -q sets another." in err

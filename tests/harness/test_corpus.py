@@ -107,6 +107,15 @@ def dead(output):
 
 
 @needs_beam
+def test_what_needs_more_than_the_memory_limit_is_a_dead_letter(photos, exports, monkeypatch):
+    monkeypatch.setenv("CODEC_ZOO_MEMORY", "64M")
+    output = photos / "out"
+    counters = run(photos, output, exports)
+    assert (counters["pictures"], counters["dead_letters"]) == (0, 8)
+    assert "the limit is 0.06 GiB" in dead(output)[str(photos / "a.png")]
+
+
+@needs_beam
 def test_one_file_or_dead_letter_each_and_a_second_run(photos, exports, model, tmp_path):
     from codec_zoo.harness.images import read_image
     from codec_zoo.harness.pipelines import codec_for
@@ -136,7 +145,7 @@ def test_one_file_or_dead_letter_each_and_a_second_run(photos, exports, model, t
     assert all(files(output)[f"{name}.czoo"].stat().st_mtime_ns == times[f"{name}.czoo"] for name in good)
 
     (photos / "gray.png").write_text("broken now")
-    counters = run(photos, output, exports, overwrite=True)
+    counters = run(photos, output, exports, force=True)
     assert (counters["pictures"], counters["skipped"], counters["dead_letters"]) == (5, 0, 3)
     assert "gray.png.czoo" not in files(output) and len(dead(output)) == 3
 

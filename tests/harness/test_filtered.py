@@ -11,6 +11,7 @@ from codec_zoo.harness.bitstream import Layer, LayerKind
 from codec_zoo.harness.codecs import get_ycbcr_codec
 from codec_zoo.harness.exported import open_model
 from codec_zoo.harness.filtered import PAPER, FilteredCodec, decode_plain
+from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
 
 PRESET = "hu2018-filter-svac-q48"
@@ -94,14 +95,29 @@ def test_harm_is_left_out(trained, photo, monkeypatch):
 def test_other_codecs_and_qualities(model, photo):
     picture = photo[:96, :96]
     sizes = []
-    for options in ({}, {"quality": 30}, {"codec": "jpeg-420"}, {"codec": "svac-half", "quality": 40}):
+    for options in (
+        {},
+        {"quality": 30},
+        {"codec": "jpeg-420", "quality": 48},
+        {"codec": "svac-half", "quality": 40},
+        {"codec": "bpg-ycbcr444", "quality": 30},
+    ):
         codec = FilteredCodec(model, **options)
         data = codec.encode(picture)
         sizes.append(len(data))
         assert FilteredCodec(model).decode(data).shape == picture.shape
-    assert len(set(sizes)) == 4
+    assert len(set(sizes)) == 5
     gray = photo[:40, :50, :1]
     assert FilteredCodec(model).decode(FilteredCodec(model).encode(gray)).shape == gray.shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (65, 3), (130, 203)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_behind_bpg_444(model, noise, size, channels):
+    picture = noise(*size)[..., :channels]
+    codec = FilteredCodec(model, 20, "bpg-ycbcr444")
+    decoded = codec.decode(codec.encode(picture))
+    assert decoded.shape == picture.shape and psnr(picture, decoded) > 30
 
 
 def test_tiles_leave_no_seam(model, photo):

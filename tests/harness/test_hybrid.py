@@ -9,9 +9,14 @@ from codec_zoo.errors import BitstreamError, CodecZooError, ModelError, UsageErr
 from codec_zoo.harness import bitstream
 from codec_zoo.harness.bitstream import Layer, LayerKind
 from codec_zoo.harness.codecs import get_codec
-from codec_zoo.harness.hybrid import HybridCodec
-from codec_zoo.harness.residual import Mapping
+from codec_zoo.harness.exported import open_model
+from codec_zoo.harness.hybrid import HybridCodec, step
+from codec_zoo.harness.images import read_image
+from codec_zoo.harness.papers import fu2019
+from codec_zoo.harness.residual import Mapping, beyond_clip
 from codec_zoo.metrics import psnr
+
+PRESET = "fu2019-hybrid-s16-prelu"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (16, 16), (17, 33), (40, 300), (131, 90)])
@@ -38,6 +43,43 @@ def test_the_decoder_does_what_the_encoder_did(model, photo, mapping, residual_c
     step = get_codec(f"{residual_codec}:30")
     back = chosen.invert(step.decode(step.encode(chosen.apply(residual))))
     assert np.array_equal(codec.decode(data), np.clip(coarse + back, 0, 255))
+
+
+def test_hard_edges_get_the_mapping_that_reaches_them(screenshot):
+    """Clipped residuals keep text at one quality whatever the QP; the encoder sees it, and pays nothing elsewhere."""
+    model = open_model(PRESET)
+
+    def code(quality, mapping):
+        data = HybridCodec(model, quality, mapping).encode(screenshot)
+        return len(data), psnr(screenshot, HybridCodec(model).decode(data))
+
+    reached = []
+    for quality in (0, 20, 36):
+        size, chosen = code(quality, "auto")
+        clipped, limit = code(quality, "clip")
+        assert size < clipped and chosen > limit and limit < 25
+        reached.append(chosen)
+    assert reached[0] > 45 and reached[1] > 35
+
+
+@pytest.mark.parametrize("number", [8, 13])
+def test_photographs_keep_the_mapping_of_the_paper(kodak_paths, number):
+    """The two of Kodak's whose residuals pass ±120 most, at the finest QP of the committed rows: bytes as before."""
+    picture, model = read_image(kodak_paths[number - 1]), open_model(PRESET)
+    auto, clip = (HybridCodec(model, 22, mapping).encode(picture) for mapping in ("auto", "clip"))
+    assert auto == clip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", fu2019.ABLATIONS)
+def test_committed_rows_are_those_of_auto(kodak_paths, preset):
+    """All of Kodak at the finest QP of the rows, where clipping weighs most, and so at the coarser ones."""
+    model = open_model(preset)
+    for path in kodak_paths:
+        picture = read_image(path)
+        compact = model.run("encode", images=picture[None])["compact"][0]
+        residual = picture.astype(np.int16) - HybridCodec(model).coarse(compact, *picture.shape[:2])
+        assert beyond_clip(residual) < step(min(fu2019.QPS))
 
 
 def test_more_bits_buy_more_quality(model, photo):

@@ -213,7 +213,7 @@ def test_targets_choose_layers(layered, photo):
         return len(bitstream.read(LayeredCodec(layered, **target).encode(picture)).layers)
 
     bpp = [8 * size / 128**2 for size in sizes]
-    assert layers(target_bpp=bpp[1]) == 2 and layers(target_bpp=bpp[1] - 0.001) == 1 and layers(target_bpp=0) == 1
+    assert layers(target_bpp=bpp[1]) == 2 and layers(target_bpp=bpp[1] - 0.001) == 1 and layers(target_bpp=1e-9) == 1
     assert layers(target_psnr=quality[0] - 0.1) == 1 and layers(target_psnr=99) == 2
     for wrong in ({"target_bpp": 1, "target_psnr": 30}, {"target_bpp": "x"}):
         with pytest.raises(UsageError):

@@ -147,11 +147,51 @@ def test_download_and_run(web, cache, exports, photo):
         mirror.download(PRESET, web.url, 7)
 
 
-def test_a_model_that_is_broken_in_the_cache_is_passed_over(original, cache):
+def test_a_mirror_on_this_machine_is_reached_without_a_proxy(web, cache, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://localhost:1")
+    assert mirror.download(PRESET, web.url).exists()
+    with pytest.raises(DownloadError, match="ProxyError"):
+        mirror.download(PRESET, "http://models.invalid")
+
+
+def test_a_model_that_is_damaged_in_the_cache_is_brought_again(original, cache, capsys):
     folder = mirror.download(PRESET, str(original))
     assert exported.cached_models() == [folder]
     (folder / "assets" / "model_card.json").write_text("{")
     assert exported.cached_models() == []
+    assert mirror.download(PRESET, str(original)) == folder
+    (folder / "saved_model.pb").write_bytes(b"cut")
+    assert mirror.download(PRESET, str(original)) == folder
+    exported.check_export(folder)
+    notes = capsys.readouterr().err
+    assert notes.count("set aside") == 2 and notes.count(f"bringing {PRESET} 1 (") == 3
+
+
+def test_a_damaged_index_in_the_cache(web, cache):
+    """It counts as none: the error is the mirror's, and the next answer replaces it."""
+    mirror.download(PRESET, web.url)
+    [kept] = (cache / "mirrors").iterdir()
+    sound = kept.read_bytes()
+    for data in (sound[:-20], b"", b"\xff", b'{"schema": "1", "models": 7}'):
+        kept.write_bytes(data)
+        web.busy = 3
+        with pytest.raises(DownloadError, match="503"):
+            mirror.download(PRESET, web.url)
+    mirror.download(PRESET, web.url)
+    assert kept.read_bytes() == sound
+
+
+def test_a_damaged_part_is_fetched_anew(web, cache, folder, capsys):
+    entry = mirror.parse_index((folder / mirror.INDEX).read_bytes(), "")[0]
+    part = cache / "models" / f"{entry.sha256[:16]}.part"
+    for size in (1000, entry.bytes):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(bytes(size))
+        target = mirror.download(PRESET, web.url)
+        exported.check_export(target)
+        assert "is damaged: it is fetched anew" in capsys.readouterr().err and not part.exists()
+        shutil.rmtree(target)
 
 
 def test_from_a_folder(original, cache):
@@ -221,6 +261,7 @@ def test_other_bytes_than_the_index_says(web, cache, folder):
         ("<html>", "not an index"),
         ('{"schema": 1, "models": [{}]}', "not an index"),
         ("[]", "not an index"),
+        ("[" * 100_000, "not an index"),
         (None, "404"),
     ],
 )

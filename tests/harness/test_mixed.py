@@ -67,8 +67,34 @@ def test_the_switch_is_the_better_of_both(model, photo):
         for name in ("low", "high", "auto")
     }
     assert sizes["auto"] <= sizes["high"]
-    tiny = MixedCodec(model, target_bpp=0).encode(picture)
-    assert len(tiny) == min(len(MixedCodec(model, 2, name).encode(picture)) for name in ("low", "high"))
+    tiny = MixedCodec(model, target_bpp=1e-9).encode(picture)
+    assert len(tiny) == min(len(MixedCodec(model, 1, name).encode(picture)) for name in ("low", "high"))
+
+
+def test_a_target_needs_few_decodings(model, photo, monkeypatch):
+    """One of each branch for a rate; a bisection for a PSNR, with a line for each."""
+    picture = photo[64:192, 64:256, :1]
+    decoded, lines, run = [], [], model.run
+    monkeypatch.setattr(model, "run", lambda name, **inputs: decoded.append(name) or run(name, **inputs))
+
+    def code(**target):
+        codec = MixedCodec(model, **target)
+        codec.progress = lines.append
+        decoded.clear(), lines.clear()
+        data = codec.encode(picture)
+        return data, sorted(name for name in decoded if name.startswith("decode"))
+
+    data, names = code(target_bpp=0.5)
+    assert names == ["decode_high", "decode_low"] and len(lines) == 2 and 8 * len(data) <= 0.5 * picture.size
+    data, names = code(target_psnr=30)
+    assert len(names) == len(lines) <= 14 and "JPEG" in lines[0]
+    assert 30 <= psnr(picture, MixedCodec(model).decode(data)) < 30.5
+    others = [MixedCodec(model, q, branch).encode(picture) for q in (3, 6, 9, 12, 20) for branch in ("low", "high")]
+    smaller = [psnr(picture, MixedCodec(model).decode(other)) for other in others if len(other) < len(data)]
+    assert smaller and max(smaller) < 30
+    data, _ = code(target_psnr=99)
+    finest = [MixedCodec(model, 100, branch).encode(picture) for branch in ("low", "high")]
+    assert data == max(finest, key=lambda file: psnr(picture, MixedCodec(model).decode(file)))
 
 
 def test_errors(model, photo):

@@ -113,9 +113,35 @@ def test_no_server(kinds):
     for url in ("grpc://localhost:1", "http://localhost:1"):
         with pytest.raises(ServerError, match="cannot be reached"):
             ServedModel(open_server(url, timeout=1), kinds["hybrid"])
-    for url in ("localhost:8500", "ftp://localhost", "grpc://"):
+    for url in ("localhost:8500", "ftp://localhost", "grpc://", "http://[::1"):
         with pytest.raises(UsageError, match="Received"):
             open_server(url)
+
+
+PROXIES = [f"{name}_proxy" for name in ("http", "https", "all", "grpc")]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_server_on_this_machine_is_reached_without_a_proxy(server, kinds, monkeypatch, protocol):
+    with socket.create_server(("localhost", 0)) as closed:
+        dead = f"http://localhost:{closed.getsockname()[1]}"
+    for name in PROXIES:
+        monkeypatch.setenv(name, dead)
+        monkeypatch.setenv(name.upper(), dead)
+    for host in ("localhost", "127.0.0.1"):
+        remote = open_server(getattr(server, protocol).replace("localhost", host), timeout=5)
+        assert ServedModel(remote, kinds["hybrid"]).preset == kinds["hybrid"]
+
+
+@pytest.mark.parametrize(("protocol", "request_line"), [("grpc", b"CONNECT "), ("http", b"GET http://")])
+def test_a_server_elsewhere_is_reached_through_the_proxy(kinds, monkeypatch, protocol, request_line):
+    with socket.create_server(("localhost", 0)) as proxy:
+        for name in PROXIES:
+            monkeypatch.setenv(name, f"http://localhost:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(ServerError):
+            open_server(f"{protocol}://models.invalid:80", timeout=1).versions("a")
+        assert proxy.accept()[0].recv(100).startswith(request_line + b"models.invalid")
 
 
 def test_a_web_page_is_no_model_server(tmp_path, kinds):

@@ -8,7 +8,15 @@ import pytest
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.convolutions import policy
-from codec_zoo.models.hu2018 import CORRECTIONS, FULL, LumaFilter, best_strengths, mix, unpack
+from codec_zoo.models.hu2018 import (
+    CORRECTIONS,
+    FINE,
+    FULL,
+    LumaFilter,
+    best_strengths,
+    best_strengths_of_picture,
+    mix,
+)
 from codec_zoo.presets import get_preset
 
 
@@ -41,11 +49,24 @@ def test_strengths_mix_the_changes(model, noise):
     ycbcr[..., 0], ycbcr[..., 1:] = 60 + ycbcr[..., 0] // 4, 128
     shown = keras.ops.convert_to_numpy(model.decode(ycbcr, strengths)["images"]).astype(float)[..., 1]
     changes = keras.ops.convert_to_numpy(model(ycbcr))
-    exported = unpack(keras.ops.convert_to_numpy(model.changes(ycbcr)["changes"]))
+    exported = (keras.ops.convert_to_numpy(model.changes(ycbcr)["changes"]).astype(float) - 128) / FINE
     assert np.abs(exported - np.clip(changes, -16, 127 / 8)).max() <= 1 / 16
     expected = np.clip(ycbcr[..., 0] + np.einsum("nhwk,nk->nhw", changes, strengths), 0, 255)
     assert np.array_equal(shown[0], ycbcr[0, ..., 0]) and np.abs(shown - expected).max() <= 0.51
     assert len({picture.tobytes() for picture in shown}) == len(strengths)
+
+
+def test_the_best_strengths_of_a_picture():
+    """They are those of the tensors, found in integers; where all changes are empty they are 0."""
+    random = np.random.default_rng(0)
+    changes = random.integers(90, 166, (40, 50, 4)).astype(np.uint8)
+    decoded = random.integers(60, 196, (40, 50)).astype(np.uint8)
+    in_gray_levels = (changes.astype(np.float32) - 128) / FINE
+    luma = np.clip(decoded + in_gray_levels @ np.array([1.1, -0.3, 0.7, 1.9]), 0, 255).astype(np.uint8)
+    missing = (luma.astype(np.float32) - decoded)[None, ..., None]
+    expected = keras.ops.convert_to_numpy(best_strengths(in_gray_levels[None], missing))[0] * FULL
+    assert np.array_equal(best_strengths_of_picture(changes, luma, decoded), expected) and expected.all()
+    assert not best_strengths_of_picture(np.full_like(changes, 128), luma, decoded).any()
 
 
 def test_the_best_strengths():

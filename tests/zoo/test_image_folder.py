@@ -1,10 +1,21 @@
-import imagecodecs
+import os
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from codec_zoo.errors import ImageError, UsageError
-from codec_zoo.image_folder import PatchSampler, image_paths, images, read_image, split_names
+from codec_zoo.image_folder import (
+    PatchSampler,
+    decode_replacing,
+    decode_usable,
+    image_paths,
+    images,
+    split_names,
+    usable,
+)
+from codec_zoo.image_reader import SUFFIXES
 
 
 def noise(height, width, seed=0):
@@ -97,31 +108,111 @@ def test_damaged_file_is_named(split, damage):
         PatchSampler(split, 8, 1, split="val").batch(0)
 
 
-def test_read_image_gives_rgb_as_seen(tmp_path):
-    gray = noise(5, 7)[..., 0]
-    write(tmp_path / "gray.png", gray)
-    assert np.array_equal(read_image(tmp_path / "gray.png"), np.repeat(gray[..., None], 3, axis=2))
-
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn 90 degrees clockwise to view
-    Image.fromarray(noise(5, 7)).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "turned.png"), np.rot90(noise(5, 7), -1))
-
-    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 256).save(tmp_path / "deep.png")
-    with pytest.raises(ImageError, match=r"deep\.png has more than 8 bits"):
-        read_image(tmp_path / "deep.png")
-    deep = np.arange(3 * 256, dtype=np.uint16).reshape(16, 16, 3) * 80
-    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
-    with pytest.raises(ImageError, match=r"deep\.png has more than 8 bits"):
-        read_image(tmp_path / "deep.png")
+def test_endings_are_found_in_capitals_or_not(tmp_path):
+    for i, name in enumerate(("a.jfif", "b.jp2", "c.pgm", "d.JPE", "e.HEIC", "f.Jpg", "g.txt", "png")):
+        (tmp_path / name).write_bytes(bytes([i]))
+    assert names(image_paths(tmp_path)) == ["a.jfif", "b.jp2", "c.pgm", "d.JPE", "e.HEIC", "f.Jpg"]
 
 
-def test_a_damaged_avif_file(tmp_path):
-    write(tmp_path / "a.avif", noise(40, 40))
-    data = (tmp_path / "a.avif").read_bytes()
-    (tmp_path / "a.avif").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ImageError, match=r"a\.avif"):
-        read_image(tmp_path / "a.avif")
+def test_every_ending_of_a_raster_format_is_known():
+    """Those of Pillow that hold photographs; icons, textures and scientific data are named on the command line."""
+    Image.init()
+    photographs = {
+        "AVIF",
+        "BMP",
+        "DIB",
+        "GIF",
+        "JPEG",
+        "JPEG2000",
+        "MPO",
+        "PCX",
+        "PNG",
+        "PPM",
+        "QOI",
+        "TGA",
+        "TIFF",
+        "WEBP",
+    }
+    known = {ending for ending, kind in Image.registered_extensions().items() if kind in photographs}
+    assert known - set(SUFFIXES) <= {".avifs", ".icb", ".pfm", ".vda", ".vst"}  # films, floats, rare twins of .tga
+
+
+def test_linked_folders_are_searched_once_and_without_end(tmp_path):
+    write(tmp_path / "photos/train/deep/a.png", noise(8, 8))
+    write(tmp_path / "photos/train/b.png", noise(8, 8))
+    write(tmp_path / "elsewhere/c.png", noise(8, 8))
+    os.symlink(tmp_path / "elsewhere", tmp_path / "photos/train/linked")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "photos/train/twice")
+    os.symlink(tmp_path / "photos", tmp_path / "photos/train/deep/loop")
+    os.symlink(tmp_path / "nowhere", tmp_path / "photos/train/broken.png")
+    os.symlink("itself", tmp_path / "photos/train/itself")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "photos/val")
+    found = [path.relative_to(tmp_path / "photos").as_posix() for path in image_paths(tmp_path / "photos", "train")]
+    assert found == ["train/b.png", "train/deep/a.png", "train/linked/c.png"]
+    assert names(image_paths(tmp_path / "photos", "val")) == ["c.png"]
+
+
+def test_names_that_are_no_text(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.png", noise(8, 8))
+    os.rename(os.fsencode(tmp_path / "0.png"), os.fsencode(tmp_path) + b"/\xff.png")
+    assert len(image_paths(tmp_path, "train") + image_paths(tmp_path, "val")) == 3
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """Nine images, of which 1 and 4 fail at the header, 0, 2 and 8 when they are decoded, and 5 is converted."""
+    for i in range(9):
+        write(tmp_path / f"{i}.png", noise(20 + i, 30, i))
+    (tmp_path / "1.png").write_bytes(b"text")
+    Image.fromarray(noise(9, 9)).save(
+        tmp_path / "4.png", save_all=True, append_images=[Image.fromarray(noise(9, 9, 1))]
+    )
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:-200])
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(tmp_path / "2.png")
+    Image.fromarray(noise(9, 9)[..., 0].astype(np.uint16)).save(tmp_path / "5.png")
+    (tmp_path / "8.png").write_bytes((tmp_path / "8.png").read_bytes()[:-200])
+    return tmp_path
+
+
+def test_files_that_cannot_be_used_are_left_out_with_one_notice_a_kind(spoilt):
+    notices = []
+    paths = usable(image_paths(spoilt), notices.append)
+    assert names(paths) == ["0.png", "2.png", "3.png", "5.png", "6.png", "7.png", "8.png"]
+    assert len(notices) == 2
+    assert notices[0] == "1 of 9 images, 5.png the first: 16 bits a sample reduced to 8"
+    assert notices[1].startswith(f"2 of 9 files are left out. The first: {spoilt / '1.png'} is not a picture")
+
+
+def test_files_that_cannot_be_decoded_are_replaced_by_the_next(spoilt):
+    """Batches are those of one list of images, whatever is drawn first, kept in memory, or decoded in advance."""
+    quiet = [].append
+    paths = usable(image_paths(spoilt), quiet)
+    notices = []
+    all_images = list(decode_replacing(paths, notices.append))
+    assert [image.shape[0] for image in all_images] == [23, 23, 23, 9, 26, 27, 23]
+    assert len(notices) == 1 and notices[0].startswith("3 of 7 files are left out. The first: ")
+
+    expected = [PatchSampler(all_images, 16, 4, seed=1).batch(step) for step in range(12)]
+    for steps, memory in ((range(12), 1 << 30), (range(11, -1, -1), 1 << 30), (range(12), 0)):
+        notices = []
+        sampler = PatchSampler(spoilt, 16, 4, seed=1, split="all", max_bytes=memory, notice=notices.append)
+        assert all(np.array_equal(sampler.batch(step), expected[step]) for step in steps)
+        assert len(notices) == 3 and notices[2].startswith("1 of 7 files cannot be decoded so far")
+
+
+def test_held_out_images_are_the_first_that_can_be_used(spoilt):
+    notices = []
+    held_out = decode_usable(image_paths(spoilt), 2, notices.append)
+    assert [image.shape[0] for image in held_out] == [23, 9]
+    assert len(notices) == 1 and notices[0].startswith("4 of 6 files are left out. The first: ")
+
+
+def test_notices_are_warnings_where_none_are_asked_for(spoilt):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        PatchSampler(spoilt, 8, 1, split="all")
+    assert [str(warning.message).split()[0] for warning in caught] == ["1", "2"]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])

@@ -21,9 +21,9 @@ def patches(photo_module):
 @pytest.fixture(scope="module")
 def photo_module():
     from codec_zoo.harness.evaluation import find_pictures
-    from codec_zoo.image_folder import read_image
+    from codec_zoo.image_reader import read_rgb
 
-    return read_image(find_pictures("kodak")[22])
+    return read_rgb(find_pictures("kodak")[22])
 
 
 @pytest.mark.parametrize(

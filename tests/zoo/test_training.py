@@ -1,8 +1,10 @@
 """Training: learns, survives kill -9, resumes to the same result, refuses what does not fit."""
 
 import dataclasses
+import gc
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -55,26 +57,46 @@ def test_it_learns(tmp_path):
     assert {"device", "backend", "data", "recipe", "commit"} <= record.keys()
 
 
-def test_records_say_when_the_code_is_not_the_commits(tmp_path):
-    def git(*command):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(
-            ["git", "-C", tmp_path, *identity, *command], check=True, capture_output=True, text=True
-        )
+@pytest.fixture
+def complaints(monkeypatch):
+    """What Python says of errors in the clean-up after an error."""
+    found = []
+    monkeypatch.setattr(sys, "unraisablehook", found.append)
+    return found
 
-    code, notes = tmp_path / "zoo" / "model.py", tmp_path / "docs" / "notes.md"
-    assert training._commit(code.parent) is None
-    for file in (code, notes):
-        file.parent.mkdir()
-        file.write_text("one")
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "one")
-    head = git("rev-parse", "--short=12", "HEAD").stdout.strip()
-    notes.write_text("two")
-    assert training._commit(code.parent) == head
-    code.write_text("two")
-    assert training._commit(code.parent) == f"{head}-dirty"
+
+@pytest.mark.parametrize(("size", "file"), [("16k", "best.weights.h5"), ("200k", "checkpoint.npz")])
+def test_a_full_disk_is_one_error(tmp_path, complaints, capfd, size, file):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder]).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        with pytest.raises(CodecZooError, match=f"cannot write .*{file}: No space left"):
+            run(folder / "run")
+        gc.collect()
+        assert not complaints and capfd.readouterr().err == ""
+        assert not list((folder / "run").glob(".*"))
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_checkpoint_that_cannot_be_written(tmp_path, complaints):
+    """A limit on the size of files stands for a full disk. The checkpoint before stays."""
+    model = TINY.create()
+    model.initialize(next(batches(0)))
+    training.save_checkpoint(tmp_path / "a.npz", model, [], training.Progress())
+    before = (tmp_path / "a.npz").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(CodecZooError, match=r"cannot write .*a\.npz: File too large"):
+            training.save_checkpoint(tmp_path / "a.npz", model, [], training.Progress(step=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()
+    assert not complaints
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"] and (tmp_path / "a.npz").read_bytes() == before
 
 
 def test_the_weight_of_the_rate_rises_to_its_own():

@@ -164,7 +164,7 @@ class LumaFilter(LearnsAsOne, keras.Model):
 
     def changes(self, ycbcr):
         """What the strengths multiply, of what the codec gave: ``uint8 [N, H, W, 3]`` → ``changes``, ``uint8
-        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FINE` around 128 (:func:`unpack`).
+        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FINE` around 128.
         """
         steps = 128 + ops.round(FINE * self(ycbcr))
         return {"changes": ops.cast(ops.clip(steps, 0, 255), "uint8")}
@@ -220,9 +220,27 @@ def best_strengths(changes, missing):
     return ops.clip(ops.round(FULL * strengths), -128, 127) / FULL
 
 
-def unpack(changes: np.ndarray) -> np.ndarray:
-    """Changes of luma in gray levels, float32, as the signature ``changes`` gives them, ``uint8``."""
-    return (changes.astype(np.float32) - 128) / FINE
+def best_strengths_of_picture(changes: np.ndarray, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """As :func:`best_strengths`, for one picture of any size, from exact sums: the same on every machine.
+
+    Args:
+        changes: ``uint8 [H, W, K]``, as the signature ``changes`` gives them.
+        luma: ``uint8 [H, W]``, the truth.
+        decoded: ``uint8 [H, W]``, what the codec gives.
+
+    Returns:
+        int8 ``[K]``, in units of 1/:data:`FULL`.
+    """
+    count = changes.shape[-1]
+    sums = np.zeros((count, count + 1), np.int64)
+    for found, true, shown in zip(changes, luma, decoded, strict=True):
+        missing = true.astype(np.int64) - shown
+        steps = found.astype(np.int64) - 128
+        sums += steps.T @ np.column_stack([steps, missing])
+    products, correlations = sums[:, :count] / FINE**2, sums[:, count] / FINE
+    ridge = 1e-6 * (1 + np.trace(products))  # where changes are alike, or none
+    strengths = np.linalg.solve(products + ridge * np.eye(count), correlations)
+    return np.clip(np.round(FULL * strengths), -128, 127).astype(np.int8)
 
 
 def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
@@ -272,11 +290,18 @@ _RECIPE = Recipe(
     note="§4: patches of 64×64 without overlap, squared error. Optimizer, rate, batch and steps are not given.",
 )
 
-# Codec and quality; the first is the paper's, at its rate (§4).
-for _codec, _quality in (("svac", 48), ("svac", 44), ("svac", 52), ("jpeg-420", 20), ("bpg-ycbcr420", 36)):
+# Codec, its name in the preset's, and quality; the first is the paper's, at its rate (§4).
+for _codec, _short, _quality in (
+    ("svac", "svac", 48),
+    ("svac", "svac", 44),
+    ("svac", "svac", 52),
+    ("jpeg-420", "jpeg", 20),
+    ("bpg-ycbcr420", "bpg", 36),
+    ("bpg-ycbcr444", "bpg444", 34),
+):
     register(
         Preset(
-            name=f"hu2018-filter-{_codec.removesuffix('-420').removesuffix('-ycbcr420')}-q{_quality}",
+            name=f"hu2018-filter-{_short}-q{_quality}",
             paper=_PAPER,
             model=LumaFilter,
             config={},

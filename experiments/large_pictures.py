@@ -1,0 +1,84 @@
+"""Large photographs through every family: coded (seconds and peak memory of fresh processes), or refused (seconds).
+
+    nice python experiments/large_pictures.py --memory 3G                   # 12, 24 and 100 megapixels, every family
+    nice python experiments/large_pictures.py 24 --preset hu2018-filter-svac-q48
+
+Prints a table in Markdown. The pictures are mosaics of Kodak's.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure_memory import make_picture
+
+FAMILIES = (
+    "hu2018-filter-jpeg-q20",
+    "hu2018-filter-svac-q48",
+    "jia2019-sae-mse-base",
+    "jia2019-sae-mse-e1",
+    "jia2019-sae-mse-e4",
+    "balle2018-hyperprior-mse-3",
+    "fu2019-hybrid-s16-prelu",
+    "zhao2018-mixed",
+    "jiang2017-comcnn",
+    "report2017-cnn-ae",
+    "report2017-cnn-ae-ft",
+    "report2017-mlp",
+)
+
+
+def run(limit: str, timeout: float, *arguments: str | Path) -> tuple[str, bool]:
+    """What became of `codec-zoo ARGUMENTS`, for a cell of the table, and whether it succeeded."""
+    command = [sys.executable, "-m", "codec_zoo.harness.cli", *map(str, arguments), "--memory", limit]
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while True:
+        found, status, usage = os.wait4(process.pid, os.WNOHANG)
+        seconds = time.monotonic() - started
+        if found:
+            break
+        if seconds > timeout:
+            process.kill()
+        time.sleep(0.05)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    error = process.stderr.read() if process.stderr else ""
+    if process.returncode == 0:
+        return f"{seconds:.0f} s, {usage.ru_maxrss / 2**20:.2f} GiB", True
+    if "of memory, and the limit is" in error:
+        needed = error.split("needs about ")[1].split(" of memory")[0]
+        return f"refused in {seconds:.1f} s: needs {needed}", False
+    if seconds > timeout:
+        return f"not done after {seconds:.0f} s, {usage.ru_maxrss / 2**20:.2f} GiB", False
+    return f"failed: {error.strip().splitlines()[-1:]}", False
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("megapixels", nargs="*", type=float, default=[12, 24, 100])
+    parser.add_argument("--preset", action="append", help="repeatable; default: one or more of each family")
+    parser.add_argument("--memory", default="3G", help="the limit")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds a command")
+    options = parser.parse_args()
+    print("| megapixels | preset | compress | decompress |\n|---:|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for megapixels in options.megapixels:
+            picture, file, decoded = folder / "a.png", folder / "a.czoo", folder / "b.png"
+            make_picture(picture, megapixels)
+            for preset in options.preset or FAMILIES:
+                file.unlink(missing_ok=True)
+                decoded.unlink(missing_ok=True)
+                arguments = "compress", picture, "-o", file, "--model", preset
+                coded, done = run(options.memory, options.timeout, *arguments)
+                back = run(options.memory, options.timeout, "decompress", file, "-o", decoded)[0] if done else ""
+                print(f"| {megapixels:g} | `{preset}` | {coded} | {back} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

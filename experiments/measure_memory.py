@@ -1,0 +1,262 @@
+"""Measure the memory that commands need for a picture, and write ``harness/memory.csv``, which estimates are made of.
+
+    nice python experiments/measure_memory.py              # all cases, about half an hour on two cores
+    nice python experiments/measure_memory.py hu2018       # only the cases of presets or options that contain this
+
+Each figure is the peak resident memory of a fresh process: `codec-zoo compress`, then `codec-zoo decompress` of its
+file. Models run in tiles of a megapixel, pictures of up to two megapixels in one piece: there the need rises with the
+picture, beyond only arrays of the whole picture grow. The need of `n` pixels is fitted as
+
+    base + network · min(n, 2^21) + picture · n
+
+and raised until no measured size lies above it. Models without tiles have no part ``network``. The model cache
+(CODEC_ZOO_CACHE) is filled before anything is measured.
+"""
+
+import argparse
+import csv
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from codec_zoo.harness.memory_estimates import ONE_PIECE, TABLE, Row, needed, write_table
+
+KODAK = Path(__file__).parents[1] / "datasets" / "kodak"
+# Of pictures for models with tiles, without, and for those that need a kilobyte a pixel and more.
+TILED, WHOLE, HEAVY = (0.5, 2.0, 6.0, 12.0), (0.5, 2.0), (0.25, 0.75)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Commands that are measured.
+
+    Attributes:
+        preset: the one that is measured, the most demanding of those that the figures hold for.
+        arguments: of `codec-zoo compress`.
+        megapixels: of the pictures.
+        compress: for which presets and options (see ``Row``) the figures of compress hold.
+        decompress: for which those of decompress hold; if none, it is not measured.
+    """
+
+    preset: str
+    arguments: tuple[str, ...]
+    megapixels: tuple[float, ...]
+    compress: tuple[tuple[str, str], ...]
+    decompress: tuple[tuple[str, str], ...]
+
+
+def case(preset: str, megapixels: tuple[float, ...], *presets: str) -> Case:
+    """The case of a preset with its default options."""
+    plain = tuple((pattern, "") for pattern in presets)
+    return Case(preset, (), megapixels, plain, plain)
+
+
+# In the README.
+SHOWN = (
+    "hu2018-filter-bpg444-q34",
+    "hu2018-filter-svac-q48",
+    "hu2018-filter-jpeg-q20",
+    "jia2019-sae-mse-base",
+    "jia2019-sae-mse-e1",
+    "jia2019-sae-mse-e4",
+    "balle2018-hyperprior-mse-3",
+    "fu2019-hybrid-s16-prelu",
+    "zhao2018-mixed",
+    "jiang2017-comcnn",
+    "report2017-cnn-ae",
+    "report2017-mlp",
+)
+FILTERS, MIXED, BLOCKS = "hu2018-filter-*", "zhao2018-*", ("report2017-cnn-*", "report2017-gan-*")
+CASES = [
+    Case(
+        "hu2018-filter-svac-q48",
+        ("--codec", "bpg-ycbcr444", "-q", "24"),
+        TILED,
+        ((FILTERS, ""), (FILTERS, "codec=bpg-ycbcr444")),
+        ((FILTERS, ""), (FILTERS, "first=7")),
+    ),
+    case("fu2019-hybrid-s16-prelu", WHOLE, "fu2019-hybrid-*"),
+    case("jia2019-sae-mse-base", TILED, "jia2019-sae-*-base"),
+    # Learning takes a gigabyte, whatever the picture: only a larger one shows what its pixels take.
+    case("report2017-mlp", (0.25, 3.0), "report2017-mlp"),
+    case("report2017-cnn-rnn-ae", WHOLE, *BLOCKS),
+    Case("zhao2018-mixed", ("--resolution", "low"), HEAVY, ((MIXED, ""),), ((MIXED, ""), (MIXED, "first=2"))),
+    Case(
+        "zhao2018-mixed",
+        ("--resolution", "high"),
+        HEAVY,
+        ((MIXED, "resolution=high|target_bpp|target_psnr"),),
+        ((MIXED, "first=1"),),
+    ),
+    Case(
+        "hu2018-filter-svac-q48",
+        (),
+        TILED,
+        (("hu2018-filter-svac-*", ""), ("hu2018-filter-bpg-*", ""), (FILTERS, "codec=svac|codec=bpg-ycbcr420")),
+        (("hu2018-filter-svac-*", ""), ("hu2018-filter-bpg-*", ""), (FILTERS, "first=1|first=6")),
+    ),
+    Case(
+        "hu2018-filter-jpeg-q20",
+        (),
+        TILED,
+        (("hu2018-filter-jpeg-*", ""), (FILTERS, "codec=jpeg-420")),
+        (("hu2018-filter-jpeg-*", ""), (FILTERS, "first=5")),
+    ),
+    case("jia2019-sae-mse-e2", TILED, "jia2019-sae-*-e1", "jia2019-sae-*-e2"),
+    case("jia2019-sae-mse-e4", TILED, "jia2019-sae-*"),
+    case("balle2018-hyperprior-mse-4", TILED, "balle2018-*", "balle2017-*"),
+    case("jiang2017-comcnn", HEAVY, "jiang2017-comcnn"),
+    Case(
+        "report2017-cnn-rnn-ae",
+        ("--overlap", "16"),
+        WHOLE,
+        tuple((pattern, "overlap") for pattern in BLOCKS),
+        tuple((pattern, "second") for pattern in BLOCKS),
+    ),
+    Case("report2017-cnn-rnn-ae", ("--search", "1"), WHOLE, tuple((pattern, "search") for pattern in BLOCKS), ()),
+    Case(
+        "jia2019-sae-mse-e4",
+        ("--search", "1"),
+        TILED,
+        (("jia2019-*", "search"), ("balle2018-*", "search"), ("balle2017-*", "search")),
+        (),
+    ),
+    Case(
+        "hu2018-filter-svac-q48",
+        ("--codec", "svac-half"),
+        TILED,
+        ((FILTERS, "codec=svac-*"),),
+        ((FILTERS, "first=2|first=3|first=4"),),
+    ),
+    case("report2017-cnn-ae-ft", WHOLE, "report2017-*-ft"),
+]
+
+
+def make_picture(path: Path, megapixels: float) -> int:
+    """Write a mosaic of Kodak's pictures of 3:2, about so large; returns its pixels."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    width = round(1.5 * height)
+    pictures = [np.asarray(Image.open(file).convert("RGB")) for file in sorted(KODAK.glob("*.png"))]
+    landscape = [picture for picture in pictures if picture.shape == (512, 768, 3)]
+    rows = []
+    for row in range(-(-height // 512)):
+        chosen = [landscape[(row * 7 + column) % len(landscape)] for column in range(-(-width // 768))]
+        rows.append(np.concatenate(chosen, axis=1))
+    mosaic = np.concatenate(rows)[:height, :width]
+    Image.fromarray(mosaic).save(path, compress_level=1)
+    return height * width
+
+
+def peak_memory(arguments: Sequence[str]) -> int:
+    """Peak resident bytes of `codec-zoo ARGUMENTS` in a fresh process."""
+    environment = {**os.environ, "CODEC_ZOO_MEMORY": "1T"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codec_zoo.harness.cli", *arguments], env=environment, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"codec-zoo {' '.join(arguments)} failed.")
+    return usage.ru_maxrss * 1024
+
+
+def fit(pixels: Sequence[int], peaks: Sequence[int], tiled: bool) -> tuple[float, float, float]:
+    """``base`` (bytes), ``network`` and ``picture`` (bytes a pixel) of the need; see the module."""
+    n, need = np.array(pixels, np.float64), np.array(peaks, np.float64)
+    large = n > ONE_PIECE
+    picture = max(0.0, np.polyfit(n[large], need[large], 1)[0]) if tiled else 0.0
+    rest = need - picture * n
+    x = np.minimum(n, ONE_PIECE) if tiled else n
+    slope = max(0.0, np.polyfit(x, rest, 1)[0])
+    base = float(np.max(rest - slope * x))
+    return (base, slope, picture) if tiled else (base, 0.0, slope)
+
+
+def measure(case: Case, folder: Path) -> list[Row]:
+    """The rows of a case."""
+    pixels: list[int] = []
+    peaks: dict[str, list[int]] = {"compress": [], "decompress": []}
+    for megapixels in case.megapixels:
+        picture, file, decoded = folder / f"{megapixels}.png", folder / "coded.czoo", folder / "decoded.png"
+        pixels.append(make_picture(picture, megapixels))
+        file.unlink(missing_ok=True)
+        decoded.unlink(missing_ok=True)
+        arguments = ("--model", case.preset, *case.arguments)
+        peaks["compress"].append(peak_memory(["compress", str(picture), "-o", str(file), *arguments]))
+        if case.decompress:
+            peaks["decompress"].append(peak_memory(["decompress", str(file), "-o", str(decoded)]))
+        shown = ", ".join(f"{way} {found[-1] / 2**30:.2f} GiB" for way, found in peaks.items() if found)
+        print(f"{' '.join(arguments[1:])}, {megapixels} megapixels: {shown}", flush=True)
+    rows = []
+    for way, holds in (("compress", case.compress), ("decompress", case.decompress)):
+        if holds:
+            base, network, picture_bytes = fit(pixels, peaks[way], case.megapixels == TILED)
+            figures = round(base / 2**20), round(network, 1), round(picture_bytes, 1)
+            rows += [Row(way, presets, option, *figures) for presets, option in holds]
+    return rows
+
+
+def measure_metrics(folder: Path) -> Row:
+    """What `evaluate` needs for its measures of quality, TensorFlow not counted."""
+    code = "import sys; from codec_zoo.harness.evaluation import measure; from pathlib import Path; "
+    code += "measure('jpeg:90', Path(sys.argv[1])); import resource; "
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    pixels, peaks = [], []
+    for megapixels in WHOLE:
+        picture = folder / f"{megapixels}.png"
+        pixels.append(make_picture(picture, megapixels))
+        done = subprocess.run([sys.executable, "-c", code, str(picture)], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout))
+    base, _, slope = fit(pixels, peaks, tiled=False)
+    return Row("evaluate", "*", "", round(base / 2**20), 0.0, round(slope, 1))
+
+
+def print_table() -> None:
+    """The table of the README."""
+    sizes = (3000, 4000), (4000, 6000), (10_000, 10_000)
+    for preset in SHOWN:
+        cells = [[needed(way, preset, *size) / 2**30 for way in ("compress", "decompress")] for size in sizes]
+        print("|", " | ".join([f"`{preset}`", *(f"{there:.1f} / {back:.1f}" for there, back in cells)]), "|")
+
+
+def main() -> None:
+    """Measure, and put the rows in place of those before."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="?", default="", help="part of a preset or an option of the cases")
+    parser.add_argument("--table", action="store_true", help="only print the README's table of what was measured")
+    only, table = (vars(parser.parse_args())[name] for name in ("only", "table"))
+    if table:
+        print_table()
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    known: dict[tuple[str, str, str], Row] = {}
+    if TABLE.exists():
+        with open(TABLE, newline="") as file:
+            known = {(row["way"], row["presets"], row["option"]): Row.of(row) for row in csv.DictReader(file)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_picture(folder / "small.png", 0.05)
+        for case in CASES:
+            if only not in f"{case.preset} {' '.join(case.arguments)}":
+                continue
+            peak_memory(["compress", str(folder / "small.png"), "-o", str(folder / "s.czoo"), "--model", case.preset])
+            (folder / "s.czoo").unlink()
+            for row in measure(case, folder):
+                known[row.way, row.presets, row.option] = row
+            write_table(known.values())
+        if not only or only == "metrics":
+            row = measure_metrics(folder)
+            known[row.way, row.presets, row.option] = row
+            write_table(known.values())
+
+
+if __name__ == "__main__":
+    main()
