@@ -270,10 +270,10 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, photo, monkeypatch, capsys)
     arguments = ["evaluate", "--codec", "jpeg:50", "--data", str(tmp_path / "pictures"), "--workers", "1"]
     measure = evaluation.measure
 
-    def interrupted(spec, path):
+    def interrupted(spec, path, **options):
         if path.name == "b.png":
             raise Terminated
-        return measure(spec, path)
+        return measure(spec, path, **options)
 
     with monkeypatch.context() as patches:
         patches.setattr(evaluation, "measure", interrupted)
