@@ -24,6 +24,7 @@ from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import cache_folder, refuse_existing, refuse_foreign
 from codec_zoo.harness import batch
 from codec_zoo.harness.batch import notice as _notice
+from codec_zoo.harness.quiet import quiet_tensorflow
 from codec_zoo.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point: runs the command, turns errors into one line and an exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -23,6 +23,7 @@ from typing import Any
 
 from codec_zoo import interrupts
 from codec_zoo.errors import CodecZooError
+from codec_zoo.harness.quiet import quiet_tensorflow
 
 # Whether a call returned, and its result or what it raised.
 Outcome = tuple[bool, Any]
@@ -207,6 +208,7 @@ def _blocked(*signals: signal.Signals) -> Iterator[None]:
 
 def serve(handle: int) -> None:
     """Do what the parent sends until it closes the socket, or ends."""
+    quiet_tensorflow()
     os.set_inheritable(handle, False)
     connection = Connection(handle)
     calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
