@@ -22,6 +22,8 @@ from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec, parse_target
 from codec_zoo.metrics import psnr
 
+_REMEDY = "Fetch the file again, or use the export that coded it: --model DIR."
+
 
 class LayeredCodec(ModelCodec):
     """Files of entropy-coded latents, from an exported model.
@@ -137,7 +139,7 @@ class LayeredCodec(ModelCodec):
             length, start = _read_leb128(payload, start)
             z_bits = z_shape[0] * z_shape[1] * self._least_bits[f"z{k}"].sum()
             bounds.check_string(min(length, len(payload) - start), z_bits, stream.width, stream.height)
-            z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
+            z = _decode(k, payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
             start += length
         y_shape = self._shape(
             stream, self.model.card["pipeline"]["latent_stride"], signatures["decode"][f"y{k}"][1][-1]
@@ -145,12 +147,12 @@ class LayeredCodec(ModelCodec):
         places = y_shape[0] * y_shape[1]
         least = self._least_bits[f"y{k}"].sum() if z is None else y_shape[2] * self._least_bits["y"].min()
         bounds.check_string(len(payload) - start, places * least, stream.width, stream.height)
-        y = range_coder.decode(payload[start:], *self._distribution(k, y_shape, z))
+        y = _decode(k, payload[start:], *self._distribution(k, y_shape, z))
         if self._check(y, z) != payload[:4]:
             raise BitstreamError(
                 f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an "
                 "export with other tables.",
-                "Fetch the file again, or use the export that coded it: --model DIR.",
+                _REMEDY,
             )
         return y
 
@@ -182,6 +184,16 @@ class LayeredCodec(ModelCodec):
     @functools.cached_property
     def _tables_crc(self) -> int:
         return zlib.crc32(range_coder.hash_tables(self.model.tables))
+
+
+def _decode(k: int, data: bytes, rows: np.ndarray, tables: range_coder.Tables) -> np.ndarray:
+    """The values of a string in layer ``k``: int32, the shape of ``rows``."""
+    try:
+        return range_coder.decode(data, rows, tables)
+    except BitstreamError as error:
+        raise BitstreamError(
+            f"layer {k} is damaged, or was coded with other tables: {error.cause}", _REMEDY
+        ) from error
 
 
 def _channels(shape: tuple[int, ...]) -> np.ndarray:

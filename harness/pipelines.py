@@ -110,7 +110,7 @@ def _name_in(spec: str) -> str:
     """The name that ``spec`` begins with: of a codec or preset, or else the longest one of a folder that exists."""
     separators = [match.start() for match in re.finditer("[,:]", spec)]
     shortest = spec[: separators[0]] if separators else spec
-    if shortest not in _known_names():
+    if shortest not in list_codecs() and shortest not in _known_names():  # presets take Keras
         for end in [len(spec), *reversed(separators)]:
             if os.path.isdir(spec[:end]):
                 return spec[:end]

@@ -125,10 +125,10 @@ def test_damage_is_named(models, photo):
 def test_wrong_use_is_named(models):
     for options, message in (
         ({"coding": "zip"}, "jxl or fixed"),
-        ({"overlap": 17}, "0 … 16"),
-        ({"overlap": 3}, "multiple of 4"),
-        ({"tune": "maybe"}, "yes or no"),
-        ({"layers": 4}, "3 layers"),
+        ({"overlap": 17}, "0, 4 … 16"),
+        ({"overlap": 3}, "0, 4 … 16"),
+        ({"tune": "maybe"}, "--tune is yes or no"),
+        ({"layers": 4}, "--layers .* 1 … 3"),
     ):
         with pytest.raises(UsageError, match=message):
             BlockCodec(models[STEPS], **options)

@@ -145,7 +145,7 @@ def test_a_search_needs_rounds_and_squared_error(trained):
         LayeredCodec(trained, search="yes")
     signatures = {name: value for name, value in trained.card["signatures"].items() if "search" not in name}
     other = ExportedModel("memory", {**trained.card, "signatures": signatures}, {})
-    with pytest.raises(UsageError, match="not for squared error"):
+    with pytest.raises(UsageError, match="trained for another measure"):
         LayeredCodec(other, search=1)
 
 
