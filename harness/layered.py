@@ -127,18 +127,14 @@ class LayeredCodec(ModelCodec):
             z_channels = signatures[f"entropy_parameters_{k}"][f"z{k}"][1][-1]
             z_shape = self._shape(stream, self.model.card["pipeline"]["stride"], z_channels)
             length, start = _read_leb128(payload, start)
-            z = range_coder.decode(payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
+            z = _decode(k, payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
             start += length
         y_shape = self._shape(
             stream, self.model.card["pipeline"]["latent_stride"], signatures["decode"][f"y{k}"][1][-1]
         )
-        y = range_coder.decode(payload[start:], *self._distribution(k, y_shape, z))
+        y = _decode(k, payload[start:], *self._distribution(k, y_shape, z))
         if self._check(y, z) != payload[:4]:
-            raise BitstreamError(
-                f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an "
-                "export with other tables.",
-                "Fetch the file again, or use the export that coded it: --model DIR.",
-            )
+            raise _other_numbers(k)
         return y
 
     def _shape(self, stream: Bitstream, step: int, channels: int) -> tuple[int, int, int]:
@@ -165,6 +161,22 @@ class LayeredCodec(ModelCodec):
     @functools.cached_property
     def _tables_crc(self) -> int:
         return zlib.crc32(range_coder.hash_tables(self.model.tables))
+
+
+def _decode(k: int, data: bytes, rows: np.ndarray, tables: range_coder.Tables) -> np.ndarray:
+    """The numbers of a string of layer ``k``. With other tables than the encoder's, its length may not fit them."""
+    try:
+        return range_coder.decode(data, rows, tables)
+    except BitstreamError as error:
+        raise _other_numbers(k) from error
+
+
+def _other_numbers(k: int) -> BitstreamError:
+    return BitstreamError(
+        f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an export with "
+        "other tables.",
+        "Fetch the file again, or use the export that coded it: --model DIR.",
+    )
 
 
 def _channels(shape: tuple[int, ...]) -> np.ndarray:
