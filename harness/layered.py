@@ -22,8 +22,6 @@ from codec_zoo.harness.images import as_rgb, to_gray
 from codec_zoo.harness.model_codec import ModelCodec, parse_target
 from codec_zoo.metrics import psnr
 
-_REMEDY = "Fetch the file again, or use the export that coded it: --model DIR."
-
 
 class LayeredCodec(ModelCodec):
     """Files of entropy-coded latents, from an exported model.
@@ -149,11 +147,7 @@ class LayeredCodec(ModelCodec):
         bounds.check_string(len(payload) - start, places * least, stream.width, stream.height)
         y = _decode(k, payload[start:], *self._distribution(k, y_shape, z))
         if self._check(y, z) != payload[:4]:
-            raise BitstreamError(
-                f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an "
-                "export with other tables.",
-                _REMEDY,
-            )
+            raise _other_numbers(k)
         return y
 
     def _shape(self, stream: Bitstream, step: int, channels: int) -> tuple[int, int, int]:
@@ -187,13 +181,19 @@ class LayeredCodec(ModelCodec):
 
 
 def _decode(k: int, data: bytes, rows: np.ndarray, tables: range_coder.Tables) -> np.ndarray:
-    """The values of a string in layer ``k``: int32, the shape of ``rows``."""
+    """The numbers of a string of layer ``k``. With other tables than the encoder's, its length may not fit them."""
     try:
         return range_coder.decode(data, rows, tables)
     except BitstreamError as error:
-        raise BitstreamError(
-            f"layer {k} is damaged, or was coded with other tables: {error.cause}", _REMEDY
-        ) from error
+        raise _other_numbers(k) from error
+
+
+def _other_numbers(k: int) -> BitstreamError:
+    return BitstreamError(
+        f"layer {k} decodes to other numbers than were coded: the file is damaged, or it was coded by an export with "
+        "other tables.",
+        "Fetch the file again, or use the export that coded it: --model DIR.",
+    )
 
 
 def _channels(shape: tuple[int, ...]) -> np.ndarray:

@@ -318,7 +318,7 @@ def test_exact_and_float_hyper_synthesis_agree(fresh):
     assert np.abs(np.log(scale / chosen)).max() < 0.08
 
 
-_ON_JAX = """
+_ELSEWHERE = """
 import sys
 from pathlib import Path
 import keras
@@ -335,8 +335,10 @@ np.save(got, ops.convert_to_numpy(model.codecs[0].hyper_synthesis.exact(z)))
 
 
 @pytest.mark.slow
-def test_table_choice_is_exact_on_jax(jax_environment, tmp_path):
-    """TensorFlow and JAX choose the same rows, from the same half-precision weights."""
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_table_choice_is_exact_on_other_backends(backend, request, tmp_path):
+    """They and TensorFlow choose the same rows, from the same half-precision weights."""
+    installed = request.getfixturevalue(f"{backend}_environment")
     model = get_preset("jia2019-sae-mse-base").create()
     random = np.random.default_rng(4)
     bias = model.codecs[0].hyper_synthesis.stages[-1].bias
@@ -346,7 +348,7 @@ def test_table_choice_is_exact_on_jax(jax_environment, tmp_path):
     weights.load(model, stored)
     z = random.integers(-40, 41, (2, 9, 12, 48)).astype(np.int32)
     np.save(given, z)
-    command = [jax_environment / "bin" / "python", "-c", _ON_JAX, "jia2019-sae-mse-base", stored, given, got]
-    environment = {"PATH": os.environ["PATH"], "KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"}
+    command = [installed / "bin" / "python", "-c", _ELSEWHERE, "jia2019-sae-mse-base", stored, given, got]
+    environment = {"PATH": os.environ["PATH"], "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
     subprocess.run(command, check=True, env=environment, cwd=tmp_path)
     assert np.array_equal(np.load(got), np.asarray(model.codecs[0].hyper_synthesis.exact(z)))
