@@ -30,10 +30,12 @@ setup(
         "codec_zoo.harness": ["memory.csv", "published.csv", "report_assets/*"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
     },
-    # What models and training need; any Keras backend will do.
+    # What models, training and the coder need; any Keras backend will do.
     install_requires=[
         "click>=8.1",
+        "filelock>=3.16",
         "keras>=3.14,<3.16",  # zoo/optimizers.py overrides private methods of Muon
+        "numba>=0.63",
         "numpy>=1.26",
         "pillow>=11.3",
         "rich>=13",
@@ -48,14 +50,12 @@ setup(
             "av>=18,<20",  # svac-half and its like decode with the x265 that coded them: 18 and 19 have the same
             "bitarray>=3",
             "bjontegaard>=1.3",
-            "filelock>=3.16",
             "grpcio>=1.66",
             "imagecodecs>=2026.1",
             "importlib_resources",  # TFDS needs it and does not say so
             "jinja2>=3.1",
             "markdown-it-py>=3",
             "matplotlib>=3.9",
-            "numba>=0.63",
             "plotly>=6",
             "protobuf>=6.31",
             "pyyaml>=6",

@@ -346,7 +346,7 @@ def train(
     import keras
 
     from codec_zoo import convolutions, training, weights
-    from codec_zoo.harness import training_data
+    from codec_zoo.harness import training_data, unexported
     from codec_zoo.harness.tensorboard_log import TensorBoardLog
     from codec_zoo.presets import get_preset
 
@@ -385,6 +385,7 @@ def train(
                 logger=TensorBoardLog(folder) if first else None,
                 report=_training_report(recipe.steps) if first else lambda step, values: None,
                 workers=team,
+                file_sizes=unexported.file_sizes(chosen) if first else None,
             )
     except KeyboardInterrupt:
         if first:

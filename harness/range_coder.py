@@ -136,8 +136,13 @@ class Decoder:
 def load_tables(file: Path | BinaryIO) -> dict[str, Tables]:
     """The tables of an export (``tables.npz``), by the latent they are for."""
     with np.load(file) as stored:
-        names = sorted(name.removesuffix(".cdf") for name in stored.files if name.endswith(".cdf"))
-        return {name: Tables(stored[f"{name}.cdf"], stored[f"{name}.offset"]) for name in names}
+        return tables_of(stored)
+
+
+def tables_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Tables]:
+    """The tables in the arrays of :func:`codec_zoo.export.tables.build_tables`, by the latent they are for."""
+    names = sorted(name.removesuffix(".cdf") for name in arrays if name.endswith(".cdf"))
+    return {name: Tables(arrays[f"{name}.cdf"], arrays[f"{name}.offset"]) for name in names}
 
 
 def hash_tables(tables: Mapping[str, Tables]) -> bytes:

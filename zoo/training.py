@@ -152,22 +152,31 @@ def _state(model: keras.Model, learners: Sequence[keras.Model]) -> list[keras.Va
     return [*model.variables, *(variable for learner in learners for variable in learner.optimizer.variables)]
 
 
-def evaluate(model: keras.Model, images: Sequence[np.ndarray]) -> tuple[dict[str, float], list[Probe]]:
+def evaluate(
+    model: keras.Model,
+    images: Sequence[np.ndarray],
+    file_sizes: Callable[[keras.Model], Callable[[np.ndarray], int]] | None = None,
+) -> tuple[dict[str, float], list[Probe]]:
     """Mean held-out scores of the model as it stands.
 
     Args:
         model: a zoo model; it brings ``probe``.
         images: as the model's ``probe`` takes them, ``uint8 [H, W, C]`` each.
+        file_sizes: makes of the model a function from an image to the bytes of its file, which ``bpp`` then is of;
+            None: ``bpp`` is the probe's.
 
     Returns:
         ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
     """
+    size_of = file_sizes(model) if file_sizes else None
     probes, scores = [], []
     for image in images:
         probe = model.probe(image)
         probes.append(probe)
         score = {"loss": probe.loss, "psnr": psnr(probe.original, probe.reconstruction)}
-        if probe.bpp is not None:
+        if size_of:
+            score["bpp"] = 8 * size_of(image) / (image.shape[0] * image.shape[1])
+        elif probe.bpp is not None:
             score["bpp"] = probe.bpp
         if min(image.shape[:2]) >= MS_SSIM_SIDE:
             similarity = ms_ssim(probe.original[None], probe.reconstruction[None])
@@ -195,6 +204,7 @@ def train(
     logger: Logger | None = None,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
     workers: Workers | None = None,
+    file_sizes: Callable[[keras.Model], Callable[[np.ndarray], int]] | None = None,
 ) -> Progress:
     """Train ``preset`` by ``recipe`` until ``recipe.steps``; resumable at any moment.
 
@@ -219,6 +229,7 @@ def train(
         report: called with step and values at each line of the curve, for a progress bar.
         workers: that train together (see ``codec_zoo.workers``); without, this process alone. Each gives the same
             arguments. Worker 0 has the folder; the others take their state from it and write nothing.
+        file_sizes: for the held-out rate in bytes of real files; see :func:`evaluate`.
 
     Returns:
         Steps, seconds and held-out curve, over all sittings of the run; without curve except from worker 0.
@@ -326,7 +337,7 @@ def train(
 
     def hold_out() -> None:
         settle()
-        scores, probes = evaluate(model, fitting)
+        scores, probes = evaluate(model, fitting, file_sizes)
         known = progress.best
         progress.curve.append({"step": progress.step, **scores})
         if known is None or scores["loss"] <= known["loss"]:
