@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.files import check_place, write_atomic
 
@@ -233,11 +231,6 @@ def naming(task: Task) -> Iterator[None]:
 def count_layers(count: int) -> str:
     """``1 layer``, ``2 layers``, …"""
     return f"{count} layer" if count == 1 else f"{count} layers"
-
-
-def notice(text: str) -> None:
-    """Say on standard error what a user should know of a result."""
-    click.echo(f"note: {text}", err=True)
 
 
 def run(

@@ -23,7 +23,7 @@ from codec_zoo import interrupts
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import cache_folder, refuse_existing, refuse_foreign
 from codec_zoo.harness import batch
-from codec_zoo.harness.batch import notice as _notice
+from codec_zoo.harness.notices import notice as _notice
 from codec_zoo.harness.quiet import quiet_tensorflow
 from codec_zoo.presets import DEFAULT_PRESET
 

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from codec_zoo.export.manifest import check_files
 from codec_zoo.export.tables import TABLES
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.harness.bitstream import Bitstream, preset_id
+from codec_zoo.harness.notices import notice
 from codec_zoo.harness.range_coder import Tables, load_tables
 from codec_zoo.presets import Preset, list_presets
 
@@ -289,11 +289,6 @@ def _remedy(folder: Path) -> str:
     if _is_packaged(folder):
         return "Its next use makes it again."
     return f"Bring it again: `codec-zoo download {folder.parent.name} --from URL`."
-
-
-def notice(text: str) -> None:
-    """Say something on the standard error that is no error."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def export_to_cache(name: str) -> Path:

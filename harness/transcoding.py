@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from codec_zoo.harness import batch, bitstream, images, memory_estimates
-from codec_zoo.harness.batch import Task, notice
+from codec_zoo.harness.batch import Task
 from codec_zoo.harness.exported import ExportedModel, find_model, open_model
 from codec_zoo.harness.filtered import decode_plain
 from codec_zoo.harness.model_codec import ModelCodec
+from codec_zoo.harness.notices import notice
 from codec_zoo.harness.pipelines import codec_for
 from codec_zoo.metrics import psnr
 
