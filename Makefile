@@ -4,37 +4,45 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo_output
 
-.PHONY: demo test test-all test-tfc lint clean
+.PHONY: demo test test-all test-tfc lint clean FORCE
 .DELETE_ON_ERROR:
 
 # Compress, decompress and measure 24 real photographs; tables, figures and decoded pictures in $(OUTPUT).
-demo: $(VENV)/ready
+demo: $(VENV)/linked
 	$(BIN)/codec-zoo reproduce fu2019 --output $(OUTPUT)
 
 # A test file for each core.
-test: $(VENV)/ready lint
+test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Also the tests that take minutes, or need a browser or a second backend.
-test-all: $(VENV)/ready lint
+test-all: lint
 	$(BIN)/python -m pytest -m ""
 
 # Our coder, tables and exports against tensorflow-compression itself: each side decodes the other's strings. It runs on
 # TensorFlow 2.14 and Python 3.11, in an environment of its own.
-test-tfc: $(VENV)/ready $(VENV)-tfc/ready
+test-tfc: $(VENV)/linked $(VENV)-tfc/ready
 	$(BIN)/python tests/tfc/against_original.py $(VENV)-tfc/bin/python
 
-lint: $(VENV)/ready
+lint: $(VENV)/linked
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/types && $(BIN)/python setup.py --quiet build_py --build-lib build/types
 	$(BIN)/mypy
 
 $(VENV)/ready: requirements.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . --config-settings editable_mode=strict
 	touch $@
+
+# A strict editable installation is a real codec_zoo/ of links, which editors and type checkers see. It knows the files
+# that were there: a file that was added or removed since asks for another.
+$(VENV)/linked: $(VENV)/ready FORCE
+	@find zoo datasets export codecs harness cli -type f ! -name '*.pyc' | LC_ALL=C sort > $@.now
+	@cmp -s $@ $@.now || $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . \
+		--config-settings editable_mode=strict
+	@mv $@.now $@
+FORCE:
 
 $(VENV)-tfc/ready:
 	python3.11 -m venv $(VENV)-tfc

@@ -9,12 +9,15 @@ from setuptools import setup
 FOLDERS = {
     "codec_zoo": "zoo",
     "codec_zoo.models": "zoo/models",
+    "codec_zoo.training": "zoo/training",
     "codec_zoo.datasets": "datasets",
     "codec_zoo.datasets.kodak": "datasets/kodak",
     "codec_zoo.export": "export",
+    "codec_zoo.codecs": "codecs",
+    "codec_zoo.codecs.standard": "codecs/standard",
     "codec_zoo.harness": "harness",
-    "codec_zoo.harness.codecs": "harness/codecs",
     "codec_zoo.harness.papers": "harness/papers",
+    "codec_zoo.cli": "cli",
 }
 
 setup(
@@ -26,15 +29,16 @@ setup(
     package_dir=FOLDERS,
     packages=list(FOLDERS),
     package_data={
-        "codec_zoo": ["weights/*.h5", "weights/*.json", "weights/*.npz", "py.typed"],
-        "codec_zoo.harness": ["memory.csv", "published.csv", "report_assets/*"],
+        "codec_zoo": ["pretrained/*.h5", "pretrained/*.json", "pretrained/*.npz", "py.typed"],
+        "codec_zoo.codecs": ["memory.csv"],
+        "codec_zoo.harness": ["published.csv", "report_assets/*"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
     },
     # What models, training and the coder need; any Keras backend will do.
     install_requires=[
         "click>=8.1",
         "filelock>=3.16",
-        "keras>=3.14,<3.16",  # zoo/optimizers.py overrides private methods of Muon
+        "keras>=3.14,<3.16",  # zoo/training/optimizers.py overrides private methods of Muon
         "numba>=0.63",
         "numpy>=1.26",
         "pillow>=11.3",
@@ -66,9 +70,16 @@ setup(
             "tensorflow-metadata>=1.21",
             "tensorflow-serving-api==2.21.*",
         ],
-        "test": ["hypothesis>=6", "playwright>=1.50", "pytest>=8", "pytest-timeout>=2", "pytest-xdist>=3.6"],
+        "test": [
+            "hypothesis>=6",
+            "import-linter>=2.5",
+            "playwright>=1.50",
+            "pytest>=8",
+            "pytest-timeout>=2",
+            "pytest-xdist>=3.6",
+        ],
     },
-    entry_points={"console_scripts": ["codec-zoo = codec_zoo.harness.cli:main"]},
+    entry_points={"console_scripts": ["codec-zoo = codec_zoo.cli.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

@@ -1,6 +1,6 @@
 """TFDS builder of any folder of images. (TFDS's own ``ImageFolder`` wants a subfolder for each label.)
 
-Splits and decoding are those of :mod:`codec_zoo.image_folder`.
+Splits and decoding are those of :mod:`codec_zoo.codecs.image_files`.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from codec_zoo.codecs.image_files import image_paths, split_names
+from codec_zoo.codecs.image_reader import read_rgb
 from codec_zoo.errors import ImageError
-from codec_zoo.image_folder import image_paths, split_names
-from codec_zoo.image_reader import read_rgb
 
 
 @dataclasses.dataclass(eq=False)
@@ -54,7 +54,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
         Args:
             folder: with subfolders ``train``, ``val``, ``test`` or without; see
-                :func:`codec_zoo.image_folder.image_paths`.
+                :func:`codec_zoo.codecs.image_files.image_paths`.
             data_dir: where TFDS keeps what it prepared; by default ``~/tensorflow_datasets``.
             skip_unreadable: leave out files that are not images, with a warning that counts them; otherwise
                 the first one stops the preparation with an ImageError.

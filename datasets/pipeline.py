@@ -2,7 +2,7 @@
 
 A source is ``tfds:NAME`` (any TFDS data set of images, and ours), one of the short names ``kodak``, ``clic``
 and ``cifar10``, or a folder of images. Training patches are made by
-:class:`codec_zoo.image_folder.PatchSampler`, so that TensorFlow, JAX and PyTorch see the same batches.
+:class:`codec_zoo.codecs.image_files.PatchSampler`, so that TensorFlow, JAX and PyTorch see the same batches.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import resource
 
+from codec_zoo.codecs.image_files import PatchSampler, decode, decode_replacing, image_paths, usable, warn
 from codec_zoo.datasets.kodak.kodak import Kodak
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.image_folder import PatchSampler, decode, decode_replacing, image_paths, usable, warn
 
 SHORT_NAMES = ("kodak", "clic", "cifar10")
 CONNECT_SECONDS = 5
@@ -34,7 +34,7 @@ def load(source: PathLike, split: str, data_dir: PathLike | None = None) -> tf.d
 
     Args:
         source: ``tfds:NAME``, "kodak", "clic", "cifar10", or a folder of images.
-        split: a folder's split (see :func:`codec_zoo.image_folder.image_paths`), or one of TFDS, slices
+        split: a folder's split (see :func:`codec_zoo.codecs.image_files.image_paths`), or one of TFDS, slices
             like ``train[:95%]`` included; "val" also finds "validation". A data set without one lends the
             last 2 % of its "train" for it.
         data_dir: where TFDS keeps data sets; by default ``~/tensorflow_datasets``.

@@ -21,7 +21,7 @@ FAMILIES = (*SHOWN, "report2017-cnn-ae-ft")
 
 def run(limit: str, timeout: float, *arguments: str | Path) -> tuple[str, bool]:
     """What became of `codec-zoo ARGUMENTS`, for a cell of the table, and whether it succeeded."""
-    command = [sys.executable, "-m", "codec_zoo.harness.cli", *map(str, arguments), "--memory", limit]
+    command = [sys.executable, "-m", "codec_zoo.cli.main", *map(str, arguments), "--memory", limit]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while True:

@@ -1,4 +1,4 @@
-"""Measure the memory that commands need for a picture, and write ``harness/memory.csv``, which estimates are made of.
+"""Measure the memory that commands need for a picture, and write ``codecs/memory.csv``, which estimates are made of.
 
     nice python experiments/measure_memory.py              # all cases, about half an hour on two cores
     nice python experiments/measure_memory.py hu2018       # only the cases of presets or options that contain this
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec_zoo.harness.memory_estimates import ONE_PIECE, TABLE, Row, needed, write_table
+from codec_zoo.codecs.memory_estimates import ONE_PIECE, TABLE, Row, needed, write_table
 
 KODAK = Path(__file__).parents[1] / "datasets" / "kodak"
 # Of pictures for models with tiles, the same with a search, models without tiles, and those that need a kilobyte a
@@ -154,7 +154,7 @@ def peak_memory(arguments: Sequence[str]) -> int:
     """Peak resident bytes of `codec-zoo ARGUMENTS` in a fresh process."""
     environment = {**os.environ, "CODEC_ZOO_MEMORY": "1T"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "codec_zoo.harness.cli", *arguments], env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "codec_zoo.cli.main", *arguments], env=environment, stdout=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

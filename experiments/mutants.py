@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
+from codec_zoo.codecs import container
+from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
 from codec_zoo.errors import CodecZooError
-from codec_zoo.harness import bitstream
-from codec_zoo.harness.bitstream import Bitstream, Layer, LayerKind
 
 SECONDS, MEMORY, BASE = 10, 3 * 2**29, 600 * 2**20
 # Family → codecs, whose mutants take turns.
@@ -105,13 +105,13 @@ def forge(stream: Bitstream, **changes) -> bytes:
         "coded": stream.layers_coded,
     }
     fields |= {"layers": stream.layers, **changes}
-    head = bitstream.MAGIC + bytes([bitstream.VERSION, fields["coded"] << 4 | fields["channels"]])
+    head = container.MAGIC + bytes([container.VERSION, fields["coded"] << 4 | fields["channels"]])
     head += stream.preset_id + stream.weights_id
     head += fields["width"].to_bytes(3, "big") + fields["height"].to_bytes(3, "big")
     data = head + zlib.crc32(head).to_bytes(4, "big")
     for number, layer in enumerate(fields["layers"]):
         word = (layer.kind << 28 | len(layer.payload)).to_bytes(4, "big")
-        data += word + bitstream._layer_crc(head, number, word, layer.payload) + layer.payload
+        data += word + container._layer_crc(head, number, word, layer.payload) + layer.payload
     return data
 
 
@@ -121,7 +121,7 @@ def mutate(data: bytes, others: list[bytes], random: np.random.Generator) -> tup
     if random.integers(2):
         kind = str(random.choice([*BYTES, "splice"]))
         return kind, splice(data, other, random) if kind == "splice" else BYTES[kind](data, random)
-    stream, foreign = bitstream.read(data), bitstream.read(other)
+    stream, foreign = container.read(data), container.read(other)
     kind = str(random.choice([*BYTES, "splice", "replace", "sides", "channels", "kinds", "layers"]))
     layers = list(stream.layers)
     place = int(random.integers(len(layers)))
@@ -162,8 +162,8 @@ def mutate_plain(data: bytes, others: list[bytes], random: np.random.Generator) 
 
 def pictures() -> list[np.ndarray]:
     """Small pictures of each sort: photographs, gray, flat, of one row."""
+    from codec_zoo.codecs.images import read_image
     from codec_zoo.harness.evaluation import find_pictures
-    from codec_zoo.harness.images import read_image
 
     photo = read_image(find_pictures("kodak")[22])
     flat = np.full((48, 64, 3), (20, 130, 77), np.uint8)
@@ -179,7 +179,7 @@ def status(field: str) -> int:
 def work(family: str, connection) -> None:
     """Send the family's sound files, and their pictures' hashes, then answer mutants."""
     os.environ["CODEC_ZOO_MEMORY"] = f"{BASE + MEMORY}B"
-    from codec_zoo.harness.pipelines import open_codec
+    from codec_zoo.codecs.specs import open_codec
 
     def digest(picture: np.ndarray) -> tuple:
         return picture.shape, zlib.crc32(np.ascontiguousarray(picture).tobytes())
@@ -192,10 +192,10 @@ def work(family: str, connection) -> None:
                 continue
             data = codec.encode(picture)
             right = [digest(codec.decode(data))]
-            if data[:4] == bitstream.MAGIC:
-                stream = bitstream.read(data)
+            if data[:4] == container.MAGIC:
+                stream = container.read(data)
                 right += [
-                    digest(codec.decode(bitstream.truncate(data, k + 1))) for k in range(len(stream.layers) - 1)
+                    digest(codec.decode(container.truncate(data, k + 1))) for k in range(len(stream.layers) - 1)
                 ]
             codecs.append(codec)
             sound.append((data, right))
@@ -271,7 +271,7 @@ def run(family: str, count: int, start: int, seed: int, keep: Path | None) -> di
     for number in range(start, start + count):
         random = np.random.default_rng([seed, zlib.crc32(family.encode()), number])
         which = number % len(files)
-        make = mutate if files[which][:4] == bitstream.MAGIC else mutate_plain
+        make = mutate if files[which][:4] == container.MAGIC else mutate_plain
         kind, mutant = make(files[which], files, random)
         outcome, found, memory = worker.decode(which, mutant)
         verdict = judge(outcome, found, memory, worker.sound[which][1], kind)

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import re
+import struct
+import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
 from codec_zoo.presets import Preset, list_presets
@@ -12,7 +14,7 @@ from codec_zoo.presets import Preset, list_presets
 if TYPE_CHECKING:
     import keras
 
-    from codec_zoo.model import Signature
+    from codec_zoo.contract import Signature
 
 SCHEMA = 8
 FILE = "model_card.json"
@@ -29,6 +31,23 @@ _FORM: dict[str, Any] = {
     "signatures": dict,
     "training": dict,
 }
+
+
+class Coded(Protocol):
+    """What a file says of the model that coded it."""
+
+    @property
+    def preset_id(self) -> bytes:
+        """:func:`preset_id` of the preset."""
+
+    @property
+    def weights_id(self) -> bytes:
+        """The first 4 bytes of the SHA-256 of its weights."""
+
+
+def preset_id(name: str) -> bytes:
+    """The 4 bytes that stand for a preset's name in a file: its CRC-32, big-endian."""
+    return struct.pack(">I", zlib.crc32(name.encode()))
 
 
 def hash_weights(model: "keras.Model") -> str:

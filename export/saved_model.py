@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from codec_zoo import weights
+from codec_zoo.contract import Signature
 from codec_zoo.errors import ModelError
 from codec_zoo.export import card as cards
 from codec_zoo.export.manifest import write_manifest
@@ -28,7 +29,6 @@ from codec_zoo.export.search import signatures
 from codec_zoo.export.tables import TABLES, build_tables, save_tables
 from codec_zoo.export.warmup import write_warmup
 from codec_zoo.files import atomic_folder
-from codec_zoo.model import Signature
 from codec_zoo.presets import get_preset
 
 

@@ -21,10 +21,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from codec_zoo.contract import Signature
 from codec_zoo.entropy_models import bits, gaussian_likelihood, scale_table
 from codec_zoo.layered import LayeredAutoencoder, TransformCodec
 from codec_zoo.layers import pad_to_multiple
-from codec_zoo.model import Signature
 from codec_zoo.models.report2017 import BlockModel
 
 # Latents that share pixels would overshoot together. Of so many places in each direction, all channels, one moves,

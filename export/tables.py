@@ -1,17 +1,22 @@
-"""Integer tables for the range coder, built once from a model's densities and shipped with it.
+"""Integer tables for the range coder: built once from a model's densities and shipped with it.
 
 A decoder only ever reads them: computed anew on another machine, a table could differ in its last count.
 """
 
 import bisect
+import dataclasses
+import functools
+import hashlib
 import io
 import math
+from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from codec_zoo.errors import ModelError
 from codec_zoo.files import write_atomic
 
 if TYPE_CHECKING:
@@ -25,6 +30,68 @@ PRECISION = 16
 TAIL_MASS = 2.0**-12
 # Priors are looked at this far from 0.
 _REACH = 4096
+
+
+# An escape's number is below 2^30: on larger ones tensorflow-compression's encoder never ends.
+LARGEST = 2**29
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Cumulative distributions, one a row.
+
+    Attributes:
+        cdf: int32 ``[n]``: for each row −precision, then its cumulative from 0 to 2^precision. The last interval
+            is the escape: values beyond the row.
+        offset: int32 ``[rows]``: the value that a row's first interval stands for.
+    """
+
+    cdf: np.ndarray
+    offset: np.ndarray
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """Where each row of ``cdf`` begins, and where the last ends: int64 ``[rows + 1]``.
+
+        Raises:
+            ModelError: these are no tables of the coder.
+        """
+        cdf = self.cdf.astype(np.int64)
+        starts = np.append(np.flatnonzero(cdf < 0), cdf.size)
+        sizes = np.diff(starts)
+        if not (
+            starts.size == self.offset.size + 1 > 1
+            and starts[0] == 0
+            and sizes.min() >= 3
+            and cdf.min() >= -16
+            and not cdf[starts[:-1] + 1].any()
+            and np.array_equal(cdf[starts[1:] - 1], 1 << -cdf[starts[:-1]])
+            and np.count_nonzero(np.diff(cdf) <= 0) == self.offset.size - 1
+            and np.abs(self.offset.astype(np.int64)).max() <= LARGEST
+        ):
+            raise ModelError("the model's tables for the range coder are damaged. Fetch or export the model again.")
+        return starts
+
+
+def load_tables(file: Path | BinaryIO) -> dict[str, Tables]:
+    """The tables of an export (``tables.npz``), by the latent they are for."""
+    with np.load(file) as stored:
+        return tables_of(stored)
+
+
+def tables_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Tables]:
+    """The tables in the arrays of :func:`build_tables`, by the latent they are for."""
+    names = sorted(name.removesuffix(".cdf") for name in arrays if name.endswith(".cdf"))
+    return {name: Tables(arrays[f"{name}.cdf"], arrays[f"{name}.offset"]) for name in names}
+
+
+def hash_tables(tables: Mapping[str, Tables]) -> bytes:
+    """SHA-256 of all tables, which files are bound to."""
+    digest = hashlib.sha256()
+    for name in sorted(tables):
+        for array in (tables[name].cdf, tables[name].offset):
+            digest.update(f"{name}{array.shape}".encode() + array.astype("<i4").tobytes())
+    return digest.digest()
 
 
 def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:

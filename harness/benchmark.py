@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from codec_zoo.harness import memory_estimates
-from codec_zoo.harness.processes import Worker
+from codec_zoo.codecs import memory_estimates
+from codec_zoo.codecs.processes import Worker
 
 
 def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
     """Code and decode one picture in a fresh process; the second pass of two is timed.
 
     Args:
-        spec: a codec, as in ``codec_zoo.harness.pipelines``.
+        spec: a codec, as in ``codec_zoo.codecs.specs``.
         picture: a file.
         threads: of TensorFlow.
 
@@ -24,7 +24,7 @@ def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
         CodecZooError: the codec cannot be made, or not code the picture.
         MemoryLimitError: the picture needs more memory than the limit.
     """
-    from codec_zoo.harness.pipelines import split_spec
+    from codec_zoo.codecs.specs import split_spec
 
     name, options, _ = split_spec(spec)
     memory_estimates.check_file(picture, name, options)
@@ -41,8 +41,8 @@ def _measure(spec: str, picture: Path) -> dict[str, Any]:
     import resource
     import time
 
-    from codec_zoo.harness.images import as_rgb, read_image
-    from codec_zoo.harness.pipelines import open_codec
+    from codec_zoo.codecs.images import as_rgb, read_image
+    from codec_zoo.codecs.specs import open_codec
     from codec_zoo.metrics import psnr
 
     codec, image = open_codec(spec), as_rgb(read_image(picture))

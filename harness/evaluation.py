@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
+from codec_zoo.codecs.image_files import image_paths
+from codec_zoo.codecs.processes import in_processes, progress
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import cache_folder, writing
-from codec_zoo.harness.processes import in_processes, progress
-from codec_zoo.image_folder import image_paths
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from codec_zoo.provenance import commit, processor
 
@@ -83,7 +83,7 @@ def evaluate(
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
     Args:
-        specs: codecs as in ``codec_zoo.harness.pipelines``; without a quality, all of the codec's curve.
+        specs: codecs as in ``codec_zoo.codecs.specs``; without a quality, all of the codec's curve.
         pictures: files.
         output: JSON lines; rows that are there already are not measured again.
         workers: processes; a single one is the caller's own.
@@ -93,7 +93,7 @@ def evaluate(
         CodecZooError: a codec cannot be made.
         UnmeasuredError: a picture cannot be read or coded, once all others are measured; it has their rows.
     """
-    from codec_zoo.harness.pipelines import qualities_of
+    from codec_zoo.codecs.specs import qualities_of
 
     weights: dict[str, str | None] = {}  # of each codec at each quality
     with progress("opening codecs", len(specs)) as advance:  # a mistake shows before the work starts
@@ -160,9 +160,9 @@ def measure(spec: str, path: Path, background: tuple[int, int, int] | None = Non
     Raises:
         MemoryLimitError: the picture needs more memory than the limit.
     """
-    from codec_zoo.harness import memory_estimates
-    from codec_zoo.harness.images import as_rgb, read_image
-    from codec_zoo.harness.pipelines import name_of, open_codec, split_spec
+    from codec_zoo.codecs import memory_estimates
+    from codec_zoo.codecs.images import as_rgb, read_image
+    from codec_zoo.codecs.specs import name_of, open_codec, split_spec
 
     name, options, quality = split_spec(spec)
     memory_estimates.check_file(path, name, options, "evaluate")
@@ -406,7 +406,7 @@ def describe() -> Row:
 
 def _with_quality(spec: str, quality: float | None) -> str:
     """``spec`` with its quality written out."""
-    from codec_zoo.harness.pipelines import split_spec
+    from codec_zoo.codecs.specs import split_spec
 
     return spec if quality is None or split_spec(spec)[2] is not None else f"{spec}:{quality:g}"
 
@@ -417,7 +417,7 @@ def weights_of(spec: str) -> str | None:
     Raises:
         CodecZooError: the codec cannot be made.
     """
-    from codec_zoo.harness.pipelines import open_codec
+    from codec_zoo.codecs.specs import open_codec
 
     model = getattr(open_codec(spec), "model", None)
     return model.card["weights_sha256"] if model else None

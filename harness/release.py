@@ -9,40 +9,15 @@ from typing import Any
 
 from codec_zoo import weights
 from codec_zoo.export import card as cards
+from codec_zoo.export import mirror
+from codec_zoo.export.mirror import Entry
+from codec_zoo.export.runtime import read_card
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.export.search import signatures
 from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
-from codec_zoo.harness import mirror
 from codec_zoo.harness.evaluation import read_rows, summarize
-from codec_zoo.harness.exported import read_card
 from codec_zoo.harness.figures import held_out_curve
-from codec_zoo.harness.mirror import Entry
 from codec_zoo.presets import Preset, get_preset, list_presets
-
-
-def trained_presets(names: Iterable[str]) -> list[str]:
-    """``names``, or without any all presets with trained weights.
-
-    Raises:
-        UsageError: no such preset.
-        ModelError: a preset has no trained weights.
-    """
-    chosen = list(names) or sorted(weights.index())
-    for name in chosen:
-        weights.entry(name)
-    return chosen
-
-
-def number_version(name: str, released: Mapping[int, str]) -> tuple[int, bool]:
-    """The version that the packaged weights of a preset have, and whether it is a new one.
-
-    Args:
-        name: of the preset.
-        released: version → hash of its weights.
-    """
-    current = cards.hash_weights(weights.pretrained(name))
-    same = [version for version, released_hash in released.items() if released_hash == current]
-    return (max(same), False) if same else (max(released, default=0) + 1, True)
 
 
 def release(directory: Path, names: Iterable[str] = (), results: Path = Path("docs")) -> list[tuple[Entry, bool]]:
@@ -67,11 +42,11 @@ def release(directory: Path, names: Iterable[str] = (), results: Path = Path("do
     index = directory / mirror.INDEX
     entries = mirror.parse_index(index.read_bytes(), str(index)) if index.exists() else []
     made = []
-    for name in trained_presets(names):
+    for name in mirror.trained_presets(names):
         of_preset = {entry.version: entry for entry in entries if entry.preset == name}
         known = {number: e.weights_sha256 for number, e in of_preset.items() if e.card_schema == cards.SCHEMA}
         # Numbers of other schemas are taken too.
-        version, new = number_version(name, {**dict.fromkeys(of_preset, ""), **known})
+        version, new = mirror.number_version(name, {**dict.fromkeys(of_preset, ""), **known})
         if new:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = export_pretrained(name, scratch, version)

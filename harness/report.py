@@ -22,9 +22,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
+from codec_zoo.codecs.processes import in_processes
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.evaluation import Row, summarize, weights_of
-from codec_zoo.harness.processes import in_processes
 from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, verdict_table
 from codec_zoo.metrics import psnr
 
@@ -144,8 +144,8 @@ def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder
 
 def _code_picture(spec: str, picture: Path, file: Path) -> None:
     """Write what ``spec`` makes of a picture; the picture itself if ``spec`` is empty."""
-    from codec_zoo.harness.images import as_rgb, read_image
-    from codec_zoo.harness.pipelines import open_codec
+    from codec_zoo.codecs.images import as_rgb, read_image
+    from codec_zoo.codecs.specs import open_codec
 
     image = read_image(picture)
     if spec:

@@ -5,10 +5,10 @@ if __name__ != "codec_zoo":
 
 
 def pretrained(preset: str, source: str | None = None, version: int | None = None):
-    """A trained model, exported and ready to run; see ``codec_zoo.harness.mirror.pretrained``. Needs TensorFlow.
+    """A trained model, exported and ready to run; see ``codec_zoo.export.mirror.pretrained``. Needs TensorFlow.
 
     The Keras model, for any backend, is ``codec_zoo.weights.pretrained(preset)``.
     """
-    from codec_zoo.harness import mirror  # the package's front door: the only way from here to the harness
+    from codec_zoo.export import mirror  # the one import of the front door that points upwards
 
     return mirror.pretrained(preset, source, version)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec_zoo.workers import uniform_for_share
+from codec_zoo.training.workers import uniform_for_share
 
 LIKELIHOOD_BOUND = 1e-9
 

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.contract import LearnsAsOne, Signature
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import (
     SCALE_MAX,
@@ -37,7 +38,6 @@ from codec_zoo.entropy_models import (
 )
 from codec_zoo.layers import GDN, pad_to_multiple, sizes
 from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim
-from codec_zoo.model import LearnsAsOne, Signature
 
 # Jia 2019, Fig. 2, after Ballé 2017: of the analysis, first layer first.
 KERNELS, STRIDES = (9, 5, 5), (4, 2, 2)

@@ -47,7 +47,7 @@ class Recipe:
             steps on, a quarter from 4/5).
         warmup_steps: steps over which the rate rises from 0.
         clip_norm: bound on the norm of all gradients together, or None.
-        optimizer: ``"adam"``, ``"rmsprop"`` or ``"muon"`` (``codec_zoo.optimizers``).
+        optimizer: ``"adam"``, ``"rmsprop"`` or ``"muon"`` (``codec_zoo.training.optimizers``).
         beta_1: decay of Adam's mean gradient.
         momentum: decay of Muon's.
         adam_ratio: with Muon, the learning rate of what it leaves to Adam, in multiples of the kernels'.

@@ -5,8 +5,9 @@ import platform
 import subprocess
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parent
 # Folders of a checkout that a measurement depends on.
-CODE = ("zoo", "datasets", "export", "harness")
+CODE = ("zoo", "datasets", "export", "codecs", "harness", "cli")
 
 
 def processor() -> str:
@@ -19,7 +20,7 @@ def processor() -> str:
     return f"{os.cpu_count()}× {name}"
 
 
-def commit(package: Path = Path(__file__).parent) -> str | None:
+def commit(package: Path = PACKAGE) -> str | None:
     """The commit of the checkout around a package, or None outside one; ``-dirty`` if its code or weights differ."""
     git = ["git", "-C", str(package.parent)]
     try:

@@ -29,7 +29,7 @@ from codec_zoo.presets import Preset, get_preset
 if TYPE_CHECKING:
     import keras
 
-FOLDER = Path(__file__).parent / "weights"
+FOLDER = Path(__file__).resolve().parent / "pretrained"
 INDEX = FOLDER / "index.json"
 # Arrays of fewer values are published as they are.
 LARGE = 1024
@@ -285,7 +285,7 @@ def _best(record: dict[str, Any]) -> dict[str, float]:
 
 
 def publish(run: Path) -> str:
-    """Put a run's best weights and provenance in the zoo (a checkout's ``zoo/weights``).
+    """Put a run's best weights and provenance in the zoo (a checkout's ``zoo/pretrained``).
 
     Returns:
         The preset's name.

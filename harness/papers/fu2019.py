@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from codec_zoo.codecs import images
+from codec_zoo.codecs.hybrid import HybridCodec
+from codec_zoo.export.runtime import open_model
 from codec_zoo.files import write_atomic
-from codec_zoo.harness import figures, images
+from codec_zoo.harness import figures
 from codec_zoo.harness.evaluation import bd_rate, curve
-from codec_zoo.harness.exported import open_model
-from codec_zoo.harness.hybrid import HybridCodec
 from codec_zoo.harness.papers.bench import (
     Bench,
     budget,

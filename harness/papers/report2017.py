@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from codec_zoo.codecs.images import read_image
+from codec_zoo.codecs.standard import get_codec
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import UsageError
 from codec_zoo.files import atomic_path, cache_folder
 from codec_zoo.harness import evaluation
-from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.evaluation import Row
-from codec_zoo.harness.images import read_image
 from codec_zoo.harness.papers.bench import Bench, budget, trained
 from codec_zoo.harness.results import Section, Table, Verdict
 from codec_zoo.metrics import psnr, ssim

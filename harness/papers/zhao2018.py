@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from codec_zoo.codecs.standard import get_codec
 from codec_zoo.errors import CodecZooError
-from codec_zoo.harness.codecs import get_codec
 from codec_zoo.harness.evaluation import Row, curve
 from codec_zoo.harness.papers.bench import Bench, Points, at_rate, budget, by_codec, delta, is_above, trained
 from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict

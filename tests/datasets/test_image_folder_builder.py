@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from codec_zoo.codecs.image_reader import read_rgb
 from codec_zoo.datasets.image_folder import ImageFolder
 from codec_zoo.errors import ImageError, UsageError
-from codec_zoo.image_reader import read_rgb
 
 
 def prepared(folder, tmp_path, **options):

@@ -8,11 +8,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from codec_zoo.codecs.image_files import PatchSampler, images
 from codec_zoo.datasets import pipeline
 from codec_zoo.datasets.kodak.kodak import Kodak
 from codec_zoo.datasets.pipeline import load, training_batches
 from codec_zoo.errors import CodecZooError, ImageError, UsageError
-from codec_zoo.image_folder import PatchSampler, images
 
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 

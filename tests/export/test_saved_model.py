@@ -12,9 +12,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, ModelError
-from codec_zoo.export import card, saved_model
-from codec_zoo.harness import exported
-from codec_zoo.harness.exported import LocalModel
+from codec_zoo.export import card, runtime, saved_model
+from codec_zoo.export.runtime import LocalModel
 from codec_zoo.presets import get_preset, list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -119,13 +118,13 @@ def test_a_damaged_export(exports, tmp_path, damaged, data, words):
 
 def test_a_cache_that_can_only_be_read(monkeypatch):
     """What is in it is used without a lock, which is a file."""
-    folder = exported.export_to_cache("report2017-cnn-ae-ft")
+    folder = runtime.export_to_cache("report2017-cnn-ae-ft")
 
     def fail(*_):
         raise AssertionError("a lock")
 
-    monkeypatch.setattr(exported, "FileLock", fail)
-    assert exported.export_to_cache("report2017-cnn-ae-ft") == folder
+    monkeypatch.setattr(runtime, "FileLock", fail)
+    assert runtime.export_to_cache("report2017-cnn-ae-ft") == folder
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codec_zoo.codecs.images import write_image
 from codec_zoo.errors import UsageError
 from codec_zoo.harness import evaluation
-from codec_zoo.harness.images import write_image
 from codec_zoo.harness.papers import bench, hu2018, jia2019, zhao2018
 from codec_zoo.harness.papers.bench import Bench
 from codec_zoo.harness.results import Table, Verdict

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from codec_zoo.codecs.images import write_image
+from codec_zoo.codecs.standard import get_codec
 from codec_zoo.errors import UsageError
-from codec_zoo.harness.codecs import get_codec
-from codec_zoo.harness.images import write_image
 from codec_zoo.harness.papers import report2017
 from codec_zoo.metrics import psnr
 

@@ -17,14 +17,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from codec_zoo.codecs import range_coder
+from codec_zoo.codecs.images import read_image
 from codec_zoo.entropy_models import scale_table
 from codec_zoo.export import tables
+from codec_zoo.export.runtime import open_model
 from codec_zoo.export.saved_model import export_pretrained
-from codec_zoo.harness import range_coder
+from codec_zoo.export.tables import Tables
 from codec_zoo.harness.evaluation import find_pictures
-from codec_zoo.harness.exported import open_model
-from codec_zoo.harness.images import read_image
-from codec_zoo.harness.range_coder import Tables
 from codec_zoo.weights import pretrained
 
 CASES = 1200

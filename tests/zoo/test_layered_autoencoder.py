@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from codec_zoo import weights
+from codec_zoo.codecs.image_files import PatchSampler
 from codec_zoo.convolutions import policy
-from codec_zoo.image_folder import PatchSampler
 from codec_zoo.layered import LayeredAutoencoder, pipeline
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset, list_presets
@@ -20,8 +20,8 @@ def patches(photo_module):
 
 @pytest.fixture(scope="module")
 def photo_module():
+    from codec_zoo.codecs.image_reader import read_rgb
     from codec_zoo.harness.evaluation import find_pictures
-    from codec_zoo.image_reader import read_rgb
 
     return read_rgb(find_pictures("kodak")[22])
 

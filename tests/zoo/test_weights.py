@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from codec_zoo import presets, training, weights
+from codec_zoo import presets, weights
 from codec_zoo.errors import ModelError
 from codec_zoo.presets import Recipe, get_preset
+from codec_zoo.training import loop
 
 STACK = [f"jia2019-sae-mse-{name}" for name in ("base", "e1", "e2")]
 
@@ -123,7 +124,7 @@ def test_training_goes_on_above_the_lower_layers_of_today(zoo, tmp_path):
     keras.utils.set_random_seed(9)
     publish(tmp_path, STACK[0], get_preset(STACK[0]).create())
     patches = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
-    training.train(
+    loop.train(
         get_preset(STACK[1]),
         Recipe(patch_size=64, batch_size=1, steps=1, learning_rate=1e-9),
         lambda start: iter([patches] * 2),

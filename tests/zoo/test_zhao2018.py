@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from codec_zoo import training
-from codec_zoo.image_folder import PatchSampler
+from codec_zoo.codecs.image_files import PatchSampler
 from codec_zoo.metrics import psnr
 from codec_zoo.models import zhao2018
 from codec_zoo.models.zhao2018 import MixedResolution, code_gray
 from codec_zoo.presets import Recipe, get_preset
+from codec_zoo.training import loop
 
 LOW = {"scale": 2, "qualities": (5, 10), "maps": 8}
 
@@ -56,7 +56,7 @@ def test_networks_take_turns_and_learn(method, photo, tmp_path, monkeypatch):
     model = MixedResolution({"low": {**LOW, "method": method}, "high": {**LOW, "scale": 1, "method": method}})
     learners = model.learners()
     for learner in learners:
-        learner.compile(optimizer=training.make_optimizer(Recipe(48, 4, 1000, 3e-3)))
+        learner.compile(optimizer=loop.make_optimizer(Recipe(48, 4, 1000, 3e-3)))
     sampler = PatchSampler([photo[..., 1:2]], 48, 4, scales=None)
     for turn, learner in enumerate(learners):
         before = [ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
@@ -85,8 +85,8 @@ def test_a_run_resumes(photo, tmp_path):
             sampler = PatchSampler(pictures, 32, 2, scales=None)
             yield from (sampler.batch(step) for step in range(start, steps))
 
-        training.train(preset, recipe, batches, pictures, folder, data="made", evaluate_every=6, **options)
-        with np.load(folder / training.CHECKPOINT) as stored:
+        loop.train(preset, recipe, batches, pictures, folder, data="made", evaluate_every=6, **options)
+        with np.load(folder / loop.CHECKPOINT) as stored:
             return {name: stored[name] for name in stored.files if name != "progress"}
 
     whole = run(tmp_path / "whole", 12)

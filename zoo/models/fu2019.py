@@ -37,6 +37,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from codec_zoo.contract import LearnsAsOne, Signature
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import (
@@ -50,7 +51,6 @@ from codec_zoo.layers import (
     to_unit_range,
 )
 from codec_zoo.metrics import Probe
-from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 

@@ -2,7 +2,7 @@
 networks" (CVPR workshop, CLIC).
 
 Reproduced: the filter of §3 (Fig. 3), its training on decoded luma (§4), and its use, §2: RGB → YCbCr 4:2:0 → codec →
-filter on Y → chroma interpolation → RGB. The codec is a step of the harness (``codec_zoo.harness.codecs.svac``);
+filter on Y → chroma interpolation → RGB. The codec is a step of the harness (``codec_zoo.codecs.standard.svac``);
 presets fix which, and at what quality the filter learned to mend it.
 
 The 11 layers: seven 3×3 convolutions of 16, 14, 12, 11, 10, 9, 8 maps with ReLU, each fed by the one before, all of
@@ -24,11 +24,11 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.contract import LearnsAsOne, Signature
 from codec_zoo.convolutions import Conv2D
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import DETAIL
 from codec_zoo.metrics import Probe
-from codec_zoo.model import LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)

@@ -6,7 +6,7 @@
 
 Reproduced: §4.1 and §6.2 (CNN-AE, CNN-RNN-AE, CNN-AE-FT), §4.2 and §6.3 (GAN, GAN-AE, each with the Wasserstein and
 the DCGAN loss). All at 16:1: a block of 24,576 bits becomes 1,536. Also §3: the lossless predictor, which learns each
-picture in ``codec_zoo.harness.perceptron``.
+picture in ``codec_zoo.codecs.pixel_predictor``.
 
 The layers are in lost figures. Here is the simplest that satisfies each number of the text:
 
@@ -33,11 +33,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.contract import Learner, LearnsAsOne, Signature
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import FactorizedPrior, round_straight_through
 from codec_zoo.layers import double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe
-from codec_zoo.model import Learner, LearnsAsOne, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 # Side of the picture over side of the latents.
@@ -504,7 +504,7 @@ class LosslessPredictor(keras.Model):
     The 60 are the five rows above, five pixels to both sides, and five pixels to the left. Fig. 3 being lost, two
     hidden layers. What goes in and comes out are differences from the mean of the left and the upper neighbour, so
     that a flat region is predicted without any weight; the last ReLU of the report is the clipping to the range of
-    pixels, in ``codec_zoo.harness.perceptron``.
+    pixels, in ``codec_zoo.codecs.pixel_predictor``.
 
     Args:
         hidden: widths of the hidden layers.

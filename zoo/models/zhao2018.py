@@ -31,11 +31,11 @@ from keras import ops
 from PIL import Image
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
+from codec_zoo.contract import Learner, Signature
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import DETAIL, double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe, ssim
-from codec_zoo.model import Learner, Signature
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 # Steps for each network in turn.

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from codec_zoo.harness import evaluation, images
-from codec_zoo.harness.pipelines import open_codec
+from codec_zoo.codecs import images
+from codec_zoo.codecs.specs import open_codec
+from codec_zoo.harness import evaluation
 
 # One of each kind of file.
 SPECS = {

@@ -1,0 +1,88 @@
+"""What all codecs around an exported model share: the ``.czoo`` file and its check against the model."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from codec_zoo.codecs import container, memory_estimates
+from codec_zoo.codecs.container import Bitstream, Layer
+from codec_zoo.codecs.standard import make_codec
+from codec_zoo.codecs.standard.base import Codec
+from codec_zoo.errors import UsageError
+from codec_zoo.export.runtime import ExportedModel
+
+
+class ModelCodec(Codec):
+    """A codec around an exported model; its files are ``.czoo`` files.
+
+    Attributes:
+        model: the exported model.
+        progress: called with a line of text at each step of a search that takes long, if it is not None.
+    """
+
+    model: ExportedModel
+    takes_gray = True
+    progress: Callable[[str], None] | None = None
+
+    def memory(self, height: int, width: int) -> tuple[int, int]:
+        """Peak memory, bytes, that the process needs to code a picture of that size, and to decode its file.
+
+        With options as they are by default; see ``codec_zoo.codecs.memory_estimates``.
+        """
+        ways = (memory_estimates.needed(way, self.model.preset, height, width) for way in ("compress", "decompress"))
+        return next(ways), next(ways)
+
+    def to_file(self, image: np.ndarray, layers: Sequence[Layer]) -> bytes:
+        """The file of ``image`` (``uint8 [H, W, 1 or 3]``), coded into ``layers``."""
+        card = self.model.card
+        height, width, channels = image.shape
+        return container.write(card["preset"], card["weights_sha256"], width, height, channels, layers)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode a file of this model, whole or cut behind a layer or inside one; see ``Codec.decode``.
+
+        Raises:
+            MemoryLimitError: its header asks for more memory than the limit (``codec_zoo.memory``).
+        """
+        stream = container.read(data)
+        self.model.check_coded(stream)
+        memory_estimates.check_stream("the file", stream, self.model.preset)
+        return self.decode_layers(stream, len(stream.layers))
+
+    def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
+        """Decode the first ``count`` layers."""
+        raise NotImplementedError
+
+
+def parse_target(option: str, value: float | str | None) -> float | None:
+    """A target of rate or quality, from a number or a codec's specification.
+
+    Args:
+        option: its name on the command line, for the message.
+        value: as given; None for no target.
+
+    Raises:
+        UsageError: not a finite number above 0.
+    """
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise UsageError(f"{option} is a number above 0. Received: {value!r}")
+    return number
+
+
+def inner_codec(model: ExportedModel, name: str, quality: float) -> Codec:
+    """The standard codec ``name`` inside a model's file, at the quality that the user gave for the model.
+
+    Raises:
+        UsageError: no such codec, or not a quality of it.
+    """
+    try:
+        return make_codec(name, quality)
+    except ValueError as error:
+        raise UsageError(f"-q of {model.preset} is for {name}: {error}.") from error

@@ -1,0 +1,493 @@
+"""Lossless files by a small network that learns each picture (report of 2017, §3 and §6.1).
+
+    picture ─▶ planes ─▶ perceptron (60 known pixels → prediction) ─▶ errors ─▶ Huffman, or range coder
+
+A layer for each plane: luma, then Co and Cg of YCoCg-R; a file that is cut behind the first decodes as gray. The
+weights are learned for the picture, rounded, and stored. Encoder and decoder predict in integers (kept in float64,
+every sum below 2^53, so exact in any order). The decoder goes over all pixels that have their 60 neighbours at once,
+a slanted front through the picture.
+
+Payload of a layer: coding (1 byte: 0 Huffman, 1 range coder); weights (one byte of their width in bits, 0 for none,
+then the bits, for each of the network's tensors); the errors: for Huffman the length in bits (4 bytes), the
+codewords' lengths, and their string; for the range coder the scale of each context (a byte) and the string.
+"""
+
+import decimal
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from bitarray import bitarray
+from bitarray.util import canonical_decode, canonical_huffman
+
+from codec_zoo.codecs import bounds, range_coder
+from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
+from codec_zoo.codecs.model_codec import ModelCodec
+from codec_zoo.color import rgb_to_ycocg, ycocg_to_rgb
+from codec_zoo.errors import BitstreamError, ImageError, UsageError
+from codec_zoo.export.runtime import ExportedModel, parse_layers
+from codec_zoo.export.tables import PRECISION, Tables
+from codec_zoo.presets import Preset, Recipe, get_preset
+
+# Rows above, pixels to each side.
+REACH = 5
+NEIGHBOURS = [(-y, x) for y in range(REACH, 0, -1) for x in range(-REACH, REACH + 1)]
+NEIGHBOURS += [(0, x) for x in range(-REACH, 0)]
+LEFT, UPPER = NEIGHBOURS.index((0, -1)), NEIGHBOURS.index((-1, 0))
+# A pixel's neighbours are known once the row above is this much further.
+LAG = REACH + 1
+# Fixed point: weights, and what goes from layer to layer.
+WEIGHT_BITS, VALUE_BITS = 10, 6
+# Largest sum of |errors| around a pixel, the left and the upper one twice, in each context.
+CONTEXTS = np.array([0, 1, 2, 3, 5, 7, 9, 12, 15, 19, 24, 30, 37, 46, 58, 72, 90, 115, 145, 185, 240, 320, 480])
+AROUND = [(0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1), (0, -2, 1), (-2, 0, 1)]
+SCALES = 64
+# Pixels that the network learns from, at most.
+SAMPLES = 65_536
+# Steps that TensorFlow makes at a time.
+EXECUTED = 100
+HUFFMAN, RANGE_CODER = 0, 1
+# A front takes about 0.1 ms, however few its pixels are: longer pictures would take minutes.
+MAX_FRONTS = 2**17
+# Whole numbers below it are exact in float64, and so are their sums.
+EXACT = 2.0**53
+Weights = list[np.ndarray]
+
+
+class PerceptronCodec(ModelCodec):
+    """Lossless files of the picture's own perceptron.
+
+    Args:
+        model: of kind ``perceptron``.
+        coding: ``"range"`` or, as the report has it, ``"huffman"``.
+        layers: 3, or 1 for luma alone.
+
+    Raises:
+        UsageError: another coding.
+    """
+
+    name = "perceptron"
+
+    def __init__(self, model: ExportedModel, coding: str = "range", layers: int | str = 3):
+        if coding not in ("range", "huffman"):
+            raise UsageError(f"--coding of {model.preset} is range or huffman. Received: {coding!r}")
+        self.model = model
+        self.coding = RANGE_CODER if coding == "range" else HUFFMAN
+        self.layers = parse_layers(layers, model)
+
+    def encode(self, image: np.ndarray) -> bytes:
+        """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_FRONTS`; see ``Codec.encode``."""
+        if _is_too_long(image.shape[1], image.shape[0]):
+            raise ImageError(
+                f"{image.shape[1]}×{image.shape[0]} pixels are too many for {self.model.preset}: the width and {LAG} "
+                f"times the height are at most {MAX_FRONTS}. Cut the picture up."
+            )
+        planes = rgb_to_ycocg(image) if image.shape[2] == 3 else image.astype(np.int32)
+        layers = []
+        count = min(planes.shape[2], self.layers)
+        for i, learned in enumerate(learn([planes[..., i] + _lowest(i) for i in range(count)], self.model.preset)):
+            plane, levels = planes[..., i] + _lowest(i), _levels(i)
+            # A small picture is not worth weights.
+            usable = [learned] if learned and is_exact(learned, levels) else []
+            payloads = [self._encode(plane, levels, weights) for weights in (None, *usable)]
+            layers.append(Layer(LayerKind.PLANE, min(payloads, key=len)))
+        return self.to_file(image, layers)
+
+    def _encode(self, plane: np.ndarray, levels: int, weights: Weights | None) -> bytes:
+        padded = _pad(plane, levels)
+        errors = _wrap(plane - predict_all(padded, weights, levels), levels)
+        coded = _encode_range(errors) if self.coding == RANGE_CODER else _encode_huffman(errors)
+        return bytes([self.coding]) + _pack_weights(weights) + coded
+
+    def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
+        """Decode the first layers: with fewer than three, a colour picture comes back gray.
+
+        Raises:
+            BitstreamError: damaged, or not the layers of such a file.
+        """
+        kinds = {layer.kind for layer in stream.layers}
+        if kinds != {LayerKind.PLANE} or len(stream.layers) > stream.channels:
+            raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
+        if _is_too_long(stream.width, stream.height):
+            raise BitstreamError(
+                f"the file claims {stream.width}×{stream.height} pixels, which no file of this model has."
+            )
+        count = min(count, len(stream.layers))
+        wanted = stream.channels if count >= stream.channels else 1
+        planes = [
+            self._decode(stream.layers[i].payload, stream.height, stream.width, _levels(i)) - _lowest(i)
+            for i in range(wanted)
+        ]
+        if wanted < 3:
+            return np.repeat(planes[0][..., None], stream.channels, axis=2).astype(np.uint8)
+        image = ycocg_to_rgb(np.stack(planes, axis=-1))
+        if image.min() < 0 or image.max() > 255:
+            raise BitstreamError("the planes are not those of an 8-bit picture: the file is damaged.")
+        return image.astype(np.uint8)
+
+    def _decode(self, payload: bytes, height: int, width: int, levels: int) -> np.ndarray:
+        coding, rest = payload[:1], payload[1:]
+        weights, used = _unpack_weights(rest, get_preset(self.model.preset))
+        if weights and not is_exact(weights, levels):
+            raise BitstreamError("the weights of a plane are damaged: they are too large to compute with exactly.")
+        if coding == bytes([HUFFMAN]):
+            return _decode_plane(height, width, levels, weights, _HuffmanErrors(rest[used:], height, width))
+        if coding == bytes([RANGE_CODER]):
+            return _decode_plane(height, width, levels, weights, _RangeErrors(rest[used:], height, width))
+        raise BitstreamError("a plane has a coding that is not known here.", "Update codec-zoo.")
+
+
+def _levels(index: int) -> int:
+    """How many values a pixel of plane number ``index`` can have."""
+    return 256 if index == 0 else 511
+
+
+def _lowest(index: int) -> int:
+    """What makes them start at 0."""
+    return 0 if index == 0 else 255
+
+
+def _wrap(errors: np.ndarray, levels: int) -> np.ndarray:
+    """Errors modulo the number of levels, around 0: the decoder knows the range."""
+    return (errors + levels // 2) % levels - levels // 2
+
+
+def _pad(plane: np.ndarray, levels: int) -> np.ndarray:
+    """The plane with what stands for neighbours outside: float64 ``[H + 5, W + 10]``.
+
+    To the right a row goes on with its last pixel, to the left with the first of the row above; above all is gray.
+    """
+    height, width = plane.shape
+    padded = np.full((height + REACH, width + 2 * REACH), levels // 2, np.float64)
+    padded[REACH:, REACH : REACH + width] = plane
+    padded[REACH:, REACH + width :] = plane[:, -1:]
+    padded[REACH + 1 :, :REACH] = plane[:-1, :1]
+    return padded
+
+
+def predict(known: np.ndarray, weights: Weights | None, levels: int) -> np.ndarray:
+    """Predictions, exact on every machine.
+
+    Args:
+        known: float64 ``[N, 60]``, whole numbers: the neighbours.
+        weights: kernel and bias of each layer, whole numbers in float64; None predicts the reference.
+        levels: of the plane.
+
+    Returns:
+        float64 ``[N]``, whole numbers in 0 … levels − 1.
+    """
+    reference = np.floor((known[:, LEFT] + known[:, UPPER]) / 2)
+    if weights is None:
+        return reference
+    values = known - reference[:, None]
+    for i in range(0, len(weights), 2):
+        values = values @ weights[i] + weights[i + 1]
+        if i + 2 < len(weights):
+            # The first layer's inputs are whole pixels, the others' have VALUE_BITS behind the point.
+            shift = WEIGHT_BITS if i else WEIGHT_BITS - VALUE_BITS
+            values = np.floor(np.maximum(values, 0) * 2.0**-shift)
+    rounded = np.floor(values[:, 0] * 2.0 ** -(WEIGHT_BITS + VALUE_BITS) + 0.5)
+    return np.clip(reference + rounded, 0, levels - 1)
+
+
+def is_exact(weights: Weights, levels: int) -> bool:
+    """Whether :func:`predict` computes exactly with these weights, whatever the pixels are."""
+    largest = levels - 1.0
+    for i in range(0, len(weights), 2):
+        largest = float(np.max(np.abs(weights[i]).sum(axis=0) * largest + np.abs(weights[i + 1])))
+        if largest >= EXACT:
+            return False
+        largest *= 2.0 ** -(WEIGHT_BITS if i else WEIGHT_BITS - VALUE_BITS)
+    return True
+
+
+def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: int = 64) -> np.ndarray:
+    """Predictions of a whole plane from its padded pixels: int32 ``[H, W]``."""
+    height, width = padded.shape[0] - REACH, padded.shape[1] - 2 * REACH
+    predicted = np.empty((height, width), np.int32)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        known = np.stack(
+            [padded[REACH + top + y : REACH + bottom + y, REACH + x : REACH + x + width] for y, x in NEIGHBOURS], -1
+        )
+        predicted[top:bottom] = predict(known.reshape(-1, len(NEIGHBOURS)), weights, levels).reshape(-1, width)
+    return predicted
+
+
+def learn(planes: Sequence[np.ndarray], preset: str) -> list[Weights | None]:
+    """Weights for a picture's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
+
+    For each the network starts as the best linear predictor, the rest of it as the plane before left it.
+    """
+    network, fresh = _network(preset)
+    # Nothing stays of the picture before: a file does not depend on what was coded first.
+    network.set_weights(fresh)
+    recipe = get_preset(preset).recipe
+    return [_learn(network, plane, recipe) for plane in planes]
+
+
+def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights | None:
+    if plane.size < 256 or plane.min() == plane.max():
+        return None
+    random = np.random.default_rng(0)
+    chosen = random.choice(plane.size, min(plane.size, SAMPLES), replace=False)
+    y, x = np.divmod(chosen, plane.shape[1])
+    padded = _pad(plane, int(plane.max()) + 1)
+    known = np.stack([padded[y + REACH + dy, x + REACH + dx] for dy, dx in NEIGHBOURS], axis=-1)
+    reference = np.floor((known[:, LEFT] + known[:, UPPER]) / 2)
+    inputs, target = known - reference[:, None], plane[y, x] - reference
+    gram = inputs.T @ inputs
+    linear = np.linalg.solve(gram + 1e-4 * (np.trace(gram) + 1) / len(gram) * np.eye(len(gram)), inputs.T @ target)
+
+    network.start_linear(linear)
+    for variable in network.optimizer.variables:
+        if variable is not network.optimizer.learning_rate:
+            variable.assign(keras.ops.zeros_like(variable))
+    scale = 1.0 / max(1.0, float(np.std(target)))
+    # Small pictures see each of their pixels about twenty times.
+    steps = min(recipe.steps, EXECUTED * math.ceil(20 * len(inputs) / recipe.batch_size / EXECUTED))
+    order = random.integers(len(inputs), size=steps * recipe.batch_size)
+    inputs, target = ((values * scale).astype(np.float32)[order] for values in (inputs, target))
+    network.fit(inputs, target, recipe.batch_size, shuffle=False, verbose=0)
+
+    weights = []
+    for i, layer in enumerate(network.stack):
+        weights.append(np.round(keras.ops.convert_to_numpy(layer.kernel).astype(np.float64) * 2**WEIGHT_BITS))
+        # Biases are in units of what the layer's inputs times weights are in, and of pixels again.
+        unit = 2.0 ** (WEIGHT_BITS + (VALUE_BITS if i else 0)) / scale
+        weights.append(np.round(keras.ops.convert_to_numpy(layer.bias).astype(np.float64) * unit))
+    return weights
+
+
+@functools.cache
+def _network(preset: str) -> tuple[keras.Model, Weights]:
+    """One network for all planes, so that TensorFlow traces its training once, and its random weights."""
+    keras.utils.set_random_seed(0)
+    recipe = get_preset(preset).recipe
+    network = get_preset(preset).create()
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps)
+    network.compile(optimizer=keras.optimizers.Adam(rate), loss="mse", steps_per_execution=EXECUTED)
+    network.optimizer.build(network.trainable_variables)
+    return network, network.get_weights()
+
+
+def _pack_weights(weights: Weights | None) -> bytes:
+    """Each tensor in as many bits a weight as its largest needs, two's complement."""
+    if weights is None:
+        return b"\0"
+    parts = []
+    for tensor in weights:
+        values = tensor.ravel().astype(np.int64)
+        width = max(1, *(int(v if v >= 0 else ~v).bit_length() + 1 for v in (values.min(), values.max())))
+        bits = values[:, None] >> np.arange(width - 1, -1, -1) & 1
+        parts += [bytes([width]), np.packbits(bits.astype(np.uint8)).tobytes()]
+    return b"".join(parts)
+
+
+def _unpack_weights(data: bytes, preset: Preset) -> tuple[Weights | None, int]:
+    """Inverse of :func:`_pack_weights`, and how many bytes it read."""
+    if data[:1] == b"\0":
+        return None, 1
+    widths = (len(NEIGHBOURS), *preset.config["hidden"], 1)
+    shapes = [shape for a, b in itertools.pairwise(widths) for shape in ((a, b), (b,))]
+    weights, position = [], 0
+    for shape in shapes:
+        width, count = int(data[position]) if position < len(data) else 0, math.prod(shape)
+        end = position + 1 + (width * count + 7) // 8
+        if not 1 <= width <= 32 or end > len(data):
+            raise BitstreamError("the weights of a plane are cut or damaged.")
+        bits = np.unpackbits(np.frombuffer(data[position + 1 : end], np.uint8), count=width * count)
+        powers = 2 ** np.arange(width - 1, -1, -1, dtype=np.int64)
+        powers[0] = -powers[0]
+        weights.append((bits.reshape(count, width) @ powers).astype(np.float64).reshape(shape))
+        position = end
+    return weights, position
+
+
+# --- errors -----------------------------------------------------------------------------------------------------
+
+
+def _is_too_long(width: int, height: int) -> bool:
+    """Whether a picture has so many fronts that it would take minutes, however thin it is."""
+    return width + LAG * (height - 1) > MAX_FRONTS
+
+
+def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns of the pixels that can be predicted at once, in decoding order."""
+    for front in range(width + LAG * (height - 1)):
+        y = np.arange(max(0, -(-(front - width + 1) // LAG)), min(height - 1, front // LAG) + 1)
+        if y.size:  # a narrow picture has gaps between its rows
+            yield y, front - LAG * y
+
+
+def _encode_huffman(errors: np.ndarray) -> bytes:
+    values, counts = np.unique(errors, return_counts=True)
+    code, lengths, symbols = canonical_huffman({int(v): int(c) for v, c in zip(values, counts, strict=True)})
+    bits = bitarray()
+    bits.encode(code, errors.ravel().tolist())
+    head = len(bits).to_bytes(4, "big") + bytes([len(lengths)])
+    head += np.array([*lengths, *symbols], ">i2").tobytes()
+    return head + bits.tobytes()
+
+
+class _HuffmanErrors:
+    """Errors of a plane, all decoded before the first is asked for."""
+
+    def __init__(self, data: bytes, height: int, width: int):
+        try:
+            lengths = np.frombuffer(data[5 : 5 + 2 * data[4]], ">i2").astype(int).tolist()
+            if len(lengths) != data[4] or min(lengths) < 0:
+                raise ValueError("its table is cut")
+            start = 5 + 2 * data[4]
+            symbols = np.frombuffer(data[start : start + 2 * sum(lengths)], ">i2").astype(int).tolist()
+            string, count = data[start + 2 * sum(lengths) :], int.from_bytes(data[:4], "big")
+            # No codeword is shorter than a bit.
+            if not height * width <= count or len(string) != (count + 7) // 8:
+                raise ValueError(f"{len(string)} bytes for {count} bits and {height * width} pixels")
+            bits = bitarray()
+            bits.frombytes(string)
+            del bits[count:]
+            decoded = canonical_decode(bits, lengths, symbols)
+            values = np.fromiter(decoded, np.int32, height * width)
+            if next(decoded, None) is not None:
+                raise ValueError("it has more codewords than the plane pixels")
+        except (ValueError, IndexError) as error:
+            raise BitstreamError(f"the Huffman code of a plane is damaged: {error}.") from error
+        self._values = values.reshape(height, width)
+
+    def take(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The errors of these pixels."""
+        return self._values[y, x]
+
+
+def _contexts(sizes: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The context of each of these pixels, from the |errors| known: ``[H + 2, W + 3]``, two rows and columns of zeros
+    before, one column behind."""
+    width = sizes.shape[1]
+    offsets = np.array([dy * width + dx for dy, dx, _ in AROUND])
+    around = sizes.reshape(-1)[((y + 2) * width + x + 2)[:, None] + offsets]
+    return np.searchsorted(CONTEXTS, around @ np.array([weight for _, _, weight in AROUND]))
+
+
+def _encode_range(errors: np.ndarray) -> bytes:
+    height, width = errors.shape
+    sizes = np.zeros((height + 2, width + 3), np.int32)
+    sizes[2:, 2 : 2 + width] = np.abs(errors)
+    y, x = np.mgrid[:height, :width].reshape(2, -1)
+    order = np.lexsort((y, x + LAG * y))
+    y, x = y[order], x[order]
+    values, contexts = errors[y, x], _contexts(sizes, y, x)
+    scales = np.zeros(len(CONTEXTS) + 1, np.int32)
+    for context in range(len(scales)):
+        scales[context] = _best_scale(values[contexts == context])
+    return scales.astype(np.uint8).tobytes() + range_coder.encode(values, scales[contexts], tables())
+
+
+class _RangeErrors:
+    """Errors of a plane, decoded front by front."""
+
+    def __init__(self, data: bytes, height: int, width: int):
+        count = len(CONTEXTS) + 1
+        self._scales = np.frombuffer(data[:count], np.uint8).astype(np.int32)
+        if len(self._scales) < count or self._scales.max() >= SCALES:
+            raise BitstreamError("the scales of a plane are cut or damaged.")
+        cheapest = least_bits()[self._scales].min()
+        bounds.check_string(len(data) - count, height * width * cheapest, width, height)
+        self._decoder = range_coder.Decoder(data[count:], tables(), height * width)
+        self._sizes = np.zeros((height + 2, width + 3), np.int32)
+
+    def take(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The errors of these pixels."""
+        values = self._decoder.decode(self._scales[_contexts(self._sizes, y, x)])
+        self._sizes[y + 2, x + 2] = np.abs(values)
+        return values
+
+
+def _decode_plane(height: int, width: int, levels: int, weights: Weights | None, errors: Any) -> np.ndarray:
+    """The pixels of a plane: int32 ``[H, W]``."""
+    padded = np.full((height + REACH, width + 2 * REACH), levels // 2, np.float64)
+    flat, stride = padded.reshape(-1), width + 2 * REACH
+    offsets = np.array([dy * stride + dx for dy, dx in NEIGHBOURS])
+    for y, x in _fronts(height, width):
+        places = (y + REACH) * stride + x + REACH
+        predicted = predict(flat[places[:, None] + offsets], weights, levels)
+        flat[places] = (predicted + errors.take(y, x)) % levels
+        if x[-1] == 0 and y[-1] + 1 < height:
+            padded[REACH + y[-1] + 1, :REACH] = flat[places[-1]]
+        if x[0] == width - 1:
+            padded[REACH + y[0], REACH + width :] = flat[places[0]]
+    return padded[REACH:, REACH : REACH + width].astype(np.int32)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def tables() -> Tables:
+    """Logistic distributions of 64 scales, 0.1 … 100, in decimal arithmetic: the same on every machine."""
+    rows, offsets = [], []
+    with decimal.localcontext(prec=28):
+        for i in range(SCALES):
+            mass = _logistic(decimal.Decimal("0.1") * decimal.Decimal(1000) ** (decimal.Decimal(i) / (SCALES - 1)))
+            rows.append(_row(mass))
+            offsets.append(-(len(mass) // 2))
+    return Tables(np.concatenate(rows), np.array(offsets, np.int32))
+
+
+@functools.cache
+def least_bits() -> np.ndarray:
+    """The fewest bits that a value costs in each row of :func:`tables`: float64 ``[64]``."""
+    return bounds.least_bits(tables())
+
+
+def _logistic(scale: decimal.Decimal) -> list[int]:
+    """Mass of the integers around 0, in units of 2^−16, of those that have at least one."""
+    unit = decimal.Decimal(2**PRECISION)
+
+    def below(x: decimal.Decimal) -> decimal.Decimal:
+        return unit / (1 + (-x / scale).exp())
+
+    half, mass = decimal.Decimal("0.5"), []
+    for value in range(511):
+        mass.append(int(below(value + half) - below(value - half)))
+        if not mass[-1]:
+            mass.pop()
+            break
+    return mass[:0:-1] + mass
+
+
+def _row(mass: list[int]) -> np.ndarray:
+    """A row of the coder's table; what is left over escapes, but for at least one unit of it."""
+    left = 2**PRECISION - sum(mass)
+    if left < 1:
+        mass = [*mass]
+        mass[len(mass) // 2] -= 1 - left
+        left = 1
+    return np.array([-PRECISION, *np.cumsum([0, *mass, left])], np.int32)
+
+
+def _best_scale(values: np.ndarray) -> int:
+    """The row of :func:`tables` that codes ``values`` in the fewest bits."""
+    if not values.size:
+        return 0
+    found, counts = np.unique(values, return_counts=True)
+    costs = _costs()[:, found + 511]
+    return int(np.argmin(costs @ counts))
+
+
+@functools.cache
+def _costs() -> np.ndarray:
+    """Bits of −511 … 511 in each row, escapes by their length in Elias gamma code."""
+    known = tables()
+    starts = np.flatnonzero(known.cdf == -PRECISION)
+    costs = np.empty((SCALES, 1023))
+    for i, row in enumerate(np.split(known.cdf, starts[1:])):
+        bits = PRECISION - np.log2(np.diff(row[1:]))
+        costs[i] = bits[-1] + 2 * 9 + 2
+        first = known.offset[i] + 511
+        costs[i, first : first + len(bits) - 1] = bits[:-1]
+    return costs

@@ -1,0 +1,378 @@
+"""Exported models as users have them: a card, tables, and signatures that run here or on a server."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from codec_zoo import weights
+from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError, UsageError
+from codec_zoo.export import card as cards
+from codec_zoo.export.card import Coded, preset_id
+from codec_zoo.export.manifest import check_files
+from codec_zoo.export.tables import TABLES, Tables, load_tables
+from codec_zoo.files import cache_folder, writing
+from codec_zoo.notices import notice
+from codec_zoo.presets import Preset, list_presets
+
+_OTHER_CACHE = "Free space, or name another cache folder: CODEC_ZOO_CACHE."
+
+
+class ExportedModel:
+    """What codecs need of an exported model, wherever it runs.
+
+    Args:
+        where: the model runs, for messages.
+        card: the model card (see ``codec_zoo.export.card``).
+        tables: for the range coder, by latent; empty for a model without entropy models.
+
+    Attributes:
+        seconds: spent in the model so far, the way to a server included.
+    """
+
+    def __init__(self, where: str, card: dict[str, Any], tables: dict[str, Tables]):
+        self.where = where
+        self.card = card
+        self.tables = tables
+        self.seconds = 0.0
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset."""
+        return self.card["preset"]
+
+    def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Call a signature with arrays; arrays come back."""
+        started = time.perf_counter()
+        outputs = self._run(signature, inputs)
+        self.seconds += time.perf_counter() - started
+        return outputs
+
+    def _run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    def check_coded(self, stream: Coded) -> None:
+        """Raise ``ModelError`` unless this model, with these weights, coded ``stream``."""
+        if stream.preset_id != preset_id(self.preset):
+            raise ModelError(f"the file was coded by another model than {self.preset}.")
+        if not coded(self.card, stream):
+            raise ModelError(
+                f"the file was coded by {self.preset} with other weights ({stream.weights_id.hex()}, these are "
+                f"{self.card['weights_sha256'][:8]}). Name the export that coded it: --model DIR."
+            )
+
+
+class LocalModel(ExportedModel):
+    """A SavedModel folder, run in this process.
+
+    Attributes:
+        folder: ``…/<preset>/<version>``.
+    """
+
+    def __init__(self, folder: Path):
+        """Load ``folder``.
+
+        Raises:
+            DamagedModelError: there is no model of this zoo, or some of its files are not as they were exported.
+            ModelError: it is of another codec-zoo, or does not load.
+        """
+        import tensorflow as tf
+
+        card = check_export(folder)
+        tables = folder / "assets" / TABLES
+        try:
+            self._module = tf.saved_model.load(str(folder))  # which keeps the variables alive
+            loaded = load_tables(tables) if tables.exists() else {}
+        except MemoryError:
+            raise
+        except Exception as error:  # TensorFlow raises many kinds
+            raise ModelError(
+                f"{folder} does not load in TensorFlow {tf.__version__}, although its files are as they were "
+                f"exported ({error}). Free memory, or export it again with this TensorFlow: `codec-zoo export`."
+            ) from error
+        super().__init__(str(folder), card, loaded)
+        self.folder = folder
+
+    def _run(self, signature, inputs):
+        import tensorflow as tf
+
+        if signature not in self._module.signatures:
+            raise ModelError(f"{self.where} has no signature {signature!r}. Export it again with this codec-zoo.")
+        outputs = self._module.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+class UntrainedModel(ExportedModel):
+    """Stands for a preset whose files bring their own weights: there is nothing to load."""
+
+    def __init__(self, preset: Preset):
+        """Of a preset that does not train."""
+        card = {
+            "schema": cards.SCHEMA,
+            "preset": preset.name,
+            "weights_sha256": hashlib.sha256(b"").hexdigest(),
+            "pipeline": dict(preset.pipeline),
+            "signatures": {},
+        }
+        super().__init__(preset.name, card, {})
+
+
+def parse_layers(layers: int | str, model: ExportedModel) -> int:
+    """How many layers to write, checked.
+
+    Raises:
+        UsageError: not a number of layers that the model has.
+    """
+    most = model.card["pipeline"]["layers"]
+    if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
+        raise UsageError(f"--layers of {model.preset} is a whole number, 1 … {most}. Received: {layers!r}")
+    return int(layers)
+
+
+def parse_rounds(search: int | str, model: ExportedModel) -> int:
+    """Rounds of a search for better latents (``codec_zoo.export.search``), checked; 0 for none.
+
+    Raises:
+        UsageError: not a number, or the model has no search.
+    """
+    if not str(search).isdecimal():
+        raise UsageError(f"--search is a number of rounds, 0, 1, 2 …. Received: {search!r}")
+    if int(search) and "search_1" not in model.card["signatures"]:
+        raise UsageError(
+            f"--search lowers the squared error, and {model.preset} is trained for another measure: leave it out."
+        )
+    return int(search)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of the SavedModel in ``folder``, checked.
+
+    Raises:
+        DamagedModelError: there is none, or it is damaged.
+        ModelError: it is of another codec-zoo.
+    """
+    try:
+        data = (folder / "assets" / cards.FILE).read_bytes()
+    except OSError as error:
+        raise DamagedModelError(
+            f"{folder} is not an exported model of this zoo ({error.strerror}: assets/{cards.FILE})"
+        ) from error
+    return cards.parse_card(data, str(folder))
+
+
+def check_export(folder: Path) -> dict[str, Any]:
+    """The card of the SavedModel in ``folder``, if its files are as they were exported. Errors: :func:`read_card`."""
+    card = read_card(folder)
+    check_files(folder)
+    return card
+
+
+def coded(card: dict[str, Any], stream: Coded) -> bool:
+    """Whether the model with this card, these weights, coded ``stream``."""
+    weights_id = bytes.fromhex(card["weights_sha256"])[:4]
+    return (stream.preset_id, stream.weights_id) == (preset_id(card["preset"]), weights_id)
+
+
+def list_versions(base: Path) -> list[Path]:
+    """The version folders of a model, oldest first."""
+    return sorted((p for p in base.glob("*") if p.name.isdecimal() and p.is_dir()), key=lambda p: int(p.name))
+
+
+@functools.lru_cache(maxsize=4)
+def open_model(name_or_folder: str) -> ExportedModel:
+    """Open an exported model.
+
+    Args:
+        name_or_folder: a preset with trained weights, exported into the cache on first use, or downloaded
+            before; a preset that needs none; or the folder of an export, with or without its version. A folder
+            that is called as a preset is written ``./NAME``.
+
+    Raises:
+        UsageError: neither a preset nor a folder.
+        ModelError: no trained weights, or an export that is damaged or does not load.
+        CodecZooError: the cache cannot be written.
+    """
+    presets = {preset.name: preset for preset in list_presets()}
+    if name_or_folder in presets:
+        if not presets[name_or_folder].trains:
+            return UntrainedModel(presets[name_or_folder])
+        if name_or_folder not in weights.index():
+            downloaded = [folder for folder in cached_models() if folder.parent.name == name_or_folder]
+            if downloaded:
+                return _open_cached(max(downloaded, key=lambda folder: int(folder.name)))
+    elif os.path.isdir(name_or_folder):
+        path = Path(name_or_folder)
+        folder = (list_versions(path) or [path])[-1]
+        return _open_cached(folder) if _is_in_cache(folder) else LocalModel(folder)
+    return _open_cached(export_to_cache(name_or_folder))
+
+
+def _is_in_cache(folder: Path) -> bool:
+    try:
+        return folder.resolve().is_relative_to((cache_folder() / "models").resolve())
+    except CodecZooError:  # no cache
+        return False
+
+
+def _packaged_folder(name: str) -> Path:
+    """Where the export of a preset's packaged weights is cached. Errors: :func:`export_to_cache`."""
+    record = weights.entry(name)
+    return cache_folder() / "models" / f"{record['sha256'][:12]}-{cards.SCHEMA}" / name / "1"
+
+
+def _is_packaged(folder: Path) -> bool:
+    """Whether a folder of the cache is the export of weights that come with the package."""
+    name = folder.parent.name
+    return name in weights.index() and folder.resolve() == _packaged_folder(name).resolve()
+
+
+def _open_cached(folder: Path) -> LocalModel:
+    """Load a model of the cache; one that is damaged is set aside and, if its weights are packaged, made again.
+
+    Raises:
+        ModelError: it is damaged and was downloaded, or it is damaged again at once.
+        CodecZooError: the cache cannot be written.
+    """
+    if _is_packaged(folder):
+        folder = export_to_cache(folder.parent.name)
+    else:
+        set_aside_if_damaged(folder)
+        if not folder.exists():
+            raise ModelError(f"{folder} was damaged. {_remedy(folder)}")
+    try:
+        return LocalModel(folder)
+    except DamagedModelError as error:
+        raise ModelError(
+            f"{error.cause}, although it was checked or made a moment ago: the disk may be failing. "
+            "Name another cache folder: CODEC_ZOO_CACHE."
+        ) from error
+
+
+def set_aside_if_damaged(folder: Path) -> None:
+    """Rename a model of the cache that is damaged to ``<version>.damaged``, with a note; nothing is removed but an
+    earlier one of that name.
+
+    Raises:
+        CodecZooError: the cache cannot be written.
+    """
+    try:
+        check_export(folder)
+        return
+    except ModelError:
+        pass
+    with locked(folder.parents[1]):
+        if not folder.exists():
+            return  # another process set it aside
+        try:
+            check_export(folder)  # which another process may have made again
+            return
+        except ModelError as error:
+            cause = error.cause if isinstance(error, DamagedModelError) else str(error)
+        aside = folder.with_name(f"{folder.name}.damaged")
+        with writing(folder, _OTHER_CACHE):
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+    notice(f"{cause}. It is set aside as {aside.name}. {_remedy(folder)}")
+
+
+def _remedy(folder: Path) -> str:
+    """How a model of the cache that was set aside comes back."""
+    if _is_packaged(folder):
+        return "Its next use makes it again."
+    return f"Bring it again: `codec-zoo download {folder.parent.name} --from URL`."
+
+
+def export_to_cache(name: str) -> Path:
+    """The export of a preset's packaged weights in the cache, made on first use; one process at a time.
+
+    Raises:
+        UsageError: no such preset.
+        ModelError: no trained weights.
+        CodecZooError: the cache cannot be written.
+    """
+    folder = _packaged_folder(name)
+    if os.path.exists(folder):  # it appeared whole, and a cache may be one that can only be read
+        set_aside_if_damaged(folder)
+    if not os.path.exists(folder):  # or may not be looked at
+        with locked(folder.parents[1]):
+            if not folder.exists():
+                from codec_zoo.export.saved_model import export_pretrained
+
+                notice(f"preparing {name} for its first use here (about ten seconds)")
+                export_pretrained(name, folder.parents[1], verify=False)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, ``<path>.lock``; the system frees it when its holder dies.
+
+    Raises:
+        CodecZooError: the folder cannot be written.
+    """
+    lock = FileLock(f"{path}.lock")
+    with writing(path, _OTHER_CACHE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            notice(f"waiting for another process that is preparing {path}")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cached_models() -> list[Path]:
+    """Folders of the models in the cache that this version can run: exported there, or downloaded.
+
+    One whose card is damaged is set aside.
+    """
+    bases = (cache_folder() / "models").glob("*/*")
+    usable = []
+    for folder in [folder for base in bases if base.is_dir() for folder in list_versions(base)]:
+        try:
+            read_card(folder)
+            usable.append(folder)
+        except DamagedModelError as error:
+            try:
+                set_aside_if_damaged(folder)
+            except CodecZooError:  # in a cache that can only be read
+                notice(f"{error.cause}. It is passed over.")
+        except ModelError:  # of another codec-zoo
+            continue
+    return usable
+
+
+def find_model(stream: Coded) -> ExportedModel:
+    """The zoo's own model that coded ``stream``, or one that was downloaded.
+
+    Raises:
+        ModelError: none of them did.
+    """
+    damaged = None
+    for folder in cached_models():
+        if coded(read_card(folder), stream):
+            try:
+                return open_model(str(folder))
+            except ModelError as error:  # packaged weights may be the same
+                damaged = error
+    for name in [*weights.index(), *(preset.name for preset in list_presets() if not preset.trains)]:
+        if preset_id(name) == stream.preset_id:
+            model = open_model(name)
+            if damaged is None or coded(model.card, stream):
+                model.check_coded(stream)
+                return model
+    raise damaged or ModelError(
+        f"no trained preset of this zoo coded the file (preset id {stream.preset_id.hex()}). "
+        "Name the export that did: --model DIR. What a codec coded under a filter also decodes with --no-filter."
+    )

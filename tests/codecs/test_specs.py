@@ -1,0 +1,243 @@
+"""How codecs are written, folders with commas and colons in their paths included, and the options of models' codecs:
+each is used, or refused by its name; numbers are finite.
+"""
+
+import click
+import pytest
+from PIL import Image
+
+from codec_zoo.cli.main import cli as commands
+from codec_zoo.cli.main import codec_options
+from codec_zoo.codecs.hybrid import HybridCodec
+from codec_zoo.codecs.specs import codec_for, name_of, open_codec, qualities_of, split_spec
+from codec_zoo.codecs.standard import default_quality, get_codec, list_codecs
+from codec_zoo.errors import UsageError
+from codec_zoo.export.runtime import UntrainedModel, open_model
+from codec_zoo.harness import evaluation
+from codec_zoo.presets import get_preset, list_presets
+
+PRESET = "fu2019-hybrid-s16-prelu"
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch, exports):
+    """A working directory with exports under odd names."""
+    names = ("a:b,c=d:7", "C:\\models", "a", "jpeg", "report2017-mlp")
+    for name in names:
+        (tmp_path / name).symlink_to(exports / PRESET)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("jpeg:75", ("jpeg", {}, 75)),
+        ("png", ("png", {}, None)),
+        (f"{PRESET},mapping=shift,residual_codec=x:28", (PRESET, {"mapping": "shift", "residual_codec": "x"}, 28)),
+        ("zhao2018-mixed,codec=jpeg:75:28", ("zhao2018-mixed", {"codec": "jpeg:75"}, 28)),
+        ("a:b,c=d:7", ("a:b,c=d:7", {}, None)),
+        ("a:b,c=d:7:28", ("a:b,c=d:7", {}, 28)),
+        ("./a:b,c=d:7,mapping=shift:28", ("./a:b,c=d:7", {"mapping": "shift"}, 28)),
+        ("a:28", ("a", {}, 28)),
+        ("a,mapping=shift", ("a", {"mapping": "shift"}, None)),
+        ("C:\\models", ("C:\\models", {}, None)),
+        ("C:\\models,mapping=shift:28", ("C:\\models", {"mapping": "shift"}, 28)),
+        ("./jpeg:28", ("./jpeg", {}, 28)),
+    ],
+)
+def test_what_is_the_name(folders, spec, expected):
+    assert split_spec(spec) == expected
+    assert name_of(spec) == (spec if expected[2] is None else spec.rpartition(":")[0])
+    absolute = f"{folders}/{spec}"
+    if expected[0] in ("a", "a:b,c=d:7", "C:\\models"):
+        assert split_spec(absolute) == (f"{folders}/{expected[0]}", *expected[1:])
+
+
+@pytest.mark.parametrize("spec", ["jpeg:high", "a,shift", "a,quality=3", "a:b:c", ":", "jpeg:75,x=1", "jpeg:7,x=1:3"])
+def test_malformed(folders, spec):
+    with pytest.raises(UsageError, match="Received: "):
+        split_spec(spec)
+
+
+def test_what_is_neither_name_nor_folder(folders):
+    for spec in ("", ",", "nowhere/a:28", "x" * 5000, "a\0b"):
+        with pytest.raises(UsageError):
+            open_codec(spec)
+        with pytest.raises(UsageError):
+            open_model(spec)
+
+
+def test_a_name_is_never_a_folder(folders):
+    assert open_codec("jpeg:75").name == "jpeg"
+    assert isinstance(open_model("report2017-mlp"), UntrainedModel)
+    for name in ("jpeg", "report2017-mlp"):
+        assert isinstance(open_codec(f"./{name}:28"), HybridCodec)
+        assert open_model(f"./{name}").preset == PRESET
+
+
+def test_such_a_folder_is_measured(folders, noise):
+    Image.fromarray(noise(32, 32)).save("a.png")
+    spec = "./a:b,c=d:7,mapping=shift"
+    assert qualities_of(spec) == HybridCodec.qualities
+    row = evaluation.measure(f"{spec}:28", folders / "a.png")
+    assert (row["codec"], row["quality"]) == (spec, 28)
+    assert row["weights_sha256"] == evaluation.weights_of(spec)
+
+
+# A value for each option of the command line, and the kinds of codec that take the option.
+OPTIONS = {
+    "layers": (1, {"blocks", "hybrid", "layered", "perceptron"}),
+    "target_bpp": (0.5, {"layered", "mixed"}),
+    "target_psnr": (30.0, {"layered", "mixed"}),
+    "search": (0, {"blocks", "layered"}),
+    "quality": (20.0, {"filter", "hybrid", "layered", "mixed"}),
+    "codec": ("bpg-ycbcr444", {"filter"}),
+    "resolution": ("auto", {"mixed"}),
+    "coding": ("x", {"blocks", "perceptron"}),
+    "overlap": (4, {"blocks"}),
+    "tune": ("yes", {"blocks"}),
+    "mapping": ("minmax", {"hybrid"}),
+    "residual_codec": ("bpg-rgb444", {"hybrid"}),
+    "base_codec": ("jxl-lossless", {"hybrid"}),
+}
+# What presets of a kind that takes an option say no to, each by its name.
+REFUSED = {
+    ("layered", "quality"): r"no quality \(-q\)",
+    ("blocks", "coding"): "--coding .* jxl or fixed",
+    ("perceptron", "coding"): "--coding .* range or huffman",
+}
+
+
+def model(name):
+    return UntrainedModel(get_preset(name))
+
+
+def test_the_table_has_every_option():
+    names = {parameter.name for parameter in click.command()(codec_options(lambda: None)).params}
+    assert names == OPTIONS.keys()
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_works_or_is_refused_by_name(option):
+    """Every preset; one that does not take the option names presets that do."""
+    value, kinds = OPTIONS[option]
+    written = f"--{option.replace('_', '-')}"
+    for preset in list_presets():
+        kind, layers = preset.pipeline["kind"], preset.pipeline.get("layers")
+        words = REFUSED.get((kind, option))
+        if kind not in kinds:
+            words = f"{written} is for "
+        elif kind == "layered" and layers == 1 and option.startswith("target"):
+            words = f"{written} chooses how many layers"
+        elif option == "tune" and not preset.pipeline["tuned"]:
+            words = "--tune is for report2017-cnn-ae-ft"
+        if words is None:
+            # Fine-tuning needs the model itself.
+            still = {"tune": "no"} if preset.pipeline.get("tuned") else {}
+            codec_for(model(preset.name), **{option: value, **still})
+            continue
+        with pytest.raises(UsageError, match=words):
+            codec_for(model(preset.name), **{option: value})
+
+
+def test_presets_that_take_an_option_are_named_in_short():
+    for preset, option, words in [
+        ("fu2019-hybrid-s8-relu", {"overlap": 4}, "--overlap is for report2017-cnn-*, report2017-gan-*. "),
+        (
+            "fu2019-hybrid-s8-relu",
+            {"target_bpp": 1},
+            "balle2017-*, balle2018-*, jia2019-*, jiang2017-*, zhao2018-*. ",
+        ),
+        (
+            "jia2019-sae-mse-e1",
+            {"mapping": "clip"},
+            "--mapping is for fu2019-*. jia2019-sae-mse-e1 takes --quality, ",
+        ),
+        (
+            "report2017-mlp",
+            {"nonsense": 1},
+            "--nonsense is no option of any preset. report2017-mlp takes --coding, --l",
+        ),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            codec_for(model(preset), **option)
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "preset, options, words",
+    [
+        ("fu2019-hybrid-s16-prelu", {"quality": 52}, "-q of fu2019-hybrid-s16-prelu is for bpg-ycbcr444: .* 0 … 51"),
+        ("fu2019-hybrid-s16-prelu", {"quality": 31.9999999}, "whole number"),
+        ("fu2019-hybrid-s16-prelu", {"layers": 1, "quality": 30}, "leaves out the residual layer, and with it -q"),
+        ("fu2019-hybrid-s16-prelu", {"layers": 1, "mapping": "clip"}, "with it --mapping"),
+        ("fu2019-hybrid-s16-prelu", {"residual_codec": "bpg-ycbcr420"}, "--residual-codec is one of"),
+        ("hu2018-filter-svac-q48", {"quality": 64}, "-q of hu2018-filter-svac-q48 is for svac: .* 0 … 63"),
+        ("hu2018-filter-svac-q48", {"codec": "jpeg-420", "quality": 0}, "is for jpeg-420: .* 1 … 100"),
+        ("hu2018-filter-svac-q48", {"codec": "webp"}, "--codec is one of svac"),
+        ("zhao2018-mixed", {"quality": 101}, "-q of zhao2018-mixed is for jpeg-420: .* 1 … 100"),
+        ("zhao2018-mixed", {"quality": 10, "target_bpp": 1}, "one of -q, --target-bpp and --target-psnr"),
+        ("jia2019-sae-mse-e2", {"layers": 1, "target_psnr": 30}, "--layers and --target-psnr both say"),
+        ("jia2019-sae-mse-e2", {"target_bpp": 1, "target_psnr": 30}, "--target-bpp and --target-psnr both say"),
+        ("jia2019-sae-mse-e2", {"layers": 4}, "--layers of jia2019-sae-mse-e2 .* 1 … 3"),
+        ("report2017-cnn-ae", {"overlap": 3}, "--overlap of report2017-cnn-ae is 0, 4 … 16"),
+    ],
+)
+def test_what_an_option_cannot_be(preset, options, words):
+    """By the option that the user gave and its range; not two that exclude each other."""
+    with pytest.raises(UsageError, match=words):
+        codec_for(model(preset), **options)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "x"])
+def test_targets_are_positive_numbers(value):
+    for preset in ("zhao2018-mixed", "jia2019-sae-mse-e2"):
+        for option in ("target_bpp", "target_psnr"):
+            with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is a number above 0. Received"):
+                codec_for(model(preset), **{option: value})
+
+
+def numbers():
+    """Options of all commands that take numbers with a fraction."""
+    for name, command in commands.commands.items():
+        for parameter in command.params:
+            if isinstance(parameter.type, (click.types.FloatParamType, click.FloatRange)):
+                yield pytest.param(command, parameter, id=f"{name} {parameter.opts[-1]}")
+
+
+@pytest.mark.parametrize("command, parameter", list(numbers()))
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_on_the_command_line_are_finite(command, parameter, value):
+    with pytest.raises(click.BadParameter):
+        parameter.type_cast_value(click.Context(command), value)
+
+
+@pytest.mark.parametrize("spec", ["jpeg:nan", "zhao2018-mixed:inf", "fu2019-hybrid-s16-prelu:-inf"])
+def test_qualities_in_names_are_finite(spec):
+    for use in (open_codec, qualities_of):
+        with pytest.raises(UsageError, match=r"NAME\[,KEY=VALUE…\]"):
+            use(spec)
+
+
+def test_a_quality_belongs_to_its_codec():
+    """Behind another codec than in training, without a quality: the middle of that codec's curve."""
+    for options, quality in [
+        ({}, 48),
+        ({"codec": "svac"}, 48),
+        ({"codec": "jpeg-420"}, default_quality("jpeg-420")),
+        ({"codec": "bpg-ycbcr444"}, 32),
+        ({"codec": "jpeg-420", "quality": 20.0}, 20),
+    ]:
+        codec = codec_for(model("hu2018-filter-svac-q48"), **options)
+        assert codec.quality == codec.step.quality == quality
+
+
+@pytest.mark.parametrize("name", list_codecs())
+def test_a_standard_codec_says_its_own_range(name):
+    """Not that of JPEG."""
+    if name in ("flif", "jpeg-bm3d"):
+        pytest.skip("may not be installed")
+    with pytest.raises(UsageError, match=f"{name}:1000.*(Received: 1000|takes no quality)") as caught:
+        get_codec(f"{name}:1000")
+    assert "jpeg:75" not in str(caught.value)
