@@ -760,6 +760,7 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
     from codec_zoo.codecs.image_files import say_conversions
     from codec_zoo.codecs.specs import name_of, split_spec
     from codec_zoo.harness import evaluation
+    from codec_zoo.harness.rows import read_rows
 
     codecs = [name_of(spec) for spec in specs]
     if anchor and anchor not in codecs:
@@ -781,7 +782,7 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:
-        if done := len(evaluation.read_rows(kept)):
+        if done := len(read_rows(kept)):
             click.echo(f"stopped; rows measured: {done}, in {kept}; the same command goes on", err=True)
         raise
     if kept and not output:

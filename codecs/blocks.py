@@ -17,6 +17,7 @@ from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
 from codec_zoo.codecs.images import as_rgb, to_gray
 from codec_zoo.codecs.model_codec import ModelCodec
 from codec_zoo.codecs.standard import get_codec
+from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.export.runtime import ExportedModel, LocalModel, parse_layers, parse_rounds
 
@@ -82,6 +83,22 @@ class BlockCodec(ModelCodec):
                     "choose --tune no."
                 )
             self.tuner = model
+
+    @property
+    def parts(self) -> list[Codec]:
+        """See ``Codec.parts``."""
+        return [get_codec("jxl-lossless")] if self.coding == CODED else []
+
+    @property
+    def options(self) -> dict[str, str | int | float]:
+        """See ``Codec.options``."""
+        return {
+            "layers": self.layers,
+            "coding": "jxl" if self.coding == CODED else "fixed",
+            "overlap": self.overlap,
+            "tune": "yes" if self.tuner else "no",
+            "search": self.search,
+        }
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]``; see ``Codec.encode``."""

@@ -18,7 +18,7 @@ from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
 from codec_zoo.codecs.images import as_rgb, to_gray
 from codec_zoo.codecs.model_codec import ModelCodec, inner_codec
 from codec_zoo.codecs.standard import default_quality, get_ycbcr_codec
-from codec_zoo.codecs.standard.base import YCbCrCodec
+from codec_zoo.codecs.standard.base import Codec, YCbCrCodec
 from codec_zoo.errors import BitstreamError, ModelError, UsageError
 from codec_zoo.export.runtime import ExportedModel
 
@@ -71,8 +71,13 @@ class FilteredCodec(ModelCodec):
         own = known["quality"] if codec == known["codec"] else default_quality(codec)
         self.quality = own if quality is None else quality
         self.number = next(number for number, name in CODECS.items() if name == codec)
-        self.step = cast(YCbCrCodec, inner_codec(model, codec, self.quality))
+        self.codec = cast(YCbCrCodec, inner_codec(model, codec, self.quality))
         self.filter = filter
+
+    @property
+    def parts(self) -> list[Codec]:
+        """See ``Codec.parts``."""
+        return [self.codec]
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 3]`` (or ``[H, W, 1]``, decoded as gray again); see ``Codec.encode``."""
@@ -81,8 +86,8 @@ class FilteredCodec(ModelCodec):
             return self.model.run("encode", images=tile[None])["ycbcr"][0]
 
         ycbcr = tiling.run_in_tiles(convert, as_rgb(image), reach=0, tile=TILE)
-        file = self.step.encode_ycbcr(ycbcr)
-        strengths = PAPER if self.filter != "auto" else self._best(ycbcr[..., 0], self.step.decode_ycbcr(file))
+        file = self.codec.encode_ycbcr(ycbcr)
+        strengths = PAPER if self.filter != "auto" else self._best(ycbcr[..., 0], self.codec.decode_ycbcr(file))
         return self.to_file(image, [Layer(LayerKind.PICTURE, bytes([self.number]) + strengths.tobytes() + file)])
 
     def _best(self, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:

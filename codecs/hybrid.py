@@ -78,6 +78,11 @@ class HybridCodec(ModelCodec):
         self.residual_codec = inner_codec(model, residual_codec, self.quality)
         self.base_codec = base_codec
 
+    @property
+    def parts(self) -> list[Codec]:
+        """See ``Codec.parts``."""
+        return [get_codec(self.base_codec), self.residual_codec]
+
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 3]`` (or ``[H, W, 1]``, decoded as gray again); see ``Codec.encode``."""
         rgb = as_rgb(image)

@@ -14,6 +14,7 @@ import numpy as np
 from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
 from codec_zoo.codecs.images import as_rgb
 from codec_zoo.codecs.model_codec import ModelCodec, inner_codec, parse_target
+from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.codecs.standard.pillow_formats import JPEG420
 from codec_zoo.errors import BitstreamError, ImageError, UsageError
 from codec_zoo.export.runtime import ExportedModel
@@ -65,6 +66,11 @@ class MixedCodec(ModelCodec):
         self.quality: float = QUALITY if quality is None else quality
         inner_codec(model, JPEG420.name, self.quality)
         self.resolution = resolution
+
+    @property
+    def parts(self) -> list[Codec]:
+        """See ``Codec.parts``."""
+        return [JPEG420(self.quality)]
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_PIXELS`; see ``Codec.encode``."""

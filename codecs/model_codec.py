@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from codec_zoo.codecs.container import Bitstream, Layer
 from codec_zoo.codecs.standard import make_codec
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
-from codec_zoo.export.runtime import ExportedModel
+from codec_zoo.export.runtime import ExportedModel, LocalModel
 
 
 class ModelCodec(Codec):
@@ -24,6 +25,11 @@ class ModelCodec(Codec):
     model: ExportedModel
     takes_gray = True
     progress: Callable[[str], None] | None = None
+
+    @property
+    def library(self) -> str | None:
+        """See ``Codec.library``: a server does not say its own."""
+        return f"TensorFlow {version('tensorflow')}" if isinstance(self.model, LocalModel) else None
 
     def memory(self, height: int, width: int) -> tuple[int, int]:
         """Peak memory, bytes, that the process needs to code a picture of that size, and to decode its file.

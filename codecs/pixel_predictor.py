@@ -79,6 +79,11 @@ class PerceptronCodec(ModelCodec):
         self.coding = RANGE_CODER if coding == "range" else HUFFMAN
         self.layers = parse_layers(layers, model)
 
+    @property
+    def options(self) -> dict[str, str | int | float]:
+        """See ``Codec.options``."""
+        return {"coding": "range" if self.coding == RANGE_CODER else "huffman", "layers": self.layers}
+
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_FRONTS`; see ``Codec.encode``."""
         if _is_too_long(image.shape[1], image.shape[0]):

@@ -158,4 +158,4 @@ def qualities_of(spec: str) -> tuple[float | None, ...]:
     if name in list_codecs():
         return codec_qualities(name) or (None,)
     codec = open_codec(spec)
-    return getattr(codec, "step", codec).qualities or (None,)
+    return getattr(codec, "codec", codec).qualities or (None,)

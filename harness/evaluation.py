@@ -21,7 +21,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,14 +28,12 @@ from codec_zoo.codecs.image_files import image_paths
 from codec_zoo.codecs.processes import in_processes, progress
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.files import cache_folder, writing
+from codec_zoo.files import cache_folder
+from codec_zoo.harness.rows import Row, append_row, describe_codec, libraries, read_rows, row_key
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from codec_zoo.provenance import commit, processor
 
-Row = dict[str, Any]
 METRICS = ("psnr", "psnr_y", "ssim", "ms_ssim")
-# Metrics that every picture has; JSON knows no infinity, so that of a lossless picture is null there.
-_MAY_BE_INFINITE = ("psnr", "psnr_y")
 
 
 class UnmeasuredError(CodecZooError):
@@ -95,15 +92,15 @@ def evaluate(
     """
     from codec_zoo.codecs.specs import qualities_of
 
-    weights: dict[str, str | None] = {}  # of each codec at each quality
+    codecs: dict[str, Row] = {}  # at each quality
     with progress("opening codecs", len(specs)) as advance:  # a mistake shows before the work starts
         for spec in specs:
             for quality in qualities_of(spec):
                 full = _with_quality(spec, quality)
-                weights[full] = weights_of(full)
+                codecs[full] = describe_codec(full)
             advance()
     shown = None if background is None else list(background)
-    known = {_key(row): row for row in read_rows(output) if row.get("background") == shown}
+    known = {row_key(row): row for row in read_rows(output) if row.get("background") == shown}
     failures: dict[tuple[Path, str], list[str]] = defaultdict(list)
     hashes: dict[Path, str] = {}
     with progress("reading pictures", len(pictures)) as advance:
@@ -111,9 +108,13 @@ def evaluate(
             try:
                 hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()
             except OSError as error:
-                failures[path, f"cannot be read: {error.strerror}."] += weights
+                failures[path, f"cannot be read: {error.strerror}."] += codecs
             advance()
-    order = {(spec, path): (spec, hashes[path], weights[spec]) for spec in weights for path in hashes}
+    order = {
+        (spec, path): row_key({"spec": spec, "image_sha256": hashes[path], **codec})
+        for spec, codec in codecs.items()
+        for path in hashes
+    }
     tasks = [task for task, key in order.items() if key not in known]
     rows = [known[key] for key in order.values() if key in known]
     if rows:
@@ -129,11 +130,11 @@ def evaluate(
     for (_, path), row in in_processes(work, tasks, workers, "measuring", failed):
         rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
-            _append_row(output, rows[-1])
+            append_row(output, rows[-1])
     rank = {key: i for i, key in enumerate(order.values())}
-    rows.sort(key=lambda row: rank[_key(row)])
+    rows.sort(key=lambda row: rank[row_key(row)])
     if failures:
-        raise UnmeasuredError(rows, failures, len(weights), len(pictures))
+        raise UnmeasuredError(rows, failures, len(codecs), len(pictures))
     return rows
 
 
@@ -186,7 +187,8 @@ def measure(spec: str, path: Path, background: tuple[int, int, int] | None = Non
         "spec": spec,
         "codec": name_of(spec),
         "quality": quality,
-        "weights_sha256": weights_of(spec),
+        **describe_codec(spec),
+        "libraries": libraries(codec),
         "image": path.name,
         "width": picture.shape[1],
         "height": picture.shape[0],
@@ -409,53 +411,3 @@ def _with_quality(spec: str, quality: float | None) -> str:
     from codec_zoo.codecs.specs import split_spec
 
     return spec if quality is None or split_spec(spec)[2] is not None else f"{spec}:{quality:g}"
-
-
-def weights_of(spec: str) -> str | None:
-    """The weights' hash of a learned codec, None for a standard one.
-
-    Raises:
-        CodecZooError: the codec cannot be made.
-    """
-    from codec_zoo.codecs.specs import open_codec
-
-    model = getattr(open_codec(spec), "model", None)
-    return model.card["weights_sha256"] if model else None
-
-
-def _key(row: Row) -> tuple[str, str, str | None]:
-    return row["spec"], row["image_sha256"], row["weights_sha256"]
-
-
-def read_rows(path: Path | None) -> list[Row]:
-    """Rows of a file that an earlier run left; a last line that was cut, or is none of ours, is passed over.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    rows: list[Row] = []
-    try:
-        lines = path.read_text().splitlines() if path and path.exists() else []
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is not a file of rows ({error}). Choose another.") from error
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and row.keys() >= {"spec", "codec", "image", "image_sha256", "weights_sha256"}:
-            lossless = {key: math.inf for key in _MAY_BE_INFINITE if key in row and row[key] is None}
-            rows.append({**row, **lossless})
-    return rows
-
-
-def _append_row(path: Path, row: Row) -> None:
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b") as file:
-            if size := file.tell():
-                file.seek(size - 1)
-                if file.read() != b"\n":
-                    file.write(b"\n")  # behind a line that was cut
-            lossless = {key: None for key in _MAY_BE_INFINITE if row[key] == math.inf}
-            file.write(json.dumps({**row, **lossless}, allow_nan=False).encode() + b"\n")

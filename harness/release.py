@@ -15,8 +15,9 @@ from codec_zoo.export.runtime import read_card
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.export.search import signatures
 from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
-from codec_zoo.harness.evaluation import read_rows, summarize
+from codec_zoo.harness.evaluation import summarize
 from codec_zoo.harness.figures import held_out_curve
+from codec_zoo.harness.rows import latest_rows, read_rows
 from codec_zoo.presets import Preset, get_preset, list_presets
 
 
@@ -103,7 +104,7 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
     rows = [row for path in sorted(results.rglob("*.jsonl")) for row in read_rows(path)]
     own = [row for row in rows if row["weights_sha256"] == weights_sha256 and row["image"].startswith("kodim")]
     points = []
-    for point in summarize(own):
+    for point in summarize(latest_rows(own)):
         kept = {key: point[key] for key in ("quality", "bpp", "psnr", "ms_ssim", "pictures")}
         points.append({"codec": point["codec"].rpartition("/")[2], **kept})
     return points

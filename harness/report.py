@@ -24,8 +24,9 @@ from PIL import Image
 
 from codec_zoo.codecs.processes import in_processes
 from codec_zoo.files import atomic_path, write_atomic
-from codec_zoo.harness.evaluation import Row, summarize, weights_of
+from codec_zoo.harness.evaluation import Row, summarize
 from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, verdict_table
+from codec_zoo.harness.rows import describe_codec
 from codec_zoo.metrics import psnr
 
 # Bytes of all pictures: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
@@ -129,17 +130,17 @@ class _Embedded:
 def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder: Path, workers: int) -> _Shown:
     """Code and decode what is not in ``folder`` yet."""
     specs = list(dict.fromkeys(spec for section in sections for spec in section.shown))
-    weights = {spec: weights_of(spec) for spec in specs}  # a mistake shows before the work starts
+    codecs = {spec: describe_codec(spec) for spec in specs}  # a mistake shows before the work starts
     hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
     files = {}
     for spec in ("", *specs) if specs else ():
         for path in pictures:
-            key = hashlib.sha256(json.dumps([spec, weights.get(spec), hashes[path]]).encode()).hexdigest()
+            key = hashlib.sha256(json.dumps([spec, codecs.get(spec), hashes[path]]).encode()).hexdigest()
             files[spec, path] = folder / f"{_slug(spec or 'original')}-{_slug(path.stem)}-{key[:16]}.webp"
     tasks = [(spec, path, file) for (spec, path), file in files.items() if not file.exists()]
     for _ in in_processes(_code_picture, tasks, workers, "coding pictures"):
         pass
-    return _Shown(pictures, hashes, weights, files)
+    return _Shown(pictures, hashes, {spec: codec["weights_sha256"] for spec, codec in codecs.items()}, files)
 
 
 def _code_picture(spec: str, picture: Path, file: Path) -> None:

@@ -1,6 +1,8 @@
 """The one interface of all codecs: standard ones, and those made of an exported model and codec steps."""
 
-from typing import ClassVar
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -63,12 +65,34 @@ class Codec:
         quality: the rate parameter in the codec's own unit, or None for a lossless codec.
         qualities: the rates at which the codec is drawn in rate–distortion curves, low rate first.
         takes_gray: whether ``uint8 [H, W, 1]`` is coded as such and comes back as such.
+        version: bump it when the same picture and options give other bytes, or a file decodes to another picture:
+            rows of earlier versions are then measured again.
     """
 
     name: str
+    version: ClassVar[int] = 1
     qualities: ClassVar[tuple[float, ...]] = ()
     quality: float | None = None
     takes_gray: ClassVar[bool] = False
+
+    @property
+    def library(self) -> str | None:
+        """The library that codes, with its version, e.g. ``"libjxl 0.11.2"``; None where that is this package."""
+        return None
+
+    @property
+    def parts(self) -> "Sequence[Codec]":
+        """The codecs inside this one: their changes are changes of its files."""
+        return ()
+
+    @property
+    def options(self) -> dict[str, str | int | float]:
+        """The constructor's arguments as they were resolved, defaults included; those that are None are left out.
+
+        A codec keeps each argument in an attribute of its name. A codec inside another goes by its name.
+        """
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if name != "model"}
+        return {name: _plain(value) for name, value in values.items() if value is not None}
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``image``.
@@ -102,6 +126,13 @@ class Codec:
             BitstreamError: foreign, cut or damaged data.
         """
         raise NotImplementedError
+
+
+def _plain(value: Any) -> str | int | float:
+    """An option for JSON: a codec's name, and whole numbers without a point."""
+    if isinstance(value, Codec):
+        return value.name
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class YCbCrCodec(Codec):

@@ -205,6 +205,11 @@ class BPG(YCbCrCodec):
         self.bit_depth = bit_depth
         self.name = f"bpg-{domain}" + ("-10bit" if bit_depth == 10 else "")
 
+    @property
+    def library(self) -> str:
+        """See ``Codec.library``."""
+        return hevc.library()
+
     def encode(self, image: np.ndarray) -> bytes:
         """Code a picture; see ``Codec.encode``."""
         check_rgb(image, MAX_SIDE, "BPG")

@@ -22,6 +22,11 @@ _PROFILE_TIER_LEVEL = (4 << 88) | (1 << (87 - 4)) | (0b1001 << 52) | 255
 av.logging.set_level(av.logging.PANIC)
 
 
+def library() -> str:
+    """The build of x265 and of FFmpeg's decoder: neither says its version, that of PyAV's wheel stands for both."""
+    return f"x265 of PyAV {av.__version__}"
+
+
 class BitReader:
     """Reads bits, most significant first. Reading past the end raises ``BitstreamError``."""
 

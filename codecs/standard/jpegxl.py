@@ -228,6 +228,11 @@ class JPEGXL(Codec):
     def __init__(self, quality: float):
         self.quality = checked_quality(quality, "the distance", 0.1, 25, whole=False)
 
+    @property
+    def library(self) -> str:
+        """See ``Codec.library``."""
+        return imagecodecs.jpegxl_version()
+
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, MAX_SIDE, "JPEG XL")

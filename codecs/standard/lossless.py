@@ -26,7 +26,9 @@ class LosslessPillowCodec(PillowCodec):
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, self.max_side, self.format, (1, 3))
-        return save(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), self.format, self.options())
+        return save(
+            Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), self.format, self.save_arguments()
+        )
 
     def convert(self, image: Image.Image) -> np.ndarray:
         """Gray pictures come back as such."""
@@ -39,7 +41,7 @@ class PNG(LosslessPillowCodec):
     name = "png"
     format = "PNG"
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {"optimize": True}
 
@@ -50,7 +52,7 @@ class LosslessJPEG2000(LosslessPillowCodec):
     name = "jpeg2000-lossless"
     format = "JPEG2000"
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {"irreversible": False, "mct": 1, "no_jp2": True}
 
@@ -60,6 +62,11 @@ class JPEGLS(Codec):
 
     name = "jpeg-ls"
     takes_gray = True
+
+    @property
+    def library(self) -> str:
+        """See ``Codec.library``."""
+        return imagecodecs.jpegls_version()
 
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""

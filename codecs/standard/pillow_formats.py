@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from codec_zoo.codecs.image_reader import open_format
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
@@ -32,6 +32,16 @@ def save(image: Image.Image, file_format: str, options: Mapping[str, Any]) -> by
     return file.getvalue()
 
 
+# Of each format, and the name that Pillow has for it.
+_LIBRARIES = {
+    "AVIF": ("libavif", "avif"),
+    "JPEG": ("libjpeg-turbo", "libjpeg_turbo"),
+    "JPEG2000": ("OpenJPEG", "jpg_2000"),
+    "PNG": ("zlib", "zlib"),
+    "WEBP": ("libwebp", "webp"),
+}
+
+
 class PillowCodec(Codec):
     """A codec whose file Pillow writes and reads; a subclass names the format and its options."""
 
@@ -44,14 +54,20 @@ class PillowCodec(Codec):
     def __init__(self, quality: float):
         self.quality = checked_quality(quality, "the quality", *self.takes)
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """Arguments of ``Image.save``."""
         raise NotImplementedError
+
+    @property
+    def library(self) -> str:
+        """See ``Codec.library``."""
+        name, feature = _LIBRARIES[self.format]
+        return f"{name} {features.version(feature)}"
 
     def encode(self, image: np.ndarray) -> bytes:
         """See ``Codec.encode``."""
         check_rgb(image, self.max_side, self.format)
-        return save(Image.fromarray(image), self.format, self.options())
+        return save(Image.fromarray(image), self.format, self.save_arguments())
 
     def declared_size(self, data: bytes) -> tuple[int, int]:
         """See ``Codec.declared_size``."""
@@ -89,7 +105,7 @@ class JPEG(PillowCodec):
     frame: ClassVar[int] = _PROGRESSIVE
     luma_sampling: ClassVar[int] = 0x11
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {"quality": self.quality, "subsampling": "4:4:4", "optimize": True, "progressive": True}
 
@@ -173,7 +189,7 @@ class JPEG420(JPEG, YCbCrCodec):
     frame = _BASELINE
     luma_sampling = 0x22
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {"quality": self.quality, "subsampling": "4:2:0", "optimize": True}
 
@@ -192,7 +208,7 @@ class JPEG420(JPEG, YCbCrCodec):
         check_rgb(picture, self.max_side, self.format, (1, 3))
         gray = picture.shape[2] == 1
         image = Image.fromarray(picture[..., 0]) if gray else Image.fromarray(picture, "YCbCr")
-        return save(image, self.format, self.options())
+        return save(image, self.format, self.save_arguments())
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:
         """See ``YCbCrCodec.decode_ycbcr``; a gray file gives luma alone, ``[H, W, 1]``."""
@@ -248,7 +264,7 @@ class JPEG2000(PillowCodec):
     qualities = (27, 29, 31, 33, 36, 39)
     takes = (1, 100, False)
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {
             "quality_mode": "dB",
@@ -268,7 +284,7 @@ class WebP(PillowCodec):
     takes = (0, 100, False)
     qualities = (5, 20, 40, 65, 80, 92)
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {"quality": self.quality, "method": 6}
 
@@ -281,7 +297,7 @@ class AVIF(PillowCodec):
     qualities = (20, 35, 50, 62, 74, 84)
     takes = (0, 100, True)
 
-    def options(self) -> dict[str, Any]:
+    def save_arguments(self) -> dict[str, Any]:
         """See the class."""
         return {
             "quality": self.quality,

@@ -16,6 +16,7 @@ a per cent of the samples by a level: it costs 0.001 dB and no exactness, since 
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from PIL import Image
 
 from codec_zoo import color
 from codec_zoo.codecs.standard import hevc
-from codec_zoo.codecs.standard.base import YCbCrCodec, check_declared_size, check_rgb, checked_quality
+from codec_zoo.codecs.standard.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
 from codec_zoo.codecs.standard.bpg import BPG, MAX_SIDE, check_nals, double, halve
 from codec_zoo.errors import BitstreamError
 
@@ -59,6 +60,11 @@ class SVAC(YCbCrCodec):
         self.quality = int(checked_quality(quality, "the QP", 0, 63))
         self.scale = scale
         self.name = _NAMES[scale]
+
+    @property
+    def parts(self) -> Sequence[Codec]:
+        """See ``Codec.parts``."""
+        return [BPG(hevc_qp(self.quality), "ycbcr420")]
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``image``; see ``Codec.encode``."""

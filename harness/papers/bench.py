@@ -11,6 +11,7 @@ from codec_zoo.errors import UsageError
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.evaluation import Row
 from codec_zoo.harness.results import Curve, Table
+from codec_zoo.harness.rows import current_rows, read_rows
 from codec_zoo.presets import Recipe
 
 # Sets of pictures that do not come with the package, and what they are.
@@ -51,11 +52,8 @@ class Bench:
         pictures = self.find(name)
         if pictures:
             return evaluation.evaluate(specs, pictures, file, self.workers)
-        rows = sorted(evaluation.read_rows(file), key=lambda row: row["image"])
-        hashes = {spec: evaluation.weights_of(spec) for spec in specs} if rows else {}
-        return [
-            row for spec in specs for row in rows if row["spec"] == spec and row["weights_sha256"] == hashes[spec]
-        ]
+        found = sorted(read_rows(file), key=lambda row: row["image"])
+        return current_rows(found, specs) if found else []
 
 
 def by_codec(rows: Iterable[Row]) -> dict[str, list[Row]]:

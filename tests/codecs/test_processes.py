@@ -163,7 +163,7 @@ def test_a_file_that_was_being_written_is_removed(start, tmp_path, workers, numb
 
 def test_evaluate_ends_with_all_its_processes(start, tmp_path):
     """The real thing: real pictures, an encoder in C, and nothing left of what was measured but its rows."""
-    from codec_zoo.harness.evaluation import read_rows  # here, since workers import this module
+    from codec_zoo.harness.rows import read_rows  # here, since workers import this module
 
     rows = tmp_path / "rows.jsonl"
     arguments = ["evaluate", "--codec", "avif", "--limit", "4", "--workers", "2", "--output", str(rows)]

@@ -14,6 +14,7 @@ from codec_zoo.codecs.standard import default_quality, get_codec, list_codecs
 from codec_zoo.errors import UsageError
 from codec_zoo.export.runtime import UntrainedModel, open_model
 from codec_zoo.harness import evaluation
+from codec_zoo.harness.rows import describe_codec
 from codec_zoo.presets import get_preset, list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -82,7 +83,7 @@ def test_such_a_folder_is_measured(folders, noise):
     assert qualities_of(spec) == HybridCodec.qualities
     row = evaluation.measure(f"{spec}:28", folders / "a.png")
     assert (row["codec"], row["quality"]) == (spec, 28)
-    assert row["weights_sha256"] == evaluation.weights_of(spec)
+    assert row["weights_sha256"] == describe_codec(spec)["weights_sha256"]
 
 
 # A value for each option of the command line, and the kinds of codec that take the option.
@@ -230,7 +231,7 @@ def test_a_quality_belongs_to_its_codec():
         ({"codec": "jpeg-420", "quality": 20.0}, 20),
     ]:
         codec = codec_for(model("hu2018-filter-svac-q48"), **options)
-        assert codec.quality == codec.step.quality == quality
+        assert codec.quality == codec.codec.quality == quality
 
 
 @pytest.mark.parametrize("name", list_codecs())
