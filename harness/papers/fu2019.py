@@ -267,7 +267,7 @@ def show_layers(picture: Path, folder: Path) -> None:
     original = images.read_image(picture)
     shown = [original]
     for quality in (None, 40, 32, 24):
-        codec = HybridCodec(model, quality or 32, layers=2 if quality else 1)
+        codec = HybridCodec(model, quality, layers=2 if quality else 1)
         data = codec.encode(original)
         decoded = codec.decode(data)
         name = f"{picture.stem}-{'base' if quality is None else f'q{quality}'}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codec_zoo.codecs.images import write_image
+from codec_zoo.codecs.images import read_image, write_image
 from codec_zoo.errors import UsageError
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.papers import bench, hu2018, jia2019, zhao2018
@@ -231,6 +231,18 @@ def test_residual_table_counts_both_signs():
     counts = np.zeros(511, np.int64)
     counts[[255, 255 + 10, 255 - 11, 255 + 200]] = 1
     assert [row[1] for row in fu2019._residual_table(counts).rows] == ["50.00%", "75.00%", "75.00%", "75.00%"]
+
+
+def test_layers_of_a_hybrid_are_shown(model, photo, tmp_path, monkeypatch):
+    """The base layer alone, then three qualities: each a file, and all side by side."""
+    from codec_zoo.harness.papers import fu2019
+
+    monkeypatch.setattr(fu2019, "open_model", lambda name: model)
+    write_image(tmp_path / "a.png", photo[:64, 128:])
+    fu2019.show_layers(tmp_path / "a.png", tmp_path)
+    sizes = [(tmp_path / "files" / f"a-{name}.czoo").stat().st_size for name in ("base", "q40", "q32", "q24")]
+    assert sizes == sorted(sizes) and len(set(sizes)) == 4
+    assert read_image(tmp_path / "layers.png").shape == (64, 5 * 256, 3)
 
 
 def test_a_budget_has_all_runs(monkeypatch):
