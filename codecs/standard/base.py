@@ -64,6 +64,7 @@ class Codec:
         name: name in tables and on the command line, e.g. ``"bpg-ycbcr444"``.
         quality: the rate parameter in the codec's own unit, or None for a lossless codec.
         qualities: the rates at which the codec is drawn in rate–distortion curves, low rate first.
+        steps: all whole qualities, low rate first, of a codec that models can have inside.
         takes_gray: whether ``uint8 [H, W, 1]`` is coded as such and comes back as such.
         version: bump it when the same picture and options give other bytes, or a file decodes to another picture:
             rows of earlier versions are then measured again.
@@ -73,6 +74,7 @@ class Codec:
     version: ClassVar[int] = 1
     qualities: ClassVar[tuple[float, ...]] = ()
     quality: float | None = None
+    steps: ClassVar[Sequence[int]] = ()
     takes_gray: ClassVar[bool] = False
 
     @property
@@ -92,7 +94,7 @@ class Codec:
         A codec keeps each argument in an attribute of its name. A codec inside another goes by its name.
         """
         values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if name != "model"}
-        return {name: _plain(value) for name, value in values.items() if value is not None}
+        return {name: plain(value) for name, value in values.items() if value is not None}
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``image``.
@@ -128,7 +130,7 @@ class Codec:
         raise NotImplementedError
 
 
-def _plain(value: Any) -> str | int | float:
+def plain(value: Any) -> str | int | float:
     """An option for JSON: a codec's name, and whole numbers without a point."""
     if isinstance(value, Codec):
         return value.name
