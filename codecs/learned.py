@@ -77,7 +77,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
     def parts(self) -> list[Codec]:
         """See ``Codec.parts``: the image codecs of the layers that are written."""
         entries = (entry for layer in self.stream.layers[: self.layers] for entry in layer.entries)
-        coders = (choose(entry, self.chosen).coder for entry in entries if hasattr(entry, "coder"))
+        coders = (choose(entry, self.chosen).coder for entry in entries if isinstance(entry, (Latent, Residual)))
         names = dict.fromkeys(coder.codec for coder in coders if isinstance(coder, (ImageCodec, LosslessImage)))
         return [make_codec(name, default_quality(name) if codec_qualities(name) else None) for name in names]
 
