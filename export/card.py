@@ -3,8 +3,6 @@
 import hashlib
 import json
 import re
-import struct
-import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,16 +36,11 @@ class Coded(Protocol):
 
     @property
     def preset_id(self) -> bytes:
-        """:func:`preset_id` of the preset."""
+        """:func:`codec_zoo.presets.preset_id` of the preset."""
 
     @property
     def weights_id(self) -> bytes:
         """The first 4 bytes of the SHA-256 of its weights."""
-
-
-def preset_id(name: str) -> bytes:
-    """The 4 bytes that stand for a preset's name in a file: its CRC-32, big-endian."""
-    return struct.pack(">I", zlib.crc32(name.encode()))
 
 
 def hash_weights(model: "keras.Model") -> str:

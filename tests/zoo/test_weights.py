@@ -28,7 +28,6 @@ def zoo(tmp_path, monkeypatch):
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setattr(weights, "FOLDER", folder)
-    monkeypatch.setattr(weights, "INDEX", folder / "index.json")
     return folder
 
 

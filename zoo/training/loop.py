@@ -26,7 +26,7 @@ from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.interrupts import Deferred
 from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim, psnr
-from codec_zoo.presets import Preset, Recipe
+from codec_zoo.presets import Preset, Recipe, qualified_name
 from codec_zoo.provenance import commit, processor
 from codec_zoo.training.optimizers import ConvolutionMuon
 from codec_zoo.training.workers import Workers, sharing
@@ -309,7 +309,7 @@ def train(
         started_from, revived = begun["initial_weights"], begun.get("revived", 0)
         earlier = begun.get("earlier", [])
     record = {
-        "preset": preset.name,
+        "preset": qualified_name(preset),
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "seed": seed,
