@@ -247,15 +247,13 @@ background_option = click.option(
     callback=_background,
     help="Put transparent pictures on this colour: white, #rrggbb … [default: refuse them]",
 )
-model_option = click.option(
-    "--model", metavar="PRESET|DIR", help="A trained preset (NAME or MODULE:NAME), or the folder of an export."
-)
+model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
 compress_model_option = click.option(
     "--model",
     metavar="PRESET|DIR",
     default=DEFAULT_PRESET,
     show_default=True,
-    help="A trained preset (NAME or MODULE:NAME), or the folder of an export.",
+    help="A trained preset, or the folder of an export.",
 )
 
 

@@ -110,7 +110,7 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
 
 
 def write_cards(directory: Path, results: Path = Path("docs"), force: bool = False) -> list[Path]:
-    """Render the card of each of the zoo's own presets as a Markdown page, with a picture of its training, and a list of them.
+    """Render the cards of the zoo's own presets as Markdown pages, with pictures of their training, and a list.
 
     Args:
         directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.
