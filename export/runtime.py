@@ -14,7 +14,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from codec_zoo import weights
-from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError, UsageError
+from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError
 from codec_zoo.export import card as cards
 from codec_zoo.export.card import Coded
 from codec_zoo.export.manifest import check_files
@@ -22,6 +22,7 @@ from codec_zoo.export.tables import TABLES, Tables, load_tables
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.notices import notice
 from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, preset_id
+from codec_zoo.stream import Stream, parse
 
 _OTHER_CACHE = "Free space, or name another cache folder: CODEC_ZOO_CACHE."
 
@@ -48,6 +49,11 @@ class ExportedModel:
     def preset(self) -> str:
         """Name of the preset."""
         return self.card["preset"]
+
+    @functools.cached_property
+    def stream(self) -> Stream | None:
+        """How its files are coded; None for the pixel predictor."""
+        return parse(self.card["stream"]) if self.card["stream"] else None
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Call a signature with arrays; arrays come back."""
@@ -119,37 +125,11 @@ class UntrainedModel(ExportedModel):
             "schema": cards.SCHEMA,
             "preset": preset.name,
             "weights_sha256": hashlib.sha256(b"").hexdigest(),
-            "pipeline": dict(preset.pipeline),
+            "stream": preset.stream.to_json() if preset.stream else None,
+            "receptive_field": {},
             "signatures": {},
         }
         super().__init__(preset.name, card, {})
-
-
-def parse_layers(layers: int | str, model: ExportedModel) -> int:
-    """How many layers to write, checked.
-
-    Raises:
-        UsageError: not a number of layers that the model has.
-    """
-    most = model.card["pipeline"]["layers"]
-    if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
-        raise UsageError(f"--layers of {model.preset} is a whole number, 1 … {most}. Received: {layers!r}")
-    return int(layers)
-
-
-def parse_rounds(search: int | str, model: ExportedModel) -> int:
-    """Rounds of a search for better latents (``codec_zoo.export.search``), checked; 0 for none.
-
-    Raises:
-        UsageError: not a number, or the model has no search.
-    """
-    if not str(search).isdecimal():
-        raise UsageError(f"--search is a number of rounds, 0, 1, 2 …. Received: {search!r}")
-    if int(search) and "search_1" not in model.card["signatures"]:
-        raise UsageError(
-            f"--search lowers the squared error, and {model.preset} is trained for another measure: leave it out."
-        )
-    return int(search)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

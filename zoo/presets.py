@@ -17,12 +17,13 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from codec_zoo.errors import UsageError
 from codec_zoo.notices import notice
+from codec_zoo.stream import Stream
 
 # What `codec-zoo compress` uses where no model is named.
 DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
@@ -102,25 +103,36 @@ class Preset:
         model: the ``keras.Model`` subclass.
         config: its constructor's arguments.
         recipe: the paper's training.
-        pipeline: what the harness needs to know to build files around the exported model:
-            ``kind`` names the codec pipeline, the rest are its parameters. Travels in the model card.
         reproduces: figure or table of the paper, and its row or curve.
         starts_from: the preset whose trained weights its training starts from, or None.
         trains: False where each file brings weights of its own.
+        inner: the standard codec that the model stands behind and its quality, or None.
+        data: images that training gets: ``"rgb"`` (patches of images scaled at random), ``"rgb-unscaled"``,
+            ``"luma"``, or ``"decoded-luma"`` (luma as ``inner`` decodes it, and true luma).
+        significant_bits: that the weights of the transforms keep in files (``codec_zoo.weights``).
         weights: for a preset of another package, the folder of its trained weights, which ``codec-zoo publish``
             fills; None: it has none. The zoo's own presets have theirs in ``zoo/pretrained``.
     """
 
     name: str
     paper: Paper
-    model: Callable[..., Any]
+    model: type[Any]
     config: Mapping[str, Any]
     recipe: Recipe
-    pipeline: Mapping[str, Any]
     reproduces: str
     starts_from: str | None = None
     trains: bool = True
+    inner: tuple[str, float] | None = None
+    data: str = "rgb"
+    significant_bits: int = 5
     weights: Path | None = None
+
+    @property
+    def stream(self) -> Stream | None:
+        """How its files are coded; None where each file brings weights of its own."""
+        if not self.trains:
+            return None
+        return self.model.make_stream(*(self.inner or ()), **self.config)
 
     def require_training(self) -> None:
         """Raise ``UsageError`` for a preset that has nothing to train or to export."""
@@ -145,6 +157,11 @@ def preset_id(name: str) -> bytes:
     return struct.pack(">I", zlib.crc32(name.encode()))
 
 
+def is_name(text: str) -> bool:
+    """Whether a preset may be called ``text``."""
+    return bool(_NAME.fullmatch(text))
+
+
 def register(preset: Preset) -> Preset:
     """Add ``preset`` to the zoo, for the module whose import calls this.
 
@@ -155,7 +172,7 @@ def register(preset: Preset) -> Preset:
     module = _importing_module()
     if _top(module) != "codec_zoo":
         _load_own()  # first, so that the zoo's own names stay its own
-    if not _NAME.fullmatch(preset.name):
+    if not is_name(preset.name):
         raise UsageError(
             "a preset's name has lower case letters, digits and single dashes, a letter first. "
             f"Received: {preset.name!r} in {module}"
