@@ -1,9 +1,7 @@
 """The registry: presets of the zoo, of installed packages, and of modules on the PYTHONPATH."""
 
 import dataclasses
-import importlib
 import json
-import sys
 import textwrap
 
 import pytest
@@ -15,37 +13,6 @@ from codec_zoo.presets import get_preset, list_presets
 OURS = "fu2019-hybrid-s16-prelu"
 
 
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """Make a package, with an entry point or without, that this process finds; afterwards all is as before."""
-    monkeypatch.syspath_prepend(tmp_path)
-    list_presets()
-    known, imported = set(presets._PRESETS), set(sys.modules)
-
-    def make(module: str, source: str, package: str | None = None) -> None:
-        (tmp_path / f"{module}.py").write_text(HEAD + textwrap.dedent(source))
-        if package:
-            metadata = tmp_path / f"{package.replace('-', '_')}-1.0.dist-info"
-            metadata.mkdir()
-            (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-            (metadata / "entry_points.txt").write_text(f"[{presets.GROUP}]\npresets = {module}\n")
-        importlib.invalidate_caches()
-        forget()
-
-    def forget():
-        presets._entry_points.cache_clear()
-        presets._load_installed.cache_clear()
-
-    forget()
-    yield make
-    forget()
-    for name in presets._PRESETS.keys() - known:
-        del presets._PRESETS[name], presets._MODULES[name]
-    for name in sys.modules.keys() - imported:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 # The beginning of each module: a function that registers a preset of another name.
 HEAD = f"""
 import dataclasses
@@ -54,6 +21,16 @@ from codec_zoo.presets import get_preset, register
 def add(name, **fields):
     register(dataclasses.replace(get_preset("{OURS}"), name=name, **fields))
 """
+
+
+@pytest.fixture
+def site(package_site):
+    """Make a module, of a package with an entry point or without, that this process finds."""
+
+    def make(module: str, source: str, package: str | None = None) -> None:
+        package_site(module, HEAD + textwrap.dedent(source), package)
+
+    return make
 
 
 def names():
