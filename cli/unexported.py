@@ -11,6 +11,7 @@ from codec_zoo.export import card as cards
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import build_tables, tables_of
 from codec_zoo.presets import Preset
+from codec_zoo.stream import RangeCoder
 
 
 class UnexportedModel(ExportedModel):
@@ -39,7 +40,8 @@ def file_sizes(preset: Preset) -> Callable[[keras.Model], Callable[[np.ndarray],
         A function of a model as it stands, which gives one of an image, ``uint8 [H, W, 3]``, which gives the bytes of
         its file. None for presets whose own ``probe`` gives the rate, and for those without one.
     """
-    if preset.pipeline["kind"] != "layered":
+    stream = preset.stream
+    if stream is None or not any(isinstance(latent.coder, RangeCoder) for latent in stream.latents):
         return None
 
     def measure(model: keras.Model) -> Callable[[np.ndarray], int]:

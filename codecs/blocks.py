@@ -60,7 +60,7 @@ class BlockCodec(ModelCodec):
         tune: str | None = None,
         search: int | str = 0,
     ):
-        stride, tuned = model.card["pipeline"]["stride"], model.card["pipeline"]["tuned"]
+        stride, tuned = model.pipeline["stride"], model.pipeline["tuned"]
         if coding not in ("jxl", "fixed"):
             raise UsageError(f"--coding of {model.preset} is jxl or fixed. Received: {coding!r}")
         if not str(overlap).isdecimal() or int(overlap) not in range(0, BLOCK // 2 + 1, stride):
@@ -70,7 +70,7 @@ class BlockCodec(ModelCodec):
         if tune == "yes" and not tuned:
             raise UsageError(f"--tune is for report2017-cnn-ae-ft: the decoder of {model.preset} is not tuned.")
         self.model = model
-        self.layers = parse_layers(model.card["pipeline"]["layers"] if layers is None else layers, model)
+        self.layers = parse_layers(model.pipeline["layers"] if layers is None else layers, model)
         self.coding = CODED if coding == "jxl" else FIXED
         self.overlap = int(overlap)
         self.search = parse_rounds(search, model)
@@ -108,7 +108,7 @@ class BlockCodec(ModelCodec):
         """The payload of latents ``uint8 [blocks, h, w, C]``."""
         head = bytes([self.coding, self.overlap])
         if self.coding == FIXED:
-            bits = np.unpackbits(latents[..., None], axis=-1)[..., 8 - self.model.card["pipeline"]["bits"] :]
+            bits = np.unpackbits(latents[..., None], axis=-1)[..., 8 - self.model.pipeline["bits"] :]
             return head + np.packbits(bits).tobytes()
         return head + get_codec("jxl-lossless").encode(_side_by_side(latents, rows))
 
@@ -118,7 +118,7 @@ class BlockCodec(ModelCodec):
         Raises:
             BitstreamError: damaged, or not the layers of such a file.
         """
-        layers, pipeline = list(stream.layers), self.model.card["pipeline"]
+        layers, pipeline = list(stream.layers), self.model.pipeline
         tuned = layers.pop() if len(layers) > 1 and layers[-1].kind == LayerKind.WEIGHTS else None
         if {layer.kind for layer in layers} != {LayerKind.LATENT} or len(layers) > pipeline["layers"]:
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
@@ -148,7 +148,7 @@ class BlockCodec(ModelCodec):
 
     def _unpack(self, payload: bytes, stream: Bitstream) -> tuple[np.ndarray, int]:
         """Inverse of :meth:`_pack`: the latents, and the overlap."""
-        pipeline = self.model.card["pipeline"]
+        pipeline = self.model.pipeline
         side, channels, bits = BLOCK // pipeline["stride"], pipeline["latents"], pipeline["bits"]
         if len(payload) < 2 or payload[1] > BLOCK // 2 or payload[0] not in (FIXED, CODED):
             raise BitstreamError(

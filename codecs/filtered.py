@@ -61,7 +61,7 @@ class FilteredCodec(ModelCodec):
     def __init__(
         self, model: ExportedModel, quality: float | None = None, codec: str | None = None, filter: str = "auto"
     ):
-        known = model.card["pipeline"]
+        known = model.pipeline
         codec = codec or known["codec"]
         if codec not in CODECS.values():
             raise UsageError(f"--codec is one of {', '.join(CODECS.values())}. Received: {codec!r}")
@@ -98,7 +98,7 @@ class FilteredCodec(ModelCodec):
             rows = ((true, color.rgb_to_ycbcr(row)[:, 0]) for true, row in zip(luma, shown, strict=True))
             return sum(int(np.square(true.astype(np.int32) - row).sum()) for true, row in rows)
 
-        found = tiling.run_in_tiles(changes, decoded, self.model.card["pipeline"]["reach"], TILE)
+        found = tiling.run_in_tiles(changes, decoded, self.model.pipeline["reach"], TILE)
         best = best_strengths_of_picture(found, luma, decoded[..., 0])
         return min((np.zeros_like(PAPER), PAPER, best), key=error)
 
@@ -109,7 +109,7 @@ class FilteredCodec(ModelCodec):
         def mend(tile: np.ndarray) -> np.ndarray:
             return self.model.run("decode", ycbcr=tile[None], strengths=shares)["images"][0]
 
-        return tiling.run_in_tiles(mend, ycbcr, self.model.card["pipeline"]["reach"], TILE)
+        return tiling.run_in_tiles(mend, ycbcr, self.model.pipeline["reach"], TILE)
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
         """Decode the one layer.

@@ -123,7 +123,7 @@ class HybridCodec(ModelCodec):
         name = BASE_CODECS.get(number[0]) if number else None
         if name is None:
             raise BitstreamError("the base layer names no codec that is known here.", "Update codec-zoo.")
-        stride = self.model.card["pipeline"]["stride"]
+        stride = self.model.pipeline["stride"]
         compact_size = -(-stream.width // stride), -(-stream.height // stride)
         compact = _decode_checked(get_codec(name), base, compact_size, "base")
         image = self.coarse(compact, stream.height, stream.width)

@@ -53,7 +53,7 @@ class LayeredCodec(ModelCodec):
         search: int | str = 0,
         tile: int | str = tiling.TILE,
     ):
-        most = model.card["pipeline"]["layers"]
+        most = model.pipeline["layers"]
         if quality is not None:
             raise UsageError(f"{model.preset} has no quality (-q): choose --layers, 1 … {most}, or another preset.")
         given = {"--layers": layers, "--target-bpp": target_bpp, "--target-psnr": target_psnr}
@@ -69,7 +69,7 @@ class LayeredCodec(ModelCodec):
         self.target_bpp = parse_target("--target-bpp", target_bpp)
         self.target_psnr = parse_target("--target-psnr", target_psnr)
         self.search = parse_rounds(search, model)
-        stride = model.card["pipeline"]["stride"]
+        stride = model.pipeline["stride"]
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
             raise UsageError(f"a tile of {model.preset} is a multiple of {stride}. Received: {tile!r}")
         self.tile = int(tile)
@@ -120,7 +120,7 @@ class LayeredCodec(ModelCodec):
         Raises:
             BitstreamError: the layers are not this model's, or contradict the header.
         """
-        most = self.model.card["pipeline"]["layers"]
+        most = self.model.pipeline["layers"]
         layers = stream.layers[:count]
         if len(stream.layers) > most or any(layer.kind != LayerKind.LATENT for layer in layers):
             raise BitstreamError(f"the file's layers are not those of {self.model.preset}.")
@@ -134,15 +134,13 @@ class LayeredCodec(ModelCodec):
         z, start = None, 4
         if f"entropy_parameters_{k}" in signatures:
             z_channels = signatures[f"entropy_parameters_{k}"][f"z{k}"][1][-1]
-            z_shape = self._shape(stream, self.model.card["pipeline"]["stride"], z_channels)
+            z_shape = self._shape(stream, self.model.pipeline["stride"], z_channels)
             length, start = _read_leb128(payload, start)
             z_bits = z_shape[0] * z_shape[1] * self._least_bits[f"z{k}"].sum()
             bounds.check_string(min(length, len(payload) - start), z_bits, stream.width, stream.height)
             z = _decode(k, payload[start : start + length], _channels(z_shape), self.model.tables[f"z{k}"])
             start += length
-        y_shape = self._shape(
-            stream, self.model.card["pipeline"]["latent_stride"], signatures["decode"][f"y{k}"][1][-1]
-        )
+        y_shape = self._shape(stream, self.model.pipeline["latent_stride"], signatures["decode"][f"y{k}"][1][-1])
         places = y_shape[0] * y_shape[1]
         least = self._least_bits[f"y{k}"].sum() if z is None else y_shape[2] * self._least_bits["y"].min()
         bounds.check_string(len(payload) - start, places * least, stream.width, stream.height)
@@ -153,7 +151,7 @@ class LayeredCodec(ModelCodec):
 
     def _shape(self, stream: Bitstream, step: int, channels: int) -> tuple[int, int, int]:
         """Shape of a latent of which one value stands for ``step`` pixels."""
-        stride = self.model.card["pipeline"]["stride"]
+        stride = self.model.pipeline["stride"]
         height, width = (-(-side // stride) * stride // step for side in (stream.height, stream.width))
         return height, width, channels
 

@@ -52,7 +52,7 @@ class MixedCodec(ModelCodec):
         target_bpp: float | str | None = None,
         target_psnr: float | str | None = None,
     ):
-        self.scales: dict[str, int] = model.card["pipeline"]["branches"]
+        self.scales: dict[str, int] = model.pipeline["branches"]
         if resolution != "auto" and resolution not in self.scales:
             raise UsageError(
                 f"--resolution of {model.preset} is auto or one of {', '.join(self.scales)}. Received: {resolution!r}"

@@ -19,7 +19,7 @@ from codec_zoo.codecs.model_codec import ModelCodec
 from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import ModelError, UsageError
-from codec_zoo.export.runtime import ExportedModel, open_model
+from codec_zoo.export.runtime import ExportedModel, UntrainedModel, open_model
 from codec_zoo.presets import list_presets
 
 # Options of a codec's name that the command line lacks.
@@ -43,7 +43,7 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
         ModelError: a pipeline that this version lacks.
         UsageError: options that the pipeline does not take.
     """
-    kind = model.card["pipeline"]["kind"]
+    kind = model.pipeline["kind"]
     if kind not in _PIPELINES:
         raise ModelError(f"{model.where} needs the codec pipeline {kind!r}. Update codec-zoo.")
     known = _options_of(kind)
@@ -71,7 +71,7 @@ def _written(option: str) -> str:
 
 def _whom_for(option: str) -> str:
     """Which presets take an option: "is for report2017-*", in as few words as tell them from the others."""
-    takes = {preset.name: option in _options_of(preset.pipeline["kind"]) for preset in list_presets()}
+    takes = {preset.name: option in _options_of(UntrainedModel(preset).pipeline["kind"]) for preset in list_presets()}
     found: dict[str, None] = {}
     for name in (name for name, taken in takes.items() if taken):
         parts = name.split("-")

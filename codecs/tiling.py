@@ -35,7 +35,7 @@ def encode(model: ExportedModel, image: np.ndarray, tile: int = TILE) -> dict[st
     Raises:
         MessageTooLargeError: the model is on a server that refuses even small tiles.
     """
-    stride = model.card["pipeline"]["stride"]
+    stride = model.pipeline["stride"]
     return _in_fitting_tiles(lambda side: _latents(model, image, side, "encode", {}), tile, stride)
 
 
@@ -66,7 +66,7 @@ def search(
     return _in_fitting_tiles(
         lambda side: _latents(model, image, side, signature, below, rounds=count),
         tile,
-        model.card["pipeline"]["stride"],
+        model.pipeline["stride"],
     )
 
 
@@ -80,7 +80,7 @@ def _latents(
 ) -> dict[str, np.ndarray]:
     """Latents of a picture by a signature of it, of latents ``below`` and of what is the same for each tile."""
     height, width = image.shape[:2]
-    stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["encode"]
+    stride, reach = model.pipeline["stride"], model.pipeline["reach"]["encode"]
     whole: dict[str, np.ndarray] = {}
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
         for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
@@ -102,14 +102,14 @@ def decode(
     model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int = TILE
 ) -> np.ndarray:
     """The picture of ``y1`` … ``yk``: ``uint8 [H, W, 3]``; see :func:`encode`."""
-    stride = model.card["pipeline"]["stride"]
+    stride = model.pipeline["stride"]
     return _in_fitting_tiles(lambda side: _decode(model, latents, height, width, side), tile, stride)
 
 
 def _decode(
     model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int
 ) -> np.ndarray:
-    stride, reach = model.card["pipeline"]["stride"], model.card["pipeline"]["reach"]["decode"]
+    stride, reach = model.pipeline["stride"], model.pipeline["reach"]["decode"]
     image = np.empty((height, width, 3), np.uint8)
     for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
         for columns, columns_around in _tiles(height, width, tile, reach, axis=1):

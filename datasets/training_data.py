@@ -59,14 +59,14 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Ca
 
 def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
     """What a preset around a codec trains on, made of pictures; None for presets that train on the pictures."""
-    if preset.pipeline["kind"] == "filter":
+    if preset.data == "decoded-luma" and preset.inner:
         from codec_zoo.datasets.coded_pairs import luma_pairs
 
-        codec = f"{preset.pipeline['codec']}:{preset.pipeline['quality']}"
-        return luma_pairs(images, codec, cache_folder() / "coded")
-    if preset.pipeline["kind"] == "mixed":
+        name, quality = preset.inner
+        return luma_pairs(images, f"{name}:{quality}", cache_folder() / "coded")
+    if preset.data == "luma":
         return [np.ascontiguousarray(rgb_to_ycbcr(image)[..., :1]) for image in images]
-    if preset.pipeline["kind"] == "blocks":
+    if preset.data == "rgb-unscaled":
         return list(images)
     return None
 

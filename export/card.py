@@ -5,20 +5,21 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
-from codec_zoo.presets import Preset, list_presets
+from codec_zoo.presets import Preset
+from codec_zoo.stream import RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of, parse
 
 if TYPE_CHECKING:
     import keras
 
     from codec_zoo.contract import Signature
 
-SCHEMA = 8
+SCHEMA = 9
 FILE = "model_card.json"
-# The fields of a card. `pipeline` has the form of its preset's pipeline.
+# The fields of a card.
 _FORM: dict[str, Any] = {
     "preset": str,
     "version": int,
@@ -27,7 +28,8 @@ _FORM: dict[str, Any] = {
     "licence": str,
     "parameters": int,
     "weights_sha256": str,
-    "pipeline": dict,
+    "stream": dict,
+    "receptive_field": dict,
     "signatures": dict,
     "training": dict,
 }
@@ -92,13 +94,24 @@ def make_card(
         "licence": "Apache-2.0",
         "parameters": int(model.count_params()),
         "weights_sha256": hash_weights(model),
-        "pipeline": dict(preset.pipeline),
+        "stream": preset.stream.to_json() if preset.stream else None,
+        "receptive_field": receptive_fields(model, signatures),
         "signatures": {
             name: {key: [dtype, list(shape)] for key, (dtype, shape) in signature.inputs.items()}
             for name, signature in signatures.items()
         },
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
+
+
+def receptive_fields(model: "keras.Model", signatures: Mapping[str, "Signature"]) -> dict[str, int]:
+    """Pixels around a place that signatures look at; one that is missing needs the whole image."""
+    found: dict[str, int] = {}
+    for name in signatures:
+        for start, pixels in getattr(model, "receptive_field", {}).items():
+            if name.startswith(start):
+                found[name] = pixels
+    return found
 
 
 def parse_card(data: bytes, where: str) -> dict[str, Any]:
@@ -110,7 +123,7 @@ def parse_card(data: bytes, where: str) -> dict[str, Any]:
 
     Raises:
         DamagedModelError: not JSON, or a field is missing or of another type.
-        ModelError: the card is of another schema, or of a preset that this version lacks.
+        ModelError: the card is of another schema.
     """
     try:
         card = json.loads(data)
@@ -127,24 +140,19 @@ def parse_card(data: bytes, where: str) -> dict[str, Any]:
         raise DamagedModelError(f"the card in {where} lacks {', '.join(sorted(missing))}")
     wrong = _misfits(card, _FORM)
     if not wrong:
-        presets = {preset.name: preset for preset in list_presets()}
-        if card["preset"] not in presets:
-            raise ModelError(f"the card in {where} names an unknown preset, {card['preset']!r}. Update codec-zoo.")
-        pipeline = presets[card["preset"]].pipeline
-        wrong = _misfits(card["pipeline"], _form(pipeline), "pipeline.")
-        if not wrong and card["pipeline"]["kind"] != pipeline["kind"]:
-            wrong.append("pipeline.kind")
+        try:
+            stream = parse(card["stream"])
+        except ValueError as error:
+            raise DamagedModelError(f"the card in {where} is damaged: {error}") from error
         if not re.fullmatch("[0-9a-f]{64}", card["weights_sha256"]):
             wrong.append("weights_sha256")
-        wrong = wrong or _wrong_signatures(card)
+        wrong += [f"signatures.{name}" for name, inputs in card["signatures"].items() if not _are_inputs(inputs)]
+        fields = card["receptive_field"].items()
+        wrong += [f"receptive_field.{name}" for name, pixels in fields if type(pixels) is not int or pixels < 0]
+        wrong = wrong or _wrong_signatures(stream, card["signatures"])
     if wrong:
         raise DamagedModelError(f"the card in {where} has other {', '.join(wrong)} than a card can have")
     return card
-
-
-def _form(value: Any) -> Any:
-    """The form of a preset's pipeline: the type of each value."""
-    return {key: _form(item) for key, item in value.items()} if isinstance(value, Mapping) else type(value)
 
 
 def _misfits(value: Any, form: Any, name: str = "") -> list[str]:
@@ -157,27 +165,45 @@ def _misfits(value: Any, form: Any, name: str = "") -> list[str]:
     return [] if fits else [name.rstrip(".")]
 
 
-def _wrong_signatures(card: dict[str, Any]) -> list[str]:
-    """The signatures in a card that are malformed, or that its codec needs and that are missing."""
-    signatures, pipeline = card["signatures"], card["pipeline"]
-    wrong = [f"signatures.{name}" for name, inputs in signatures.items() if not _are_inputs(inputs)]
-    wrong += [f"signatures.{name}" for name in ("encode", "decode") if name not in signatures]
-    if wrong:
-        return wrong
-    # Inputs of which codecs read the number of channels.
-    read = []
-    if pipeline["kind"] == "layered":
-        for k in range(1, pipeline["layers"] + 1):
-            read.append(("decode", f"y{k}"))
-            if f"entropy_parameters_{k}" in signatures:
-                read.append((f"entropy_parameters_{k}", f"z{k}"))
-    elif pipeline["kind"] == "blocks" and pipeline["tuned"]:
-        read.append(("reconstruct", "change"))
-    for name, key in read:
-        _, shape = signatures.get(name, {}).get(key, [None, []])
-        if not shape or not shape[-1]:
-            wrong.append(f"signatures.{name}.{key}")
+def _wrong_signatures(stream: Stream, signatures: dict[str, Any]) -> list[str]:
+    """The signatures that a stream needs and that are missing, or whose inputs are not those that it has for them."""
+    wrong: list[str] = []
+
+    def check(name: str, known: Mapping[str, int | None], needed: Iterable[str] = ()) -> None:
+        """``known``: inputs that the stream has, with the length of their last axis."""
+        if name not in signatures:
+            wrong.append(f"signatures.{name}")
+            return
+        inputs = signatures[name]
+        wrong.extend(f"signatures.{name}.{key}" for key in needed if key not in inputs)
+        for key, (_, shape) in inputs.items():
+            if key not in known or (known[key] is not None and (not shape or shape[-1] != known[key])):
+                wrong.append(f"signatures.{name}.{key}")
+
+    for suffix in stream.suffixes:
+        check(f"encode{suffix}", {"images": 3}, ["images"])
+    known: dict[str, int | None] = {}
+    for layer in stream.layers:
+        if layer.refine:
+            check(layer.refine, {"images": 3, "rounds": None, **known}, ["images", "rounds"])
+        for latent in layer.latents:
+            for alternative in alternatives_of(latent.coder):
+                if isinstance(alternative.coder, RangeCoder) and (rows := alternative.coder.rows):
+                    check(rows.signature, {name: known[name] for name in rows.inputs}, rows.inputs)
+            known[latent.name] = latent.channels
+        for entry in layer.entries:
+            if isinstance(entry, Strengths):
+                check(entry.signature, known)
+        if layer.decode:
+            added = _added_by(layer)
+            for suffix in stream.suffixes:
+                check(f"{layer.decode}{suffix}", {"size": 2, **known, **added}, added)
     return wrong
+
+
+def _added_by(layer: StreamLayer) -> dict[str, int | None]:
+    """Inputs of its ``decode`` that a layer has beside latents."""
+    return {entry.name: entry.count for entry in layer.entries if isinstance(entry, Strengths | WeightChange)}
 
 
 def _are_inputs(inputs: Any) -> bool:

@@ -22,6 +22,7 @@ from codec_zoo.export.tables import TABLES, Tables, load_tables
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.notices import notice
 from codec_zoo.presets import Preset, list_presets
+from codec_zoo.stream import Stream, parse
 
 _OTHER_CACHE = "Free space, or name another cache folder: CODEC_ZOO_CACHE."
 
@@ -48,6 +49,35 @@ class ExportedModel:
     def preset(self) -> str:
         """Name of the preset."""
         return self.card["preset"]
+
+    @functools.cached_property
+    def stream(self) -> Stream | None:
+        """How its files are coded; None for the pixel predictor."""
+        return parse(self.card["stream"]) if self.card["stream"] else None
+
+    @property
+    def pipeline(self) -> dict[str, Any]:
+        """The stream as the codecs of each kind know it."""
+        stream = self.stream
+        if stream is None:
+            return {"kind": "perceptron", "layers": 3}
+        first, known = stream.layers[0], {"layers": stream.count, "stride": stream.stride}
+        latent, field = first.latents[-1], self.card["receptive_field"]
+        if first.kind == "base":
+            return {"kind": "hybrid", **known}
+        if first.kind == "picture":
+            choice = stream.choices["codec"]
+            own = next(a.coder.quality for a in choice.alternatives if a.name == choice.default)  # type: ignore
+            return {"kind": "filter", "codec": choice.default, "quality": own, "reach": field.get("decode", 8)}
+        if first.kind == "representation":
+            branches = {a.name: a.number for a in stream.choices["resolution"].alternatives}
+            return {"kind": "mixed", "branches": branches}
+        if stream.block:
+            bits = next(a.coder.bits for a in stream.choices["coding"].alternatives)  # type: ignore
+            known |= {"latents": latent.channels, "bits": bits, "tuned": stream.layers[-1].tuned}
+            return {"kind": "blocks", **known}
+        reach = {"encode": field.get("encode", 0), "decode": field.get("decode", 0)}
+        return {"kind": "layered", **known, "latent_stride": latent.stride, "reach": reach}
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Call a signature with arrays; arrays come back."""
@@ -119,7 +149,8 @@ class UntrainedModel(ExportedModel):
             "schema": cards.SCHEMA,
             "preset": preset.name,
             "weights_sha256": hashlib.sha256(b"").hexdigest(),
-            "pipeline": dict(preset.pipeline),
+            "stream": preset.stream.to_json() if preset.stream else None,
+            "receptive_field": {},
             "signatures": {},
         }
         super().__init__(preset.name, card, {})
@@ -131,7 +162,7 @@ def parse_layers(layers: int | str, model: ExportedModel) -> int:
     Raises:
         UsageError: not a number of layers that the model has.
     """
-    most = model.card["pipeline"]["layers"]
+    most = model.pipeline["layers"]
     if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
         raise UsageError(f"--layers of {model.preset} is a whole number, 1 … {most}. Received: {layers!r}")
     return int(layers)

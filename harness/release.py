@@ -170,7 +170,7 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
         "| | |",
         "|---|---|",
         f"| parameters | {card['parameters']:,} |",
-        f"| codec | {', '.join(f'{key}: {_plain(value)}' for key, value in card['pipeline'].items())} |",
+        f"| layers of files | {', '.join(layer['kind'] for layer in card['stream']['layers'])} |",
         f"| licence | {card['licence']} |",
     ]
     if training:

@@ -187,14 +187,14 @@ def start_server():
 
 @pytest.fixture(scope="session")
 def kinds() -> dict[str, str]:
-    """Kind of codec → the smallest trained preset of that kind, or any where none is trained.
+    """Kind of the files' first layer, or blocks → the smallest trained preset of that kind, or any.
 
     Those that learn each picture cannot compress by a server.
     """
     size = {name: (weights.FOLDER / record["file"]).stat().st_size for name, record in weights.index().items()}
-    served = [preset for preset in list_presets() if preset.trains and not preset.pipeline.get("tuned")]
+    served = [preset for preset in list_presets() if preset.stream and not preset.stream.layers[-1].tuned]
     presets = sorted(served, key=lambda preset: size.get(preset.name, float("inf")), reverse=True)
-    return {preset.pipeline["kind"]: preset.name for preset in presets}
+    return {"blocks" if p.stream.block else p.stream.layers[0].kind: p.name for p in presets}
 
 
 @pytest.fixture(scope="session")

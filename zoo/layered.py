@@ -15,6 +15,7 @@ Training is in float32. The hyper-synthesis, on which a decoder's choice of tabl
 integer arithmetic (:meth:`HyperSynthesis.exact`): every machine, thread count and compiler gives the same tables.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ from codec_zoo.entropy_models import (
 )
 from codec_zoo.layers import GDN, pad_to_multiple, sizes
 from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim
+from codec_zoo.stream import Latent, RangeCoder, Rows, Stream, StreamLayer
 
 # Jia 2019, Fig. 2, after Ballé 2017: of the analysis, first layer first.
 KERNELS, STRIDES = (9, 5, 5), (4, 2, 2)
@@ -48,44 +50,9 @@ SMALL = 0.25
 MEASURED = 8
 
 
-def pipeline(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What files need to know of a stack (``Preset.pipeline``).
-
-    Args:
-        layers: arguments of each layer's :class:`TransformCodec`.
-
-    Returns:
-        ``kind``; number of ``layers``; ``stride``, of which sides of pictures are padded to multiples;
-        ``latent_stride``, side of the picture over side of y; ``reach``, how many pixels around a place ``encode``
-        and ``decode`` look at, in multiples of ``stride``.
-    """
-    encoded, decoded = 0, 0
-    for i, layer in enumerate(layers):
-        step, reached = 1, 0
-        for kernel, stride in zip(layer.get("kernels", KERNELS), layer.get("strides", STRIDES), strict=True):
-            reached += _reach(kernel, stride) * step
-            step *= stride
-        hyper = (_reach(3, 1) + _reach(5, 2) + _reach(5, 2) * 2) * step if layer["hyper_maps"] else 0
-        decoded = reached
-        # Each layer below was analysed and synthesised before.
-        encoded = max(encoded, (2 * i + 1) * reached + hyper)
-    stride = step * (4 if layers[-1]["hyper_maps"] else 1)
-    return {
-        "kind": "layered",
-        "layers": len(layers),
-        "stride": stride,
-        "latent_stride": step,
-        "reach": {"encode": _round_up(encoded, stride), "decode": _round_up(decoded, stride)},
-    }
-
-
 def _reach(kernel: int, stride: int) -> int:
     """Pixels to the right of a place that a strided convolution with "same" padding looks at; fewer to the left."""
     return kernel - 1 - (kernel - stride) // 2
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
 
 
 def analysis_transform(maps: int, latents: int, kernels: Sequence[int], strides: Sequence[int]) -> keras.Sequential:
@@ -410,6 +377,38 @@ class LayeredAutoencoder(LearnsAsOne, keras.Model):
         for codec in self.codecs[:-1]:
             codec.trainable = False
         self.build((None, None, None, 3))
+
+    @classmethod
+    def make_stream(
+        cls, layers: Sequence[Mapping[str, Any]], rate_weights: Sequence[float], distortion: str = "mse"
+    ) -> Stream:
+        """How files are coded; arguments of the constructor."""
+        stacked = []
+        for k, layer in enumerate(layers, 1):
+            step = math.prod(layer.get("strides", STRIDES))
+            hyper, channels = layer["hyper_maps"], layer["latents"]
+            y = RangeCoder("y", Rows(f"entropy_parameters_{k}", (f"z{k}",))) if hyper else RangeCoder(f"y{k}")
+            entries = [Latent(f"z{k}", RangeCoder(f"z{k}"), 4 * step, hyper)] if hyper else []
+            entries.append(Latent(f"y{k}", y, step, channels))
+            refine = f"search_{k}" if distortion == "mse" else None
+            stacked.append(StreamLayer("latent", tuple(entries), f"decode_{k}", refine, checked=True))
+        return Stream(tuple(stacked), step * (4 if hyper else 1))
+
+    @property
+    def receptive_field(self) -> dict[str, int]:
+        """Start of a signature's name → pixels around a place that it looks at, in multiples of ``stride``."""
+        encoded, decoded, rows = 0, 0, 0
+        for i, codec in enumerate(self.codecs):
+            step, reached = 1, 0
+            for kernel, stride in zip(codec.kernels, codec.strides, strict=True):
+                reached += _reach(kernel, stride) * step
+                step *= stride
+            hyper = (_reach(3, 1) + _reach(5, 2) + _reach(5, 2) * 2) * step if codec.hyper_maps else 0
+            decoded, rows = reached, hyper
+            # Each layer below was analysed and synthesised before.
+            encoded = max(encoded, (2 * i + 1) * reached + hyper)
+        fields = {"encode": encoded, "decode": decoded, "search": encoded, "entropy_parameters": rows}
+        return {name: -(-pixels // self.stride) * self.stride for name, pixels in fields.items()}
 
     def adopt(self, lower: "LayeredAutoencoder") -> None:
         """Take over the layers of a trained, lower stack."""

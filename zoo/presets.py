@@ -8,10 +8,11 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from codec_zoo.errors import UsageError
+from codec_zoo.stream import Stream
 
 # What `codec-zoo compress` uses where no model is named.
 DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
@@ -85,22 +86,33 @@ class Preset:
         model: the ``keras.Model`` subclass.
         config: its constructor's arguments.
         recipe: the paper's training.
-        pipeline: what the harness needs to know to build files around the exported model:
-            ``kind`` names the codec pipeline, the rest are its parameters. Travels in the model card.
         reproduces: figure or table of the paper, and its row or curve.
         starts_from: the preset whose trained weights its training starts from, or None.
         trains: False where each file brings weights of its own.
+        inner: the standard codec that the model stands behind and its quality, or None.
+        data: images that training gets: ``"rgb"`` (patches of images scaled at random), ``"rgb-unscaled"``,
+            ``"luma"``, or ``"decoded-luma"`` (luma as ``inner`` decodes it, and true luma).
+        significant_bits: that the weights of the transforms keep in files (``codec_zoo.weights``).
     """
 
     name: str
     paper: Paper
-    model: Callable[..., Any]
+    model: type[Any]
     config: Mapping[str, Any]
     recipe: Recipe
-    pipeline: Mapping[str, Any]
     reproduces: str
     starts_from: str | None = None
     trains: bool = True
+    inner: tuple[str, float] | None = None
+    data: str = "rgb"
+    significant_bits: int = 5
+
+    @property
+    def stream(self) -> Stream | None:
+        """How its files are coded; None where each file brings weights of its own."""
+        if not self.trains:
+            return None
+        return self.model.make_stream(*(self.inner or ()), **self.config)
 
     def require_training(self) -> None:
         """Raise ``UsageError`` for a preset that has nothing to train or to export."""

@@ -128,7 +128,7 @@ def significant_bits(name: str) -> Callable[[str], int]:
     where an error costs a few bits of the stream. 5 of any other network: it mends a picture, or has an image codec
     behind it (``docs/training.md``).
     """
-    transforms = 7 if get_preset(name).pipeline["kind"] in ("layered", "blocks", "filter") else 5
+    transforms = get_preset(name).significant_bits
     return lambda path: 4 if "/hyper_" in path else transforms
 
 

@@ -124,7 +124,7 @@ def test_tiles_leave_no_seam(model, photo):
     def mend(tile):
         return model.run("decode", ycbcr=tile[None], strengths=FIRST)["images"][0]
 
-    picture, reach = photo[:300, :333], model.card["pipeline"]["reach"]
+    picture, reach = photo[:300, :333], model.card["receptive_field"]["decode"]
     whole, tiled = mend(picture), tiling.run_in_tiles(mend, picture, reach, tile=96)
     assert np.abs(whole.astype(int) - tiled).max() <= 1 and np.mean(whole != tiled) < 1e-4
 

@@ -173,7 +173,7 @@ def test_every_cut_decodes_the_layers_that_are_whole(layered, photo):
     )
 
 
-TRAINED = [n for n in weights.index() if get_preset(n).pipeline["kind"] == "layered"]
+TRAINED = [n for n in weights.index() if get_preset(n).stream.layers[0].checked]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -124,17 +124,18 @@ def test_each_option_works_or_is_refused_by_name(option):
     value, kinds = OPTIONS[option]
     written = f"--{option.replace('_', '-')}"
     for preset in list_presets():
-        kind, layers = preset.pipeline["kind"], preset.pipeline.get("layers")
+        pipeline = model(preset.name).pipeline
+        kind, layers = pipeline["kind"], pipeline.get("layers")
         words = REFUSED.get((kind, option))
         if kind not in kinds:
             words = f"{written} is for "
         elif kind == "layered" and layers == 1 and option.startswith("target"):
             words = f"{written} chooses how many layers"
-        elif option == "tune" and not preset.pipeline["tuned"]:
+        elif option == "tune" and not pipeline["tuned"]:
             words = "--tune is for report2017-cnn-ae-ft"
         if words is None:
             # Fine-tuning needs the model itself.
-            still = {"tune": "no"} if preset.pipeline.get("tuned") else {}
+            still = {"tune": "no"} if pipeline.get("tuned") else {}
             codec_for(model(preset.name), **{option: value, **still})
             continue
         with pytest.raises(UsageError, match=words):

@@ -25,7 +25,8 @@ def test_signatures_and_card(exports, model):
     encode = loaded.signatures["encode"].structured_outputs
     assert encode["compact"].dtype == tf.uint8 and encode["size"].dtype == tf.int32
     card = json.loads((exports / PRESET / "1" / "assets" / "model_card.json").read_text())
-    assert card["preset"] == PRESET and card["pipeline"]["kind"] == "hybrid" and card["licence"] == "Apache-2.0"
+    assert card["preset"] == PRESET and card["licence"] == "Apache-2.0"
+    assert card["stream"]["layers"][0]["kind"] == "base" and card["receptive_field"]["decode"] > 0
     assert card["training"]["step"] > 0 and len(card["weights_sha256"]) == 64
 
 
@@ -103,7 +104,7 @@ def test_not_a_model(tmp_path):
     [
         ("variables/variables.data-00000-of-00001", b"cut", "00001 cut or changed"),
         ("saved_model.pb", b"cut", "saved_model.pb cut or changed"),
-        ("assets/model_card.json", b'{"schema": %d}' % card.SCHEMA, "lacks .*pipeline"),
+        ("assets/model_card.json", b'{"schema": %d}' % card.SCHEMA, "lacks .*stream"),
         ("assets/model_card.json", b'{"schema": 7}', "another schema"),
         ("assets.extra/files.json", b"[]", "names no files"),
     ],

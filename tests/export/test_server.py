@@ -28,7 +28,7 @@ from codec_zoo.export.runtime import open_model
 from codec_zoo.export.server import ServedModel, find_served, open_server
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
-KINDS = ("blocks", "filter", "hybrid", "layered", "mixed")
+KINDS = ("blocks", "picture", "base", "latent", "representation")
 
 
 def test_every_kind_of_codec_is_covered(kinds):
@@ -50,7 +50,7 @@ def test_a_served_codec_writes_and_reads_the_same_bytes(server, serving, kinds, 
     assert found.card == local.model.card and found.seconds > 0
 
 
-@pytest.mark.parametrize(("kind", "protocol"), [("layered", "grpc"), ("layered", "rest"), ("blocks", "grpc")])
+@pytest.mark.parametrize(("kind", "protocol"), [("latent", "grpc"), ("latent", "rest"), ("blocks", "grpc")])
 def test_a_served_model_searches(server, serving, kinds, photo, kind, protocol):
     picture = photo[:128, :192]
     local = codec_for(open_model(str(serving / "models" / kinds[kind])))
@@ -60,8 +60,8 @@ def test_a_served_model_searches(server, serving, kinds, photo, kind, protocol):
 
 
 def test_grey_pictures_and_single_pixels(server, serving, kinds):
-    local = codec_for(open_model(str(serving / "models" / kinds["hybrid"])))
-    remote = codec_for(ServedModel(open_server(server.grpc), kinds["hybrid"]))
+    local = codec_for(open_model(str(serving / "models" / kinds["base"])))
+    remote = codec_for(ServedModel(open_server(server.grpc), kinds["base"]))
     for picture in (np.full((1, 1, 3), 200, np.uint8), np.full((9, 30, 1), 7, np.uint8)):
         data = remote.encode(picture)
         assert data == local.encode(picture) and np.array_equal(remote.decode(data), local.decode(data))
@@ -101,7 +101,7 @@ def test_unknown_models_and_refused_requests(server, kinds, protocol):
     remote = open_server(getattr(server, protocol))
     with pytest.raises(UsageError, match="no model called 'nothing'"):
         ServedModel(remote, "nothing")
-    model = ServedModel(remote, kinds["hybrid"])
+    model = ServedModel(remote, kinds["base"])
     with pytest.raises(ServerError, match="nothing"):
         model.run("nothing", images=np.zeros((1, 8, 8, 3), np.uint8))
     with pytest.raises(ServerError, match="refused"):
@@ -112,7 +112,7 @@ def test_unknown_models_and_refused_requests(server, kinds, protocol):
 def test_no_server(kinds):
     for url in ("grpc://localhost:1", "http://localhost:1"):
         with pytest.raises(ServerError, match="cannot be reached"):
-            ServedModel(open_server(url, timeout=1), kinds["hybrid"])
+            ServedModel(open_server(url, timeout=1), kinds["base"])
     for url in ("localhost:8500", "ftp://localhost", "grpc://", "http://[::1"):
         with pytest.raises(UsageError, match="Received"):
             open_server(url)
@@ -130,7 +130,7 @@ def test_a_server_on_this_machine_is_reached_without_a_proxy(server, kinds, monk
         monkeypatch.setenv(name.upper(), dead)
     for host in ("localhost", "127.0.0.1"):
         remote = open_server(getattr(server, protocol).replace("localhost", host), timeout=5)
-        assert ServedModel(remote, kinds["hybrid"]).preset == kinds["hybrid"]
+        assert ServedModel(remote, kinds["base"]).preset == kinds["base"]
 
 
 @pytest.mark.parametrize(("protocol", "request_line"), [("grpc", b"CONNECT "), ("http", b"GET http://")])
@@ -165,8 +165,8 @@ def test_a_request_that_cannot_be_sent_in_time():
 def test_the_server_stalls_then_dies_then_comes_back(start_server, serving, kinds, photo, protocol):
     server = start_server(serving)
     url = getattr(server, protocol)
-    model = ServedModel(open_server(url, timeout=30), kinds["hybrid"])
-    impatient = ServedModel(open_server(url, timeout=5), kinds["hybrid"])
+    model = ServedModel(open_server(url, timeout=30), kinds["base"])
+    impatient = ServedModel(open_server(url, timeout=5), kinds["base"])
     expected = model.run("encode", images=photo[None])
 
     server.stop(signal.SIGSTOP)
@@ -191,7 +191,7 @@ def test_a_request_survives_a_restart(server, kinds, photo):
     """Not available, then cut with the request in it, back before the client gives up: no error at all."""
     gateway = Gateway(server.rest)
     with serve_http(gateway.handler()) as url:
-        model = ServedModel(open_server(url), kinds["hybrid"])
+        model = ServedModel(open_server(url), kinds["base"])
         gateway.drop = 2
         assert model.run("encode", images=photo[None, :64])["size"].tolist() == [[64, 768]]
         assert gateway.drop == 0
@@ -202,7 +202,7 @@ def test_messages_too_large_go_in_tiles(start_server, serving, kinds, photo):
     limited = start_server(serving, "--grpc_channel_arguments=grpc.max_receive_message_length=1000000")
     remote = open_server(limited.grpc)
     picture = np.concatenate([photo[:400], photo[:400, ::-1]], axis=1)  # 1.8 MB
-    for kind in ("layered", "filter"):
+    for kind in ("latent", "picture"):
         local = codec_for(open_model(str(serving / "models" / kinds[kind])))
         data = local.encode(picture)
         assert codec_for(ServedModel(remote, kinds[kind])).encode(picture) == data
@@ -210,18 +210,18 @@ def test_messages_too_large_go_in_tiles(start_server, serving, kinds, photo):
         difference = np.abs(decoded - local.decode(data))
         assert difference.max() <= 1 and np.mean(difference > 0) < 0.001
     with pytest.raises(MessageTooLargeError, match=r"no request of 1\.8 MiB"):
-        codec_for(ServedModel(remote, kinds["hybrid"])).encode(picture)
+        codec_for(ServedModel(remote, kinds["base"])).encode(picture)
 
 
 def test_a_proxy_with_a_limit(server, serving, kinds, photo):
     gateway = Gateway(server.rest, limit=600_000)
-    local = codec_for(open_model(str(serving / "models" / kinds["filter"])))
+    local = codec_for(open_model(str(serving / "models" / kinds["picture"])))
     picture = photo[:320, :480]
     with serve_http(gateway.handler()) as url:
-        assert codec_for(ServedModel(open_server(url), kinds["filter"])).encode(picture) == local.encode(picture)
+        assert codec_for(ServedModel(open_server(url), kinds["picture"])).encode(picture) == local.encode(picture)
         assert gateway.refused > 0
         with pytest.raises(MessageTooLargeError, match="413"):
-            ServedModel(open_server(url), kinds["hybrid"]).run("encode", images=photo[None])
+            ServedModel(open_server(url), kinds["base"]).run("encode", images=photo[None])
 
 
 def test_no_tile_is_small_enough():
@@ -254,7 +254,7 @@ def test_warm_up_requests_are_replayed(server, serving, kinds):
 
 @pytest.mark.slow
 def test_command_line(cli, server, serving, kinds, kodak_paths, tmp_path):
-    model, url = kinds["hybrid"], server.grpc
+    model, url = kinds["base"], server.grpc
     file, remote, back = tmp_path / "local.czoo", tmp_path / "remote.czoo", tmp_path / "back.png"
     assert cli("compress", kodak_paths[22], "--model", serving / "models" / model, "-o", file)[0] == 0
     code, out, err = cli("compress", kodak_paths[22], "--model", model, "--server", url, "-o", remote, "--json")
@@ -311,7 +311,7 @@ def test_the_whole_path(cli, start_server, kinds, kodak_paths, tmp_path):
 @pytest.mark.parametrize("seconds", [60])
 def test_sixteen_clients(server, kinds, kodak_paths, seconds):
     """Each with its own connection, coding real pictures without a pause."""
-    name = kinds["layered"]
+    name = kinds["latent"]
     pictures = [as_rgb(read_image(path))[None, :256, :256] for path in kodak_paths]
     expected = [ServedModel(open_server(server.grpc), name).run("encode", images=picture) for picture in pictures]
     until = time.monotonic() + seconds

@@ -10,8 +10,8 @@ from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.convolutions import policy
 from codec_zoo.models.hu2018 import (
     CORRECTIONS,
-    FINE,
-    FULL,
+    FILTER_STEPS,
+    FILTER_UNIT,
     LumaFilter,
     best_strengths,
     best_strengths_of_picture,
@@ -49,7 +49,7 @@ def test_strengths_mix_the_changes(model, noise):
     ycbcr[..., 0], ycbcr[..., 1:] = 60 + ycbcr[..., 0] // 4, 128
     shown = keras.ops.convert_to_numpy(model.decode(ycbcr, strengths)["images"]).astype(float)[..., 1]
     changes = keras.ops.convert_to_numpy(model(ycbcr))
-    exported = (keras.ops.convert_to_numpy(model.changes(ycbcr)["changes"]).astype(float) - 128) / FINE
+    exported = (keras.ops.convert_to_numpy(model.changes(ycbcr)["changes"]).astype(float) - 128) / FILTER_STEPS
     assert np.abs(exported - np.clip(changes, -16, 127 / 8)).max() <= 1 / 16
     expected = np.clip(ycbcr[..., 0] + np.einsum("nhwk,nk->nhw", changes, strengths), 0, 255)
     assert np.array_equal(shown[0], ycbcr[0, ..., 0]) and np.abs(shown - expected).max() <= 0.51
@@ -61,10 +61,10 @@ def test_the_best_strengths_of_a_picture():
     random = np.random.default_rng(0)
     changes = random.integers(90, 166, (40, 50, 4)).astype(np.uint8)
     decoded = random.integers(60, 196, (40, 50)).astype(np.uint8)
-    in_gray_levels = (changes.astype(np.float32) - 128) / FINE
+    in_gray_levels = (changes.astype(np.float32) - 128) / FILTER_STEPS
     luma = np.clip(decoded + in_gray_levels @ np.array([1.1, -0.3, 0.7, 1.9]), 0, 255).astype(np.uint8)
     missing = (luma.astype(np.float32) - decoded)[None, ..., None]
-    expected = keras.ops.convert_to_numpy(best_strengths(in_gray_levels[None], missing))[0] * FULL
+    expected = keras.ops.convert_to_numpy(best_strengths(in_gray_levels[None], missing))[0] * FILTER_UNIT
     assert np.array_equal(best_strengths_of_picture(changes, luma, decoded), expected) and expected.all()
     assert not best_strengths_of_picture(np.full_like(changes, 128), luma, decoded).any()
 
@@ -77,11 +77,11 @@ def test_the_best_strengths():
     missing = keras.ops.convert_to_numpy(mix(changes, strengths))
     found = keras.ops.convert_to_numpy(best_strengths(changes, missing))
     assert np.array_equal(found[0], strengths[0]) and np.array_equal(found[1, :3], strengths[1, :3])
-    assert found[1, 3] == 127 / FULL
+    assert found[1, 3] == 127 / FILTER_UNIT
     changes[..., 1], changes[..., 2] = changes[..., 0], 0
     missing = 1.5 * changes[..., :1]
     again = keras.ops.convert_to_numpy(best_strengths(changes, missing))
-    assert np.allclose(again[:, 0] + again[:, 1], 1.5, atol=1 / FULL) and np.abs(again).max() <= 1.5
+    assert np.allclose(again[:, 0] + again[:, 1], 1.5, atol=1 / FILTER_UNIT) and np.abs(again).max() <= 1.5
     assert not keras.ops.convert_to_numpy(best_strengths(np.zeros_like(changes), missing)).any()
 
 
@@ -114,7 +114,7 @@ def test_dormant_maps_are_revived(precision):
 
 def test_reach(model):
     """The tiles of large pictures rely on it."""
-    reach = get_preset("hu2018-filter-svac-q48").pipeline["reach"]
+    reach = model.receptive_field["decode"]
     model.last.kernel.assign(keras.random.normal(model.last.kernel.shape, seed=1))
     for layer in (*model.features, model.a1, model.b1, model.b2):
         layer.bias.assign(layer.bias + 1.0)

@@ -8,9 +8,9 @@ import tensorflow as tf
 from codec_zoo import weights
 from codec_zoo.codecs.image_files import PatchSampler
 from codec_zoo.convolutions import policy
-from codec_zoo.layered import LayeredAutoencoder, pipeline
+from codec_zoo.layered import LayeredAutoencoder
 from codec_zoo.metrics import psnr
-from codec_zoo.presets import get_preset, list_presets
+from codec_zoo.presets import get_preset
 
 
 @pytest.fixture(scope="module")
@@ -130,18 +130,22 @@ def test_half_precision_trains_and_codes(patches, photo_module):
 
 
 def test_what_files_know_of_a_model_is_what_it_does():
-    """The pipeline's strides are the network's, and a change beyond its reach changes nothing at a place."""
+    """The stream's strides are the network's; a change beyond its receptive field changes nothing at a place."""
     layer = {"maps": 4, "latents": 4, "hyper_maps": 4}
     model = LayeredAutoencoder([layer, layer], [1.0, 1.0])
-    known = pipeline([layer, layer])
-    assert (known["stride"], known["latent_stride"], known["layers"]) == (model.stride, 16, 2)
-    reach = known["reach"]["encode"]
+    known = LayeredAutoencoder.make_stream([layer, layer], [1.0, 1.0])
+    assert known.stride == model.stride and known.count == 2
+    strides = {latent.name: latent.stride for latent in known.latents}
+    assert strides == {"z1": 64, "y1": 16, "z2": 64, "y2": 16}
+    reach = model.receptive_field["encode"]
     picture = np.random.default_rng(0).integers(0, 256, (1, 64 + reach, 64, 3), np.uint8)
     changed = picture.copy()
     changed[:, 64 + reach - 1 :] ^= 255
     before, after = model.encode(picture), model.encode(changed)
     for name, step in (("y1", 16), ("z1", 64), ("y2", 16), ("z2", 64)):
         assert np.array_equal(np.asarray(before[name])[:, : 64 // step], np.asarray(after[name])[:, : 64 // step])
-    for preset in list_presets():
-        if preset.pipeline["kind"] == "layered":
-            assert preset.pipeline == pipeline(preset.config["layers"])
+    z = np.random.default_rng(1).integers(-9, 10, (1, 8, 2, 4)).astype(np.int32)
+    rows = np.asarray(model.codecs[0].hyper_synthesis.exact(z))
+    around = model.receptive_field["entropy_parameters"] // 64
+    z[:, 2 + around :] += 9
+    assert np.array_equal(np.asarray(model.codecs[0].hyper_synthesis.exact(z))[:, :8], rows[:, :8])

@@ -11,7 +11,7 @@ from codec_zoo.models.report2017 import LosslessPredictor
 from codec_zoo.presets import Recipe, get_preset, list_presets
 from codec_zoo.training import loop
 
-NAMES = [preset.name for preset in list_presets() if preset.pipeline["kind"] == "blocks"]
+NAMES = [preset.name for preset in list_presets() if preset.stream and preset.stream.block]
 
 
 def test_all_variants_are_there():

@@ -13,7 +13,7 @@ rate gets noise; weights start from principal components (``TransformCodec.initi
 
 from collections.abc import Callable
 
-from codec_zoo.layered import LayeredAutoencoder, pipeline
+from codec_zoo.layered import LayeredAutoencoder
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 _PAPER = Paper(
@@ -50,8 +50,8 @@ def register_points(paper: Paper, recipe: Recipe, stem: str, layer: Callable[[in
                     model=LayeredAutoencoder,
                     config={"layers": [layer(point)], "rate_weights": [1 / weight], "distortion": distortion},
                     recipe=recipe,
-                    pipeline=pipeline([layer(point)]),
                     reproduces=f"R-D curve on Kodak ({distortion.replace('_', '-').upper()}, point {point})",
+                    significant_bits=7,
                 )
             )
 

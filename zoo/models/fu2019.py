@@ -52,6 +52,11 @@ from codec_zoo.layers import (
 )
 from codec_zoo.metrics import Probe
 from codec_zoo.presets import Paper, Preset, Recipe, register
+from codec_zoo.stream import Alternative, Choice, ImageCodec, Latent, LosslessImage, Residual, Stream, StreamLayer
+
+# The residual's domains, that of the paper's tables first, and its QP.
+RESIDUAL_CODECS = ("bpg-ycbcr444", "bpg-ycbcr444-10bit", "bpg-rgb444", "bpg-rgb444-10bit")
+RESIDUAL_QP = 32
 
 
 def analysis_transform(widths: Sequence[int], activation: str, dropout: float) -> keras.Model:
@@ -130,6 +135,32 @@ class HybridAutoencoder(LearnsAsOne, keras.Model):
         self.activation = activation
         self.dropout = dropout
         self.build((None, None, None, 3))
+
+    @classmethod
+    def make_stream(cls, widths: Sequence[int], activation: str = "prelu", dropout: float = 0.0) -> Stream:
+        """How files are coded (§2.1); arguments of the constructor."""
+        stride = 2 ** len(widths)
+        base = (
+            Alternative("jxl-lossless", LosslessImage("jxl-lossless"), 1),
+            Alternative("flif", LosslessImage("flif"), 2),
+        )
+        residual = tuple(Alternative(codec, ImageCodec(codec, RESIDUAL_QP)) for codec in RESIDUAL_CODECS)
+        compact = Latent("compact", Choice("base_codec", "jxl-lossless", base), stride, channels=3)
+        return Stream(
+            (
+                StreamLayer("base", (compact,), decode="decode"),
+                StreamLayer("residual", (Residual(Choice("residual_codec", RESIDUAL_CODECS[0], residual)),)),
+            ),
+            stride,
+        )
+
+    @property
+    def receptive_field(self) -> dict[str, int]:
+        """Start of a signature's name → pixels around a place that it looks at: 2 or 1 of a stage's (de)convolution
+        and 2 of its block at half the size, for each stage, and 1 at the smallest size.
+        """
+        pixels = 7 * self.stride
+        return {"encode": pixels, "decode": pixels}
 
     @property
     def stride(self) -> int:
@@ -253,7 +284,6 @@ for _stages in (3, 4, 5):
                 model=HybridAutoencoder,
                 config={"widths": _WIDTHS[:_stages], "activation": _activation},
                 recipe=_RECIPE,
-                pipeline={"kind": "hybrid", "layers": 2, "stride": 2**_stages},
                 reproduces="Fig. 6 and 7 (proposed); Fig. 8 (S16+PReLU)"
                 if (_stages, _activation) == (4, "prelu")
                 else f"Fig. 8 (S{2**_stages}+{'PReLU' if _activation == 'prelu' else 'ReLU'})",

@@ -30,14 +30,11 @@ from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import DETAIL
 from codec_zoo.metrics import Probe
 from codec_zoo.presets import Paper, Preset, Recipe, register
+from codec_zoo.stream import FILTER_CHANGES, FILTER_STEPS, FILTER_UNIT, Stream, picture_layer
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
 # Changes of luma beside the paper's.
-CORRECTIONS = 3
-# Strengths are multiples of 1/FULL, as signed bytes have them.
-FULL = 64
-# Exported changes are 128 and multiples of 1/FINE of a gray level.
-FINE = 8
+CORRECTIONS = FILTER_CHANGES - 1
 # Maps of less than this share of their layer's mean activation are dormant.
 DORMANT = 0.1
 
@@ -70,6 +67,16 @@ class LumaFilter(LearnsAsOne, keras.Model):
         for layer in (self.last, self.corrections):
             layer.build((None, None, None, self.a1.filters + self.b2.filters))
         self.build((None, None, None, 1))
+
+    @classmethod
+    def make_stream(cls, codec: str, quality: float) -> Stream:
+        """How files are coded: the codec that the filter was trained for, and its quality."""
+        return Stream((picture_layer(codec, quality),), stride=1)
+
+    @property
+    def receptive_field(self) -> dict[str, int]:
+        """Start of a signature's name → pixels around a place that it looks at: seven 3×3 convolutions and B2."""
+        return {"encode": 0, "changes": len(FEATURES) + 1, "decode": len(FEATURES) + 1}
 
     @property
     def stride(self) -> int:
@@ -164,9 +171,9 @@ class LumaFilter(LearnsAsOne, keras.Model):
 
     def changes(self, ycbcr):
         """What the strengths multiply, of what the codec gave: ``uint8 [N, H, W, 3]`` → ``changes``, ``uint8
-        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FINE` around 128.
+        [N, H, W, 1 + CORRECTIONS]``, those of the class in steps of 1/:data:`FILTER_STEPS` around 128.
         """
-        steps = 128 + ops.round(FINE * self(ycbcr))
+        steps = 128 + ops.round(FILTER_STEPS * self(ycbcr))
         return {"changes": ops.cast(ops.clip(steps, 0, 255), "uint8")}
 
     def decode(self, ycbcr, strengths):
@@ -211,13 +218,13 @@ def best_strengths(changes, missing):
         missing: float32 ``[N, H, W, 1]``: true luma less decoded.
 
     Returns:
-        float32 ``[N, K]``: of least squares, then in steps of 1/:data:`FULL` within a signed byte.
+        float32 ``[N, K]``: of least squares, then in steps of 1/:data:`FILTER_UNIT` within a signed byte.
     """
     products = ops.einsum("nhwi,nhwj->nij", changes, changes)
     ridge = 1e-6 * (1 + ops.einsum("nii->n", products))  # where changes are alike, or none
     products = products + ridge[:, None, None] * ops.eye(changes.shape[-1])
     strengths = ops.solve(products, ops.einsum("nhwi,nhwj->nij", changes, missing))[..., 0]
-    return ops.clip(ops.round(FULL * strengths), -128, 127) / FULL
+    return ops.clip(ops.round(FILTER_UNIT * strengths), -128, 127) / FILTER_UNIT
 
 
 def best_strengths_of_picture(changes: np.ndarray, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
@@ -229,7 +236,7 @@ def best_strengths_of_picture(changes: np.ndarray, luma: np.ndarray, decoded: np
         decoded: ``uint8 [H, W]``, what the codec gives.
 
     Returns:
-        int8 ``[K]``, in units of 1/:data:`FULL`.
+        int8 ``[K]``, in units of 1/:data:`FILTER_UNIT`.
     """
     count = changes.shape[-1]
     sums = np.zeros((count, count + 1), np.int64)
@@ -237,10 +244,10 @@ def best_strengths_of_picture(changes: np.ndarray, luma: np.ndarray, decoded: np
         missing = true.astype(np.int64) - shown
         steps = found.astype(np.int64) - 128
         sums += steps.T @ np.column_stack([steps, missing])
-    products, correlations = sums[:, :count] / FINE**2, sums[:, count] / FINE
+    products, correlations = sums[:, :count] / FILTER_STEPS**2, sums[:, count] / FILTER_STEPS
     ridge = 1e-6 * (1 + np.trace(products))  # where changes are alike, or none
     strengths = np.linalg.solve(products + ridge * np.eye(count), correlations)
-    return np.clip(np.round(FULL * strengths), -128, 127).astype(np.int8)
+    return np.clip(np.round(FILTER_UNIT * strengths), -128, 127).astype(np.int8)
 
 
 def _revive(layer, inputs, readers, random) -> tuple[Any, int]:
@@ -306,8 +313,9 @@ for _codec, _short, _quality in (
             model=LumaFilter,
             config={},
             recipe=_RECIPE,
-            # A place depends on this many pixels around it: seven 3×3 convolutions and B2.
-            pipeline={"kind": "filter", "codec": _codec, "quality": _quality, "reach": len(FEATURES) + 1},
             reproduces="§5: gain over the codec" + ("" if _codec == "svac" else f" ({_codec}: beyond the paper)"),
+            inner=(_codec, _quality),
+            data="decoded-luma",
+            significant_bits=7,
         )
     )

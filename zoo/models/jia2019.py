@@ -24,7 +24,7 @@ Where the paper is silent or we differ:
   half of its weights.
 """
 
-from codec_zoo.layered import LayeredAutoencoder, pipeline
+from codec_zoo.layered import LayeredAutoencoder
 from codec_zoo.presets import Paper, Preset, Recipe, register
 
 _PAPER = Paper(
@@ -65,8 +65,8 @@ for _count, (_name, *_) in enumerate(LAYERS, 1):
                 model=LayeredAutoencoder,
                 config={"layers": _layers, "rate_weights": _weights, "distortion": _distortion},
                 recipe=_RECIPE,
-                pipeline=pipeline(_layers),
                 reproduces=f"Table III, Fig. {_figure} ({_name})",
                 starts_from=f"{_stack}-{LAYERS[_count - 2][0]}" if _count > 1 else None,
+                significant_bits=7,
             )
         )

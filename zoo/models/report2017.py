@@ -26,6 +26,7 @@ Where the text contradicts itself or is silent: λ2 = 10 weighs the error and λ
 Both are taken of pictures in −1 … 1. One step of the critic for each of the generator; rounding passes its gradient.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,13 +40,30 @@ from codec_zoo.entropy_models import FactorizedPrior, round_straight_through
 from codec_zoo.layers import double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe
 from codec_zoo.presets import Paper, Preset, Recipe, register
+from codec_zoo.stream import Alternative, Choice, FixedBits, Latent, LosslessImage, Stream, StreamLayer, WeightChange
 
-# Side of the picture over side of the latents.
-STRIDE = 4
+# Side of a block, and of a block over that of its latents.
+BLOCK, STRIDE = 32, 4
 # Weights of the critic stay within ± this (WGAN).
 CLIP = 0.01
 # λ1 and λ2.
 ADVERSARIAL_WEIGHT, ERROR_WEIGHT = 1.0, 10.0
+
+
+def make_stream(channels: int, bits: int, steps: int = 1, tuned: int = 0) -> Stream:
+    """How files of blocks are coded: a layer for each step, and one for changes of ``tuned`` weights."""
+    coding = Choice(
+        "coding",
+        "jxl",
+        (Alternative("fixed", FixedBits(bits), 0), Alternative("jxl", LosslessImage("jxl-lossless", bits), 1)),
+    )
+    layers = [
+        StreamLayer("latent", (Latent(f"latents{k}", coding, STRIDE, channels),), f"decode_{k}", f"search_{k}")
+        for k in range(1, steps + 1)
+    ]
+    if tuned:
+        layers.append(StreamLayer("weights", (WeightChange("change", tuned),), "reconstruct"))
+    return Stream(tuple(layers), STRIDE, BLOCK)
 
 
 class BlockModel:
@@ -208,14 +226,24 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         bits: of a latent.
         decoder_maps: widths of the decoder's convolutions but for the last.
         steps: see :class:`BlockModel`.
+        tuned: whether files bring changes of the decoder's weights; of models with one step.
 
     Call: ``uint8 [N, H, W, 3]`` → the training loss: squared error in units of the full range, mean over steps.
     """
 
-    def __init__(self, latents: int, bits: int, decoder_maps: Sequence[int], steps: int = 1, **kwargs):
+    def __init__(
+        self,
+        latents: int,
+        bits: int,
+        decoder_maps: Sequence[int],
+        steps: int = 1,
+        tuned: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.encoder = encoder(latents)
         self.decoder = decoder(latents, decoder_maps)
+        self.tuned = tuned
         self.channels, self.bits, self.decoder_maps, self.steps = latents, bits, tuple(decoder_maps), steps
         # What is missing is small: it is enlarged before it is coded, and reduced again behind the decoder.
         self.gains = [
@@ -223,6 +251,15 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
             for i in range(1, steps)
         ]
         self.built = True
+
+    @classmethod
+    def make_stream(
+        cls, latents: int, bits: int, decoder_maps: Sequence[int], steps: int = 1, tuned: bool = False
+    ) -> Stream:
+        """How files are coded; arguments of the constructor."""
+        widths = (latents, *decoder_maps, 3)
+        weights = sum((9 * inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
+        return make_stream(latents, bits, steps, weights if tuned else 0)
 
     def analyse(self, pictures, below=()):
         """See :class:`BlockModel`."""
@@ -259,9 +296,9 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """Also ``reconstruct``, for a decoder fine-tuned to a picture; of models with one step."""
+        """Also ``reconstruct``, for a decoder that is fine-tuned to a picture."""
         functions = super().signatures
-        if self.steps == 1:
+        if self.tuned:
             inputs = {
                 "latents1": ("uint8", (None, None, None, self.channels)),
                 "change": ("float32", (self.tuned_weights,)),
@@ -302,6 +339,7 @@ class BlockAutoencoder(BlockModel, LearnsAsOne, keras.Model):
         """Arguments of the constructor."""
         config = super().get_config()
         config.update(latents=self.channels, bits=self.bits, decoder_maps=self.decoder_maps, steps=self.steps)
+        config.update(tuned=self.tuned)
         return config
 
 
@@ -385,6 +423,11 @@ class CompressionGAN(BlockModel, keras.Model):
         self.discriminator = discriminator()
         self.built = True
 
+    @classmethod
+    def make_stream(cls, adversarial: str, error: str, latents: int, bits: int) -> Stream:
+        """How files are coded; arguments of the constructor."""
+        return make_stream(latents or 3, bits)
+
     def analyse(self, pictures, below=()):
         """See :class:`BlockModel`."""
         # Without its strides Keras's pooling fails on JAX.
@@ -467,23 +510,19 @@ _W = Recipe(
 _DC = Recipe(32, 64, 200_000, 2e-4, beta_1=0.5, note=f"§6.3: Adam, 2e-4, β 0.5. {_NOTE}")
 
 
-def _register(name: str, model: type, config: dict, recipe: Recipe, row: str, tuned: bool = False) -> None:
-    maps = config["latents"] or 3
-    pipeline = {
-        "kind": "blocks",
-        "layers": config.get("steps", 1),
-        "stride": STRIDE,
-        "latents": maps,
-        "bits": config["bits"],
-        "tuned": tuned,
-    }
-    register(Preset(f"report2017-{name}", PAPER, model, config, recipe, pipeline, f"Tables 2 and 3, {row}"))
+def _register(name: str, model: type, config: dict, recipe: Recipe, row: str) -> None:
+    reproduces = f"Tables 2 and 3, {row}"
+    register(
+        Preset(
+            f"report2017-{name}", PAPER, model, config, recipe, reproduces, data="rgb-unscaled", significant_bits=7
+        )
+    )
 
 
 _CNN = {"latents": 4, "bits": 6, "decoder_maps": (8, 10)}
 _register("cnn-ae", BlockAutoencoder, _CNN, _AE, "CNN-AE")
 _register("cnn-rnn-ae", BlockAutoencoder, {**_CNN, "bits": 2, "steps": 3}, _AE, "CNN-RNN-AE")
-_register("cnn-ae-ft", BlockAutoencoder, {**_CNN, "decoder_maps": (6,)}, _AE, "CNN-AE-FT", tuned=True)
+_register("cnn-ae-ft", BlockAutoencoder, {**_CNN, "decoder_maps": (6,), "tuned": True}, _AE, "CNN-AE-FT")
 for _adversarial, _recipe in (("w", _W), ("dc", _DC)):
     _config = {"adversarial": _adversarial, "error": "l2", "latents": 0, "bits": 8}
     _register(f"gan-{_adversarial}", CompressionGAN, _config, _recipe, f"GAN {_adversarial.upper()}")
@@ -564,7 +603,6 @@ register(
         model=LosslessPredictor,
         config={"hidden": (16, 8)},
         recipe=Recipe(1, 1024, 800, 5e-3, note="§6.1: squared error, for each picture anew; no more is said."),
-        pipeline={"kind": "perceptron", "layers": 3},
         reproduces="Table 1, MLP",
         trains=False,
     )

@@ -37,6 +37,7 @@ from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.layers import DETAIL, double, pad_to_multiple, sizes
 from codec_zoo.metrics import Probe, ssim
 from codec_zoo.presets import Paper, Preset, Recipe, register
+from codec_zoo.stream import Alternative, Choice, ImageCodec, Latent, Stream, StreamLayer
 
 # Steps for each network in turn.
 TURN = 100
@@ -215,6 +216,21 @@ class MixedResolution(keras.Model):
         self.branch_configs = {name: dict(config) for name, config in branches.items()}
         self.built = True
 
+    @classmethod
+    def make_stream(cls, branches: Mapping[str, Mapping[str, Any]]) -> Stream:
+        """How files are coded; arguments of the constructor."""
+        jpeg = ImageCodec("jpeg-420", quality=10, qualities=(5, 10, 20, 40), ycbcr=True, gray=True)
+        scales = {name: branch["scale"] for name, branch in branches.items()}
+        resolutions = tuple(Alternative(name, jpeg, scale, f"_{name}", scale) for name, scale in scales.items())
+        stride = max(scales.values())
+        latent = Latent("representation", Choice("resolution", "auto", resolutions), stride, channels=3)
+        return Stream((StreamLayer("representation", (latent,), decode="decode"),), stride)
+
+    @property
+    def receptive_field(self) -> dict[str, int]:
+        """Start of a signature's name → pixels around a place that it looks at: 28 at low resolution."""
+        return {"encode": 32, "decode": 32}
+
     @property
     def stride(self) -> int:
         """Patches are multiples of this."""
@@ -386,7 +402,7 @@ for _name, _paper, _branches, _shows in (
             model=MixedResolution,
             config={"branches": _branches},
             recipe=_RECIPE,
-            pipeline={"kind": "mixed", "branches": {name: branch["scale"] for name, branch in _branches.items()}},
             reproduces=_shows,
+            data="luma",
         )
     )

@@ -1,0 +1,171 @@
+"""Declarations of files: what is sound goes through JSON and back, what is not names its field."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec_zoo.presets import get_preset, list_presets
+from codec_zoo.stream import (
+    Alternative,
+    Choice,
+    FixedBits,
+    ImageCodec,
+    Latent,
+    LosslessImage,
+    RangeCoder,
+    Raw,
+    Residual,
+    Rows,
+    Stream,
+    StreamLayer,
+    Strengths,
+    WeightChange,
+    parse,
+    picture_layer,
+)
+
+words = st.text("abcxyz_0123456789", min_size=1, max_size=8).map("n{}".format)
+counts = st.integers(1, 512)
+image_codecs = st.builds(
+    ImageCodec,
+    codec=words,
+    quality=st.none() | st.floats(0, 100),
+    qualities=st.lists(st.integers(0, 100), max_size=3).map(tuple),
+)
+plain_coders = st.one_of(
+    st.builds(RangeCoder, words),
+    st.builds(LosslessImage, words, st.integers(1, 8)),
+    st.builds(FixedBits, st.integers(1, 8)),
+    st.builds(Raw, st.sampled_from(["uint8", "float32"])),
+)
+
+
+@st.composite
+def choices(draw, coders):
+    names = draw(st.lists(words, min_size=1, max_size=4, unique=True))
+    numbers = draw(st.lists(st.integers(0, 255), min_size=len(names), max_size=len(names), unique=True) | st.none())
+    found = tuple(
+        Alternative(
+            name, draw(coders), numbers and numbers[i], draw(st.sampled_from(["", "_low"])), draw(st.none() | counts)
+        )
+        for i, name in enumerate(names)
+    )
+    return Choice(draw(words), draw(st.sampled_from([*names, "auto"])), found)
+
+
+@st.composite
+def streams(draw):
+    """Layers of latents, each under rows from any before it; a residual and changes of weights on top."""
+    stride, layers, known = draw(st.sampled_from([1, 4, 16])), [], []
+    for _ in range(draw(st.integers(1, 3))):
+        entries = [draw(st.builds(Strengths, words, words, counts, st.integers(1, 127), counts))] * draw(
+            st.integers(0, 1)
+        )
+        for _ in range(draw(st.integers(1, 2))):
+            coder = draw(plain_coders | choices(plain_coders))
+            if known and draw(st.booleans()):
+                inputs = tuple(draw(st.lists(st.sampled_from(known), min_size=1, unique=True)))
+                coder = RangeCoder(draw(words), Rows(draw(words), inputs))
+            known.append(f"v{len(known)}")
+            entries.append(Latent(known[-1], coder, stride, draw(counts)))
+        layers.append(
+            StreamLayer("latent", tuple(entries), draw(words), draw(st.none() | words), draw(st.booleans()))
+        )
+    if draw(st.booleans()):
+        layers.append(StreamLayer("residual", (Residual(draw(image_codecs | choices(image_codecs))),)))
+    if draw(st.booleans()):
+        layers.append(StreamLayer("weights", (WeightChange(draw(words), draw(counts)),), draw(words)))
+    return Stream(tuple(layers), stride, draw(st.sampled_from([None, 16, 32])))
+
+
+@given(streams())
+@settings(max_examples=100, deadline=None)
+def test_json_and_back(stream):
+    assert parse(json.loads(json.dumps(stream.to_json()))) == stream
+
+
+@pytest.mark.parametrize(
+    "preset", [preset for preset in list_presets() if preset.trains], ids=lambda preset: preset.name
+)
+def test_streams_of_presets(preset):
+    """Known without building the model, and the model itself agrees."""
+    stream = preset.stream
+    assert parse(json.loads(json.dumps(stream.to_json()))) == stream
+    assert stream.latents and len(stream.suffixes) == (2 if preset.name.startswith("zhao") else 1)
+
+
+def test_the_pixel_predictor_has_none():
+    assert get_preset("report2017-mlp").stream is None
+
+
+HYBRID = get_preset("fu2019-hybrid-s16-prelu").stream.to_json()
+LAYERED = get_preset("jia2019-sae-mse-e1").stream.to_json()
+FILTER = get_preset("hu2018-filter-svac-q48").stream.to_json()
+BLOCKS = get_preset("report2017-cnn-ae-ft").stream.to_json()
+
+
+def at(data, path):
+    for key in path:
+        data = data[key]
+    return data
+
+
+@pytest.mark.parametrize(
+    "sound, path, value, words",
+    [
+        (HYBRID, ["stride"], "16", r"stream\.stride is no int"),
+        (HYBRID, ["stride"], True, r"stream\.stride is no int"),
+        (HYBRID, ["stride"], -16, r"stream\.stride is 1 or more"),
+        (HYBRID, ["stride"], 8, r"stream\.compact has a stride that does not divide 8"),
+        (HYBRID, ["layers"], {}, r"stream\.layers is no list"),
+        (HYBRID, ["layers"], [], r"stream\.layers are 1 … 15"),
+        (HYBRID, ["layers", 0], None, r"stream\.layers\[0\] is no record"),
+        (HYBRID, ["layers", 0, "type"], "Layer", r"stream\.layers\[0\]\.type is none of StreamLayer"),
+        (HYBRID, ["layers", 0, "kind"], "plane", r"stream\.layers\[0\]\.kind is none of base, "),
+        (HYBRID, ["layers", 0, "entries"], [], r"stream\.layers\[0\]\.entries is empty"),
+        (HYBRID, ["layers", 0, "decode"], None, r"stream\.layers\[0\]\.decode is there, unless"),
+        (HYBRID, ["layers", 0, "entries", 0, "name"], "size", r"stream\.layers\[0\]\.entries\[0\]\.name is that of"),
+        (HYBRID, ["layers", 0, "entries", 0, "channels"], 0, r"entries\[0\]\.channels is 1 or more"),
+        (HYBRID, ["layers", 0, "entries", 0, "coder", "default"], "png", r"coder\.default is no alternative"),
+        (HYBRID, ["layers", 0, "entries", 0, "coder", "alternatives", 1, "number"], 1, "numbers of their own"),
+        (HYBRID, ["layers", 0, "entries", 0, "coder", "alternatives", 1, "number"], 256, r"\[1\]\.number is 0 … 255"),
+        (HYBRID, ["layers", 0, "entries", 0, "coder", "alternatives", 1, "number"], None, "have a number, or none"),
+        (HYBRID, ["layers", 0, "entries", 0, "coder", "alternatives", 1, "name"], "auto", r"\[1\]\.name is taken"),
+        (HYBRID, ["layers", 1, "entries", 0, "coder", "alternatives", 0, "coder", "ycbcr"], True, "codes RGB images"),
+        (LAYERED, ["layers", 0, "entries", 1, "coder", "rows", "inputs"], ["z2"], "y1 has rows of values"),
+        (LAYERED, ["layers", 0, "entries", 1, "coder", "rows", "inputs"], [], r"rows\.inputs is empty"),
+        (LAYERED, ["layers", 0, "entries", 1, "coder", "rows"], {}, r"rows\.type is none of Rows"),
+        (LAYERED, ["layers", 1, "entries", 0, "name"], "z1", r"stream\.z1 is there twice"),
+        (LAYERED, ["layers", 0, "checked"], 1, r"checked is no bool"),
+        (FILTER, ["layers", 0, "entries", 0, "unit"], 128, r"unit is 1 … 127"),
+        (FILTER, ["layers", 0, "entries", 1, "coder", "alternatives", 0, "coder", "quality"], 1e999, "no float"),
+        (BLOCKS, ["block"], 0, r"stream\.block is 1 … 510"),
+        (BLOCKS, ["layers", 0, "entries", 0, "coder", "alternatives", 0, "coder", "bits"], 9, r"bits are 1 … 8"),
+        (BLOCKS, ["layers", 1, "entries", 0, "count"], 0, r"count is 1 or more"),
+    ],
+)  # fmt: skip
+def test_damage_names_the_field(sound, path, value, words):
+    damaged = copy.deepcopy(sound)
+    at(damaged, path[:-1])[path[-1]] = value
+    with pytest.raises(ValueError, match=words):
+        parse(damaged)
+
+
+def test_fields_are_all_there_and_no_others():
+    for path in ([], ["layers", 0], ["layers", 0, "entries", 0, "coder"]):
+        damaged = copy.deepcopy(HYBRID)
+        del at(damaged, path)[next(key for key in at(damaged, path) if key != "type")]
+        with pytest.raises(ValueError, match=" lacks "):
+            parse(damaged)
+        damaged = copy.deepcopy(HYBRID)
+        at(damaged, path)["more"] = 1
+        with pytest.raises(ValueError, match="has unknown more"):
+            parse(damaged)
+
+
+def test_one_lossy_image_codec_at_most():
+    with pytest.raises(ValueError, match="one lossy image codec"):
+        Stream((picture_layer("svac"), StreamLayer("residual", (Residual(ImageCodec("bpg-ycbcr444")),))), 1)

@@ -1,0 +1,498 @@
+"""How the files of a model are coded: an ordered list of layers and of the entries in them.
+
+A model declares its :class:`Stream`; the card of its export carries it; ``codec_zoo.codecs.learned`` reads and writes
+files by it. ``docs/bitstream.md`` has the bytes. Pure Python: nothing here needs Keras.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+# Kinds of layers that a container has, as ``codec_zoo.codecs.container.LayerKind`` numbers them.
+KINDS = ("base", "residual", "latent", "picture", "representation", "weights")
+# As many layers as a container holds.
+MAX_LAYERS = 15
+
+
+def _check(holds: bool, field: str, words: str) -> None:
+    """Raise ``ValueError`` unless a field is sound."""
+    if not holds:
+        raise ValueError(f"{field} {words}")
+
+
+def _check_counts(record: Any, *fields: str) -> None:
+    """Raise ``ValueError`` unless these fields are 1 or more."""
+    for field in fields:
+        _check(getattr(record, field) > 0, field, "is 1 or more")
+
+
+def _check_names(record: Any, *fields: str) -> None:
+    """Raise ``ValueError`` unless these fields are not empty."""
+    for field in fields:
+        _check(bool(getattr(record, field)), field, "is empty")
+
+
+# --- coders -----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows of a table that values are coded under, from values that were decoded before.
+
+    What chooses rows must compute in exact integers: every machine has to choose alike.
+
+    Attributes:
+        signature: of the model; its output ``indexes`` is int32 ``[N, h, w, C]``, the shape of the latent.
+        inputs: names of the latents that it takes.
+    """
+
+    signature: str
+    inputs: tuple[str, ...]
+
+    def __post_init__(self):
+        _check_names(self, "signature", "inputs")
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeCoder:
+    """Integers, range-coded under the export's integer tables.
+
+    Attributes:
+        table: name of the tables.
+        rows: None: the row of each value is its channel.
+    """
+
+    table: str
+    rows: Rows | None = None
+
+    def __post_init__(self):
+        _check_names(self, "table")
+
+
+@dataclasses.dataclass(frozen=True)
+class LosslessImage:
+    """``uint8 [h, w, C]`` as a file of a lossless image codec: RGB or gray; other channels one below the other.
+
+    Attributes:
+        codec: name of a standard codec.
+        bits: that a value has at most.
+    """
+
+    codec: str
+    bits: int = 8
+
+    def __post_init__(self):
+        _check_names(self, "codec")
+        _check(1 <= self.bits <= 8, "bits", "are 1 … 8")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCodec:
+    """``uint8 [h, w, 3]`` as a file of a lossy image codec. Its quality is the dial of the model.
+
+    Attributes:
+        codec: name of a standard codec.
+        quality: by default; None: the middle of the codec's curve.
+        qualities: of the model's rate–distortion curve, low rate first; none: the codec's own.
+        ycbcr: the image is YCbCr (``codec_zoo.color``), not RGB.
+        gray: of gray images luma alone is coded.
+    """
+
+    codec: str
+    quality: float | None = None
+    qualities: tuple[float, ...] = ()
+    ycbcr: bool = False
+    gray: bool = False
+
+    def __post_init__(self):
+        _check_names(self, "codec")
+        _check(self.ycbcr or not self.gray, "gray", "needs ycbcr")
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedBits:
+    """Integers from 0 up, each in the same number of bits.
+
+    Attributes:
+        bits: of a value, 1 … 8.
+    """
+
+    bits: int
+
+    def __post_init__(self):
+        _check(1 <= self.bits <= 8, "bits", "are 1 … 8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """Numbers as they are, big-endian.
+
+    Attributes:
+        dtype: ``uint8``, ``int8``, ``int16``, ``int32`` or ``float32``.
+    """
+
+    dtype: str
+
+    def __post_init__(self):
+        _check(self.dtype in ("uint8", "int8", "int16", "int32", "float32"), "dtype", "is not one that files have")
+
+
+Coder = RangeCoder | LosslessImage | ImageCodec | FixedBits | Raw
+
+
+@dataclasses.dataclass(frozen=True)
+class Alternative:
+    """One of the coders of a :class:`Choice`.
+
+    Attributes:
+        name: value of the option.
+        coder: of the latent.
+        number: its byte in the file; None: the coded data says it itself.
+        signatures: suffix of the model's ``encode`` and ``decode``.
+        stride: of the latent, and what sides are padded to multiples of; None: those of the latent and the stream.
+    """
+
+    name: str
+    coder: Coder
+    number: int | None = None
+    signatures: str = ""
+    stride: int | None = None
+
+    def __post_init__(self):
+        _check_names(self, "name")
+        _check(self.name != "auto", "name", "is taken: auto leaves the choice to the encoder")
+        _check(self.number is None or 0 <= self.number <= 255, "number", "is 0 … 255")
+        _check(self.stride is None or self.stride > 0, "stride", "is 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of several coders, by an option.
+
+    Attributes:
+        option: its name, as in Python.
+        default: name of an alternative, or ``"auto"``: the better for a target, without a target the first.
+        alternatives: all with numbers, or none.
+    """
+
+    option: str
+    default: str
+    alternatives: tuple[Alternative, ...]
+
+    def __post_init__(self):
+        _check_names(self, "option", "alternatives")
+        names = [alternative.name for alternative in self.alternatives]
+        numbers = [alternative.number for alternative in self.alternatives if alternative.number is not None]
+        _check(len(set(names)) == len(names), "alternatives", "have names of their own")
+        _check(len(numbers) in (0, len(names)), "alternatives", "all have a number, or none")
+        _check(len(set(numbers)) == len(numbers), "alternatives", "have numbers of their own")
+        _check(self.default in (*names, "auto"), "default", "is no alternative")
+
+    @property
+    def numbered(self) -> bool:
+        """Whether files have a byte for it."""
+        return self.alternatives[0].number is not None
+
+
+# --- entries ----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Latent:
+    """An output of ``encode``, and an input of ``decode``.
+
+    Attributes:
+        name: of both.
+        coder: of its values.
+        stride: a value stands for so many pixels of the padded image, in both directions.
+        channels: of it.
+    """
+
+    name: str
+    coder: Coder | Choice
+    stride: int
+    channels: int
+
+    def __post_init__(self):
+        _check_names(self, "name")
+        _check(self.name not in ("images", "size", "rounds"), "name", "is that of another input")
+        _check_counts(self, "stride", "channels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual:
+    """The image less the image of the lower layers, mapped to 8 bits (option ``mapping``), through an image codec.
+
+    Attributes:
+        coder: :class:`ImageCodec` of RGB, or a choice of such.
+    """
+
+    coder: ImageCodec | Choice
+
+    def __post_init__(self):
+        coders = (alternative.coder for alternative in alternatives_of(self.coder))
+        _check(
+            all(isinstance(coder, ImageCodec) and not coder.ycbcr for coder in coders), "coder", "codes RGB images"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Strengths:
+    """How strong the changes of a filter are: signed bytes, which the encoder finds by least squares (option
+    ``filter``). The layer's latent is YCbCr; zeros leave the filter out.
+
+    Attributes:
+        name: of an input of ``decode``, float32 ``[N, count]``.
+        signature: from the decoded latent to its output of the same name, ``uint8 [N, H, W, count]``: the changes of
+            luma that the strengths multiply, in steps of 1/``steps`` of a gray level around 128.
+        count: of changes.
+        unit: strengths are multiples of 1/``unit``.
+        steps: of a gray level.
+    """
+
+    name: str
+    signature: str
+    count: int
+    unit: int
+    steps: int
+
+    def __post_init__(self):
+        _check_names(self, "name", "signature")
+        _check_counts(self, "count", "unit", "steps")
+        _check(self.unit <= 127, "unit", "is 1 … 127")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightChange:
+    """What fine-tuning to the image adds to weights of the decoder (option ``tune``).
+
+    Attributes:
+        name: of an input of the layer's ``decode``, float32 ``[count]``.
+        count: of weights.
+    """
+
+    name: str
+    count: int
+
+    def __post_init__(self):
+        _check_names(self, "name")
+        _check_counts(self, "count")
+
+
+Entry = Latent | Residual | Strengths | WeightChange
+
+
+# --- layers and the stream --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamLayer:
+    """One layer of the files.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        entries: in the order of decoding.
+        decode: signature of the image from the values decoded up to here; None: a residual, which is added to the
+            image of the lower layers.
+        refine: signature that refines the latents of this layer, or None.
+        checked: it begins with a CRC-32 over tables and decoded integers.
+    """
+
+    kind: str
+    entries: tuple[Entry, ...]
+    decode: str | None = None
+    refine: str | None = None
+    checked: bool = False
+
+    def __post_init__(self):
+        _check(self.kind in KINDS, "kind", f"is none of {', '.join(KINDS)}")
+        _check_names(self, "entries")
+        residual = any(isinstance(entry, Residual) for entry in self.entries)
+        _check(residual == (self.decode is None), "decode", "is there, unless the layer is a residual")
+        _check(not residual or len(self.entries) == 1, "entries", "of a residual layer are one")
+
+    @property
+    def latents(self) -> tuple[Latent, ...]:
+        """The latents among its entries."""
+        return tuple(entry for entry in self.entries if isinstance(entry, Latent))
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it holds changes of weights: such a layer is written where it gains."""
+        return any(isinstance(entry, WeightChange) for entry in self.entries)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """The files of a model.
+
+    Attributes:
+        layers: base first.
+        stride: sides of images are padded to multiples of it.
+        block: side of the blocks that the image goes through the model in (option ``overlap``), pixels; None: whole.
+    """
+
+    layers: tuple[StreamLayer, ...]
+    stride: int
+    block: int | None = None
+
+    def __post_init__(self):
+        _check(1 <= len(self.layers) <= MAX_LAYERS, "layers", f"are 1 … {MAX_LAYERS}")
+        _check_counts(self, "stride")
+        _check(self.block is None or 0 < self.block <= 510, "block", "is 1 … 510")
+        _check(self.layers[0].decode is not None and not self.layers[0].tuned, "layers[0]", "shows an image alone")
+        known: set[str] = set()
+        for latent in self.latents:
+            side = self.block or self.stride
+            _check(side % latent.stride == 0, latent.name, f"has a stride that does not divide {side}")
+            for alternative in alternatives_of(latent.coder):
+                rows = alternative.coder.rows if isinstance(alternative.coder, RangeCoder) else None
+                _check(not rows or set(rows.inputs) <= known, latent.name, "has rows of values not decoded before")
+            _check(latent.name not in known, latent.name, "is there twice")
+            known.add(latent.name)
+        dials = [entry for entry, _ in self.coded if image_codecs_of(entry.coder)]
+        _check(len(dials) <= 1, "layers", "have one lossy image codec at most")
+
+    @property
+    def latents(self) -> tuple[Latent, ...]:
+        """All latents, in the order of decoding."""
+        return tuple(latent for layer in self.layers for latent in layer.latents)
+
+    @property
+    def coded(self) -> Iterator[tuple[Latent | Residual, StreamLayer]]:
+        """The entries that have a coder, and their layers."""
+        for layer in self.layers:
+            for entry in layer.entries:
+                if isinstance(entry, Latent | Residual):
+                    yield entry, layer
+
+    @property
+    def count(self) -> int:
+        """How many layers ``--layers`` counts: those of fine-tuning aside."""
+        return sum(not layer.tuned for layer in self.layers)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What alternatives add to the names of ``encode`` and ``decode``; an empty word where none adds any."""
+        found = [a.signatures for latent in self.latents for a in alternatives_of(latent.coder) if a.signatures]
+        return tuple(found) or ("",)
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """The choices by their options."""
+        coders = (entry.coder for entry, _ in self.coded)
+        return {coder.option: coder for coder in coders if isinstance(coder, Choice)}
+
+    @property
+    def dial(self) -> Latent | Residual | None:
+        """The entry that a lossy image codec codes."""
+        return next((entry for entry, _ in self.coded if image_codecs_of(entry.coder)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; :func:`parse` is the inverse."""
+        return _to_json(self)
+
+
+def alternatives_of(coder: Coder | Choice) -> tuple[Alternative, ...]:
+    """The coders of a choice, or the one coder as if it were a choice."""
+    return coder.alternatives if isinstance(coder, Choice) else (Alternative("only", coder),)
+
+
+def image_codecs_of(coder: Coder | Choice) -> list[ImageCodec]:
+    """The lossy image codecs among the alternatives of a coder."""
+    coders = (alternative.coder for alternative in alternatives_of(coder))
+    return [inner for inner in coders if isinstance(inner, ImageCodec)]
+
+
+# The changes of a luma filter, the unit of their strengths, and their steps in a gray level.
+FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS = 4, 64, 8
+# The numbers of codecs in a picture layer.
+PICTURE_CODECS = {
+    "svac": 1,
+    "svac-half": 2,
+    "svac-quarter": 3,
+    "svac-eighth": 4,
+    "jpeg-420": 5,
+    "bpg-ycbcr420": 6,
+    "bpg-ycbcr444": 7,
+}
+
+
+def picture_layer(codec: str, quality: float | None = None) -> StreamLayer:
+    """The layer of a luma filter behind a codec (Hu 2018). It decodes without any model, too.
+
+    Args:
+        codec: by default.
+        quality: of that codec, by default.
+    """
+    alternatives = tuple(
+        Alternative(name, ImageCodec(name, quality if name == codec else None, ycbcr=True), number)
+        for name, number in PICTURE_CODECS.items()
+    )
+    return StreamLayer(
+        "picture",
+        (
+            Strengths("strengths", "changes", FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS),
+            Latent("ycbcr", Choice("codec", codec, alternatives), stride=1, channels=3),
+        ),
+        decode="decode",
+    )
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------
+
+
+def _to_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def parse(data: Any) -> Stream:
+    """The stream in what JSON gave, checked in all its parts.
+
+    Raises:
+        ValueError: it is none; the message names the field.
+    """
+    return _parse(data, Stream, "stream")
+
+
+def _parse(value: Any, form: Any, field: str) -> Any:
+    """A value of a form: a class of this module, a tuple, a union, or a plain type."""
+    forms = typing.get_args(form) if isinstance(form, types.UnionType) else (form,)
+    if value is None and types.NoneType in forms:
+        return None
+    records = {
+        known.__name__: known for known in forms if isinstance(known, type) and dataclasses.is_dataclass(known)
+    }
+    if records:
+        return _parse_record(value, records, field)
+    (plain,) = (known for known in forms if known is not types.NoneType)
+    if typing.get_origin(plain) is tuple:
+        _check(isinstance(value, list), field, "is no list")
+        return tuple(_parse(item, typing.get_args(plain)[0], f"{field}[{i}]") for i, item in enumerate(value))
+    fits = type(value) is plain or (plain is float and type(value) is int)
+    fits = fits and (type(value) is not float or math.isfinite(value))
+    _check(fits, field, f"is no {plain.__name__}")
+    return value
+
+
+def _parse_record(value: Any, records: dict[str, Any], field: str) -> Any:
+    """A value of one of several classes, which its ``type`` names."""
+    _check(isinstance(value, dict), field, "is no record")
+    name = value.get("type")
+    _check(isinstance(name, str) and name in records, f"{field}.type", f"is none of {', '.join(records)}")
+    form = records[name]
+    forms = typing.get_type_hints(form)
+    missing, unknown = forms.keys() - value.keys(), value.keys() - forms.keys() - {"type"}
+    _check(not missing, field, f"lacks {', '.join(sorted(missing))}")
+    _check(not unknown, field, f"has unknown {', '.join(sorted(unknown))}")
+    fields = {key: _parse(value[key], forms[key], f"{field}.{key}") for key in forms}
+    try:
+        return form(**fields)
+    except ValueError as error:
+        raise ValueError(f"{field}.{error}") from error
