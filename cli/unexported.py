@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec_zoo.codecs.layered import LayeredCodec
+from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.export import card as cards
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import build_tables, tables_of
@@ -45,7 +45,7 @@ def file_sizes(preset: Preset) -> Callable[[keras.Model], Callable[[np.ndarray],
         return None
 
     def measure(model: keras.Model) -> Callable[[np.ndarray], int]:
-        codec = LayeredCodec(UnexportedModel(preset, model))
+        codec = LearnedCodec(UnexportedModel(preset, model))
         return lambda image: len(codec.encode(image))
 
     return measure

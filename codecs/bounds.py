@@ -4,28 +4,11 @@ A value costs at least the information of its row's most probable interval. So a
 picture, which shows before anything is allocated.
 """
 
-import itertools
-
-import numpy as np
-
 from codec_zoo.codecs.range_coder import MISSING
 from codec_zoo.errors import BitstreamError
-from codec_zoo.export.tables import Tables
 
 # Bits of zeros that the decoder may read behind a string: those that it lacks, and what is ahead of the last value.
 _BEHIND = 8 * (MISSING + 8)
-
-
-def least_bits(tables: Tables) -> np.ndarray:
-    """The fewest bits that a value of each row can cost: float64 ``[rows]``, 0 or more."""
-    cdf, starts = tables.cdf.astype(np.int64), tables.starts
-    least = np.empty(tables.offset.size)
-    for row, (start, end) in enumerate(itertools.pairwise(starts)):
-        share = np.diff(cdf[start + 1 : end]) / 2.0 ** -cdf[start]
-        # The coder divides more than 2^16 numbers and rounds down: an interval may gain one, but not the first.
-        share[1:] += 2.0**-16
-        least[row] = -np.log2(min(1.0, share.max()))
-    return least
 
 
 def check_string(length: int, bits: float, width: int, height: int) -> None:

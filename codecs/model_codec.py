@@ -1,13 +1,11 @@
 """What all codecs around an exported model share: the ``.czoo`` file and its check against the model."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from codec_zoo.codecs import container, memory_estimates
 from codec_zoo.codecs.container import Bitstream, Layer
-from codec_zoo.codecs.standard import make_codec
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
 from codec_zoo.export.runtime import ExportedModel
@@ -55,34 +53,17 @@ class ModelCodec(Codec):
         raise NotImplementedError
 
 
-def parse_target(option: str, value: float | str | None) -> float | None:
-    """A target of rate or quality, from a number or a codec's specification.
+def parse_layers(layers: int | str, most: int, preset: str) -> int:
+    """How many layers to write, checked.
 
     Args:
-        option: its name on the command line, for the message.
-        value: as given; None for no target.
+        layers: as given.
+        most: that the model has.
+        preset: of the model.
 
     Raises:
-        UsageError: not a finite number above 0.
+        UsageError: not a number of layers that the model has.
     """
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise UsageError(f"{option} is a number above 0. Received: {value!r}")
-    return number
-
-
-def inner_codec(model: ExportedModel, name: str, quality: float) -> Codec:
-    """The standard codec ``name`` inside a model's file, at the quality that the user gave for the model.
-
-    Raises:
-        UsageError: no such codec, or not a quality of it.
-    """
-    try:
-        return make_codec(name, quality)
-    except ValueError as error:
-        raise UsageError(f"-q of {model.preset} is for {name}: {error}.") from error
+    if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
+        raise UsageError(f"--layers of {preset} is a whole number, 1 … {most}. Received: {layers!r}")
+    return int(layers)

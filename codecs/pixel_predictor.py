@@ -26,10 +26,10 @@ from bitarray.util import canonical_decode, canonical_huffman
 
 from codec_zoo.codecs import bounds, range_coder
 from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
-from codec_zoo.codecs.model_codec import ModelCodec
+from codec_zoo.codecs.model_codec import ModelCodec, parse_layers
 from codec_zoo.color import rgb_to_ycocg, ycocg_to_rgb
 from codec_zoo.errors import BitstreamError, ImageError, UsageError
-from codec_zoo.export.runtime import ExportedModel, parse_layers
+from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import PRECISION, Tables
 from codec_zoo.presets import Preset, Recipe, get_preset
 
@@ -77,7 +77,7 @@ class PerceptronCodec(ModelCodec):
             raise UsageError(f"--coding of {model.preset} is range or huffman. Received: {coding!r}")
         self.model = model
         self.coding = RANGE_CODER if coding == "range" else HUFFMAN
-        self.layers = parse_layers(layers, model)
+        self.layers = parse_layers(layers, 3, model.preset)
 
     def encode(self, image: np.ndarray) -> bytes:
         """Code ``uint8 [H, W, 1 or 3]`` of at most :data:`MAX_FRONTS`; see ``Codec.encode``."""
@@ -395,7 +395,7 @@ class _RangeErrors:
         self._scales = np.frombuffer(data[:count], np.uint8).astype(np.int32)
         if len(self._scales) < count or self._scales.max() >= SCALES:
             raise BitstreamError("the scales of a plane are cut or damaged.")
-        cheapest = least_bits()[self._scales].min()
+        cheapest = tables().least_bits[self._scales].min()
         bounds.check_string(len(data) - count, height * width * cheapest, width, height)
         self._decoder = range_coder.Decoder(data[count:], tables(), height * width)
         self._sizes = np.zeros((height + 2, width + 3), np.int32)
@@ -436,12 +436,6 @@ def tables() -> Tables:
             rows.append(_row(mass))
             offsets.append(-(len(mass) // 2))
     return Tables(np.concatenate(rows), np.array(offsets, np.int32))
-
-
-@functools.cache
-def least_bits() -> np.ndarray:
-    """The fewest bits that a value costs in each row of :func:`tables`: float64 ``[64]``."""
-    return bounds.least_bits(tables())
 
 
 def _logistic(scale: decimal.Decimal) -> list[int]:

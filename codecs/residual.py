@@ -1,17 +1,21 @@
 """The residual image of the hybrid layered codec, mapped to 8 bits for a standard codec (Fu 2019, §2.3).
 
 r = x − x', −255 … 255  ──map──▶  0 … 255  ──codec──▶  0 … 255  ──unmap──▶  r'
+
+The mapping ``auto`` (beyond the paper) is ``clip``, unless clipping spoils the image more than the quantiser does:
+hard edges, as of text. Then the residual is coded with ``clip`` and with ``minmax``, and the better is kept.
 """
 
 import dataclasses
 import struct
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 
 from codec_zoo.errors import BitstreamError
 
-# Values that are looked up at once.
+# Values that are worked on at once.
 _PART = 2**20
 # The bound of the mapping "clip" (§2.3).
 CLIPPED = 120
@@ -34,14 +38,13 @@ class Mapping:
     high: int
 
     @classmethod
-    def choose(cls, name: str, residual: np.ndarray) -> "Mapping":
-        """The mapping ``name`` (see ``MAPPINGS``) for a residual image ``int16 [H, W, 3]``."""
+    def choose(cls, name: str, low: int, high: int) -> "Mapping":
+        """The mapping ``name`` (see ``MAPPINGS``) for residuals that reach from ``low`` to ``high``."""
         if name == "shift":
             return cls(cls.SHIFT, -255, 255)
         if name == "clip":
             return cls(cls.CLIP, -CLIPPED, CLIPPED)
         if name == "minmax":
-            low, high = int(residual.min()), int(residual.max())
             return cls(cls.MINMAX, low, max(high, low + 1))
         raise ValueError(f"the mapping must be one of {', '.join(MAPPINGS)}. Received: {name!r}")
 
@@ -80,18 +83,59 @@ class Mapping:
 
 
 def _look_up(table: np.ndarray, values: np.ndarray, offset: int = 0) -> np.ndarray:
-    """``table[values + offset]``, in parts: NumPy looks up by int64, of which a whole picture would take much."""
-    flat = values.reshape(-1)
-    result = np.empty(flat.shape, table.dtype)
-    for start in range(0, len(flat), _PART):
-        result[start : start + _PART] = table[flat[start : start + _PART] + offset]
-    return result.reshape(values.shape)
+    """``table[values + offset]``."""
+    return table[values.astype(np.int16) + offset]
 
 
 MAPPINGS = ("shift", "minmax", "clip")
 
 
-def beyond_clip(residual: np.ndarray) -> float:
-    """Mean squared error, per sample, that the mapping ``clip`` does by clipping ``int16 [H, W, 3]``."""
-    beyond = np.maximum(np.abs(residual) - CLIPPED, 0)  # at most 135, whose square fits into int16
-    return float(np.square(beyond).mean(dtype=np.float64))
+def strips(image: np.ndarray, coarse: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """The residual ``image − coarse`` of ``uint8 [H, W, 3]``, int16, in strips: whole, it would take much memory."""
+    rows = max(1, _PART // image[0].size)
+    for top in range(0, len(image), rows):
+        part = slice(top, top + rows)
+        yield part, np.subtract(image[part], coarse[part], dtype=np.int16)
+
+
+def bounds_of(image: np.ndarray, coarse: np.ndarray) -> tuple[int, int]:
+    """The least and the greatest residual."""
+    found = [(int(residual.min()), int(residual.max())) for _, residual in strips(image, coarse)]
+    return min(low for low, _ in found), max(high for _, high in found)
+
+
+def map_residual(mapping: Mapping, image: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """The residual, mapped: ``uint8 [H, W, 3]``."""
+    mapped = np.empty(image.shape, np.uint8)
+    for part, residual in strips(image, coarse):
+        mapped[part] = mapping.apply(residual)
+    return mapped
+
+
+def add_residual(coarse: np.ndarray, mapping: Mapping, mapped: np.ndarray) -> np.ndarray:
+    """The image of a coarse one and a mapped residual: ``uint8 [H, W, 3]``."""
+    image = np.empty(coarse.shape, np.uint8)
+    rows = max(1, _PART // coarse[0].size)
+    for top in range(0, len(coarse), rows):
+        part = slice(top, top + rows)
+        image[part] = np.clip(coarse[part] + mapping.invert(mapped[part]), 0, 255)
+    return image
+
+
+def squared_error(image: np.ndarray, shown: np.ndarray) -> int:
+    """Of two images ``uint8 [H, W, 3]``, all samples together."""
+    return sum(int(np.square(part.astype(np.int32)).sum(dtype=np.int64)) for _, part in strips(image, shown))
+
+
+def beyond_clip(image: np.ndarray, coarse: np.ndarray) -> float:
+    """Mean squared error, a sample, that the mapping ``clip`` does by clipping."""
+    total = 0
+    for _, residual in strips(image, coarse):
+        beyond = np.maximum(np.abs(residual) - CLIPPED, 0)  # at most 135, whose square fits into int16
+        total += int(np.square(beyond).sum(dtype=np.int64))
+    return total / image.size
+
+
+def step(quality: float) -> float:
+    """HEVC's quantiser step at a QP."""
+    return 2 ** ((quality - 4) / 6)

@@ -8,60 +8,43 @@ never a folder's: a folder of that name is written ``./NAME``.
 """
 
 import difflib
-import importlib
-import inspect
 import math
 import os
 import re
-from typing import Any
 
+from codec_zoo.codecs.learned import LearnedCodec, options_of
 from codec_zoo.codecs.model_codec import ModelCodec
 from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
-from codec_zoo.errors import ModelError, UsageError
-from codec_zoo.export.runtime import ExportedModel, UntrainedModel, open_model
+from codec_zoo.errors import UsageError
+from codec_zoo.export.runtime import ExportedModel, open_model
 from codec_zoo.presets import list_presets
+from codec_zoo.stream import Stream
 
 # Options of a codec's name that the command line lacks.
 _IN_NAMES_ONLY = ("filter", "tile")
 
-# Kind → module and class, imported when asked for: standard codecs need no Keras.
-_PIPELINES = {
-    "blocks": ("blocks", "BlockCodec"),
-    "filter": ("filtered", "FilteredCodec"),
-    "hybrid": ("hybrid", "HybridCodec"),
-    "layered": ("layered", "LayeredCodec"),
-    "mixed": ("mixed", "MixedCodec"),
-    "perceptron": ("pixel_predictor", "PerceptronCodec"),
-}
-
 
 def codec_for(model: ExportedModel, **options) -> ModelCodec:
-    """The codec around a model: the pipeline that its card names.
+    """The codec around a model: the learned one by its stream, or the pixel predictor, which has none.
 
     Raises:
-        ModelError: a pipeline that this version lacks.
-        UsageError: options that the pipeline does not take.
+        UsageError: options that the model does not take.
     """
-    kind = model.pipeline["kind"]
-    if kind not in _PIPELINES:
-        raise ModelError(f"{model.where} needs the codec pipeline {kind!r}. Update codec-zoo.")
-    known = _options_of(kind)
+    known = _options_of(model.stream)
     if wrong := [name for name in options if name not in known]:
         words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
         raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
-    return _pipeline(kind)(model, **options)
+    if model.stream is None:
+        from codec_zoo.codecs.pixel_predictor import PerceptronCodec  # here, since it needs Keras
+
+        return PerceptronCodec(model, **options)
+    return LearnedCodec(model, **options)
 
 
-def _pipeline(kind: str) -> type[Any]:
-    """The class of a kind of codec around models."""
-    module, name = _PIPELINES[kind]
-    return getattr(importlib.import_module(f"codec_zoo.codecs.{module}"), name)
-
-
-def _options_of(kind: str) -> list[str]:
-    """What a pipeline takes beside the model."""
-    return list(inspect.signature(_pipeline(kind)).parameters)[1:]
+def _options_of(stream: Stream | None) -> list[str]:
+    """What a model's codec takes beside the model."""
+    return options_of(stream) if stream else ["coding", "layers"]
 
 
 def _written(option: str) -> str:
@@ -71,7 +54,7 @@ def _written(option: str) -> str:
 
 def _whom_for(option: str) -> str:
     """Which presets take an option: "is for report2017-*", in as few words as tell them from the others."""
-    takes = {preset.name: option in _options_of(UntrainedModel(preset).pipeline["kind"]) for preset in list_presets()}
+    takes = {preset.name: option in _options_of(preset.stream) for preset in list_presets()}
     found: dict[str, None] = {}
     for name in (name for name, taken in takes.items() if taken):
         parts = name.split("-")
@@ -158,4 +141,4 @@ def qualities_of(spec: str) -> tuple[float | None, ...]:
     if name in list_codecs():
         return codec_qualities(name) or (None,)
     codec = open_codec(spec)
-    return getattr(codec, "step", codec).qualities or (None,)
+    return codec.qualities or (None,)

@@ -1,159 +1,143 @@
-"""Large pictures through an exported model in tiles, so that memory stays bounded and no seam shows.
+"""Large images through an exported model in tiles, so that memory stays bounded and no seam shows.
 
-A tile is run with as many pixels around it as the model's convolutions reach, and only its inside is kept: what
-comes out is what the whole picture at once would give, but for the last bits of float sums. Where a server refuses
-a message as too large, smaller tiles are tried.
+A tile is run with the receptive field of the signature around it, and only its inside is kept: the values are those
+of the whole image at once, but for the last bits of float sums. Where a server refuses a message as too large,
+smaller tiles are tried.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
 
-from codec_zoo.errors import MessageTooLargeError
+from codec_zoo.errors import MessageTooLargeError, ModelError
 from codec_zoo.export.runtime import ExportedModel
 
-# Side of a tile, pixels; a multiple of every model's stride. Pictures of up to twice its area go in one piece.
+# Side of a tile, pixels; a multiple of every model's stride. Images of up to twice its area go in one piece.
 TILE = 1024
+# For models that look at few pixels around a place: smaller tiles cost them no time, and a quarter of the memory.
+SMALL_TILE, FEW = 512, 64
 # Smaller tiles are mostly what lies around them.
 _SMALLEST = 128
 
 T = TypeVar("T")
 
 
-def encode(model: ExportedModel, image: np.ndarray, tile: int = TILE) -> dict[str, np.ndarray]:
-    """Latents of a picture.
+def default_tile(model: ExportedModel) -> int:
+    """Side of the tiles of a model, pixels."""
+    return TILE if max(model.card["receptive_field"].values(), default=TILE) > FEW else SMALL_TILE
 
-    Args:
-        model: of kind ``layered``.
-        image: ``uint8 [H, W, 3]``.
-        tile: side of a tile, a multiple of the model's stride.
 
-    Returns:
-        ``y1``, ``z1`` …: int32 ``[h, w, C]``.
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """Runs the signatures of a model on images of any size.
 
-    Raises:
-        MessageTooLargeError: the model is on a server that refuses even small tiles.
+    Attributes:
+        model: exported.
+        stride: sides of images are padded to multiples of it.
+        tile: side of a tile, a multiple of the stride.
     """
-    stride = model.pipeline["stride"]
-    return _in_fitting_tiles(lambda side: _latents(model, image, side, "encode", {}), tile, stride)
 
+    model: ExportedModel
+    stride: int
+    tile: int
 
-def search(
-    model: ExportedModel,
-    image: np.ndarray,
-    layer: int,
-    below: Mapping[str, np.ndarray],
-    rounds: int,
-    tile: int = TILE,
-) -> dict[str, np.ndarray]:
-    """Latents of one layer, by a search (``codec_zoo.export.search``).
+    def analyse(
+        self, signature: str, image: np.ndarray, wanted: Container[str], lower: Mapping[str, np.ndarray], **same
+    ) -> dict[str, np.ndarray]:
+        """Latents of an image.
 
-    Each tile is searched for itself: at their borders latents do not know where those next to them went.
+        Args:
+            signature: ``encode…``, or one that refines latents; each tile is refined for itself.
+            image: ``uint8 [H, W, 3]``.
+            wanted: names of the outputs that are kept.
+            lower: latents of lower layers, ``[h, w, C]``.
+            same: inputs that are the same for each tile.
 
-    Args:
-        model: of kind ``layered``, with the signature ``search_k``.
-        image: ``uint8 [H, W, 3]``.
-        layer: k.
-        below: ``y1`` … of the layers below, int32 ``[h, w, C]``.
-        rounds: of the search, 0 or more.
-        tile: see :func:`encode`.
+        Returns:
+            ``[h, w, C]`` each.
+        """
+        return self.run(signature, image.shape[0], image.shape[1], wanted, lower, image, **same)
 
-    Returns:
-        ``yk`` and, with a hyperprior, ``zk``, as :func:`encode` does.
-    """
-    signature, count = f"search_{layer}", np.array([rounds], np.int32)
-    return _in_fitting_tiles(
-        lambda side: _latents(model, image, side, signature, below, rounds=count),
-        tile,
-        model.pipeline["stride"],
-    )
+    def show(self, signature: str, latents: Mapping[str, np.ndarray], height: int, width: int, **same) -> np.ndarray:
+        """The image of latents, ``[h, w, C]``: ``uint8 [H, W, 3]``."""
+        return self.run(signature, height, width, ("images",), latents, **same)["images"]
 
+    def run(
+        self,
+        signature: str,
+        height: int,
+        width: int,
+        wanted: Container[str],
+        latents: Mapping[str, np.ndarray],
+        image: np.ndarray | None = None,
+        **same: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Outputs of a signature for an image of ``height`` by ``width`` pixels; see :meth:`analyse`.
 
-def _latents(
-    model: ExportedModel,
-    image: np.ndarray,
-    tile: int,
-    signature: str,
-    below: Mapping[str, np.ndarray],
-    **inputs: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Latents of a picture by a signature of it, of latents ``below`` and of what is the same for each tile."""
-    height, width = image.shape[:2]
-    stride, reach = model.pipeline["stride"], model.pipeline["reach"]["encode"]
-    whole: dict[str, np.ndarray] = {}
-    for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
-        for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
-            around = _around(below, rows_around, columns_around, height, stride)
-            coded = model.run(signature, images=image[None, rows_around, columns_around], **around, **inputs)
-            coded.pop("size", None)
-            for name, latent in coded.items():
-                step = _padded(rows_around.stop - rows_around.start, stride) // latent.shape[1]
-                if name not in whole:
-                    shape = _padded(height, stride) // step, _padded(width, stride) // step, latent.shape[3]
-                    whole[name] = np.empty(shape, np.int32)
-                target = whole[name][_steps(rows, stride, step), _steps(columns, stride, step)]
-                top, left = ((s.start - a.start) // step for s, a in ((rows, rows_around), (columns, columns_around)))
-                target[:] = latent[0, top : top + target.shape[0], left : left + target.shape[1]]
-    return whole
+        Raises:
+            ModelError: the signature has no output that is wanted.
+            MessageTooLargeError: the model is on a server that refuses even small tiles.
+        """
+        field = self.model.card["receptive_field"].get(signature)
+        sized = "size" in self.model.card["signatures"].get(signature, {})
+        reach = None if field is None else _padded(field, self.stride)
 
+        def run(tile: int) -> dict[str, np.ndarray]:
+            whole: dict[str, np.ndarray] = {}
+            for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
+                for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
+                    inputs = dict(same)
+                    if image is not None:
+                        inputs["images"] = image[None, rows_around, columns_around]
+                    for name, latent in latents.items():
+                        step = _padded(height, self.stride) // latent.shape[0]
+                        inputs[name] = latent[None, self._steps(rows_around, step), self._steps(columns_around, step)]
+                    if sized:
+                        sides = [rows_around.stop - rows_around.start, columns_around.stop - columns_around.start]
+                        inputs["size"] = np.array([sides], np.int32)
+                    outputs = self.model.run(signature, **inputs)
+                    for name, part in outputs.items():
+                        if name in wanted:
+                            around = (rows, rows_around), (columns, columns_around)
+                            self._keep(whole, name, part[0], height, width, *around)
+            return whole
 
-def decode(
-    model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int = TILE
-) -> np.ndarray:
-    """The picture of ``y1`` … ``yk``: ``uint8 [H, W, 3]``; see :func:`encode`."""
-    stride = model.pipeline["stride"]
-    return _in_fitting_tiles(lambda side: _decode(model, latents, height, width, side), tile, stride)
+        found = _in_fitting_tiles(run, self.tile, self.stride if reach is not None else max(height, width))
+        if not found:
+            raise ModelError(f"{self.model.where}: {signature} gives no values of those that its card names.")
+        return found
 
+    def _keep(
+        self,
+        whole: dict[str, np.ndarray],
+        name: str,
+        part: np.ndarray,
+        height: int,
+        width: int,
+        rows: tuple[slice, slice],
+        columns: tuple[slice, slice],
+    ) -> None:
+        """Put the inside of a tile's output into its place; ``rows``, ``columns``: its own, and with those around."""
+        if rows[0] == slice(0, height) and columns[0] == slice(0, width):
+            whole[name] = part
+            return
+        if name == "images":
+            sides, step, target = (height, width), 1, (rows[0], columns[0])
+        else:
+            step = _padded(rows[1].stop - rows[1].start, self.stride) // part.shape[0]
+            sides = _padded(height, self.stride) // step, _padded(width, self.stride) // step
+            target = self._steps(rows[0], step), self._steps(columns[0], step)
+        if name not in whole:
+            whole[name] = np.empty((*sides, *part.shape[2:]), part.dtype)
+        inside = whole[name][target]
+        top, left = ((inner.start - outer.start) // step for inner, outer in (rows, columns))
+        inside[:] = part[top : top + inside.shape[0], left : left + inside.shape[1]]
 
-def _decode(
-    model: ExportedModel, latents: Mapping[str, np.ndarray], height: int, width: int, tile: int
-) -> np.ndarray:
-    stride, reach = model.pipeline["stride"], model.pipeline["reach"]["decode"]
-    image = np.empty((height, width, 3), np.uint8)
-    for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
-        for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
-            around = _around(latents, rows_around, columns_around, height, stride)
-            size = [[rows_around.stop - rows_around.start, columns_around.stop - columns_around.start]]
-            decoded = model.run(f"decode_{len(latents)}", **around, size=np.array(size, np.int32))["images"][0]
-            top, left = rows.start - rows_around.start, columns.start - columns_around.start
-            inside = image[rows, columns]
-            inside[:] = decoded[top : top + inside.shape[0], left : left + inside.shape[1]]
-    return image
-
-
-def _around(
-    latents: Mapping[str, np.ndarray], rows: slice, columns: slice, height: int, stride: int
-) -> dict[str, np.ndarray]:
-    """The latents of a tile's pixels: ``[1, h, w, C]`` each."""
-    around = {}
-    for name, latent in latents.items():
-        step = _padded(height, stride) // latent.shape[0]
-        around[name] = latent[None, _steps(rows, stride, step), _steps(columns, stride, step)]
-    return around
-
-
-def run_in_tiles(
-    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int = TILE
-) -> np.ndarray:
-    """``function`` of a picture, ``uint8 [H, W, C]``, that keeps its sides and looks at ``reach`` pixels around."""
-    return _in_fitting_tiles(lambda side: _run_in_tiles(function, image, reach, side), tile, 1)
-
-
-def _run_in_tiles(
-    function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int, tile: int
-) -> np.ndarray:
-    height, width = image.shape[:2]
-    result = np.empty(0)
-    for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
-        for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
-            top, left = rows.start - rows_around.start, columns.start - columns_around.start
-            around = function(np.ascontiguousarray(image[rows_around, columns_around]))
-            if not result.size:
-                result = np.empty((height, width, *around.shape[2:]), around.dtype)
-            inside = result[rows, columns]
-            inside[:] = around[top : top + inside.shape[0], left : left + inside.shape[1]]
-    return result
+    def _steps(self, pixels: slice, step: int) -> slice:
+        """The values of a span of pixels; at the image's edge with those of its padding."""
+        return slice(pixels.start // step, _padded(pixels.stop, self.stride) // step)
 
 
 def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:
@@ -168,11 +152,11 @@ def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:
             tile = smaller
 
 
-def _tiles(height: int, width: int, tile: int, reach: int, axis: int) -> Iterator[tuple[slice, slice]]:
-    """Along one axis: the pixels of each tile, and those with ``reach`` more on both sides."""
+def _tiles(height: int, width: int, tile: int, reach: int | None, axis: int) -> Iterator[tuple[slice, slice]]:
+    """Along one axis: the pixels of each tile, and those with ``reach`` more on both sides; None: one tile."""
     length = (height, width)[axis]
-    if height * width <= 2 * tile * tile:
-        tile = length
+    if reach is None or height * width <= 2 * tile * tile:
+        tile, reach = length, 0
     for start in range(0, length, tile):
         stop = min(start + tile, length)
         yield slice(start, stop), slice(max(0, start - reach), min(length, stop + reach))
@@ -180,8 +164,3 @@ def _tiles(height: int, width: int, tile: int, reach: int, axis: int) -> Iterato
 
 def _padded(length: int, stride: int) -> int:
     return -(-length // stride) * stride
-
-
-def _steps(pixels: slice, stride: int, step: int) -> slice:
-    """The latents of a span of pixels; at the picture's edge with those of its padding."""
-    return slice(pixels.start // step, _padded(pixels.stop, stride) // step)

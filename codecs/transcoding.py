@@ -9,7 +9,7 @@ import numpy as np
 
 from codec_zoo.codecs import batch, container, images, memory_estimates
 from codec_zoo.codecs.batch import Task
-from codec_zoo.codecs.filtered import decode_plain
+from codec_zoo.codecs.learned import decode_plain
 from codec_zoo.codecs.model_codec import ModelCodec
 from codec_zoo.codecs.specs import codec_for
 from codec_zoo.export.runtime import ExportedModel, find_model, open_model

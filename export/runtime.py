@@ -14,7 +14,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from codec_zoo import weights
-from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError, UsageError
+from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError
 from codec_zoo.export import card as cards
 from codec_zoo.export.card import Coded, preset_id
 from codec_zoo.export.manifest import check_files
@@ -54,30 +54,6 @@ class ExportedModel:
     def stream(self) -> Stream | None:
         """How its files are coded; None for the pixel predictor."""
         return parse(self.card["stream"]) if self.card["stream"] else None
-
-    @property
-    def pipeline(self) -> dict[str, Any]:
-        """The stream as the codecs of each kind know it."""
-        stream = self.stream
-        if stream is None:
-            return {"kind": "perceptron", "layers": 3}
-        first, known = stream.layers[0], {"layers": stream.count, "stride": stream.stride}
-        latent, field = first.latents[-1], self.card["receptive_field"]
-        if first.kind == "base":
-            return {"kind": "hybrid", **known}
-        if first.kind == "picture":
-            choice = stream.choices["codec"]
-            own = next(a.coder.quality for a in choice.alternatives if a.name == choice.default)  # type: ignore
-            return {"kind": "filter", "codec": choice.default, "quality": own, "reach": field.get("decode", 8)}
-        if first.kind == "representation":
-            branches = {a.name: a.number for a in stream.choices["resolution"].alternatives}
-            return {"kind": "mixed", "branches": branches}
-        if stream.block:
-            bits = next(a.coder.bits for a in stream.choices["coding"].alternatives)  # type: ignore
-            known |= {"latents": latent.channels, "bits": bits, "tuned": stream.layers[-1].tuned}
-            return {"kind": "blocks", **known}
-        reach = {"encode": field.get("encode", 0), "decode": field.get("decode", 0)}
-        return {"kind": "layered", **known, "latent_stride": latent.stride, "reach": reach}
 
     def run(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Call a signature with arrays; arrays come back."""
@@ -154,33 +130,6 @@ class UntrainedModel(ExportedModel):
             "signatures": {},
         }
         super().__init__(preset.name, card, {})
-
-
-def parse_layers(layers: int | str, model: ExportedModel) -> int:
-    """How many layers to write, checked.
-
-    Raises:
-        UsageError: not a number of layers that the model has.
-    """
-    most = model.pipeline["layers"]
-    if not str(layers).isdecimal() or not 1 <= int(layers) <= most:
-        raise UsageError(f"--layers of {model.preset} is a whole number, 1 … {most}. Received: {layers!r}")
-    return int(layers)
-
-
-def parse_rounds(search: int | str, model: ExportedModel) -> int:
-    """Rounds of a search for better latents (``codec_zoo.export.search``), checked; 0 for none.
-
-    Raises:
-        UsageError: not a number, or the model has no search.
-    """
-    if not str(search).isdecimal():
-        raise UsageError(f"--search is a number of rounds, 0, 1, 2 …. Received: {search!r}")
-    if int(search) and "search_1" not in model.card["signatures"]:
-        raise UsageError(
-            f"--search lowers the squared error, and {model.preset} is trained for another measure: leave it out."
-        )
-    return int(search)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

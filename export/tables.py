@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import io
+import itertools
 import math
 from collections.abc import Mapping
 from operator import itemgetter
@@ -71,6 +72,17 @@ class Tables:
         ):
             raise ModelError("the model's tables for the range coder are damaged. Fetch or export the model again.")
         return starts
+
+    @functools.cached_property
+    def least_bits(self) -> np.ndarray:
+        """The fewest bits that a value of each row can cost: float64 ``[rows]``, 0 or more."""
+        cdf, least = self.cdf.astype(np.int64), np.empty(self.offset.size)
+        for row, (start, end) in enumerate(itertools.pairwise(self.starts)):
+            share = np.diff(cdf[start + 1 : end]) / 2.0 ** -cdf[start]
+            # The coder divides more than 2^16 numbers and rounds down: an interval may gain one, but not the first.
+            share[1:] += 2.0**-16
+            least[row] = -np.log2(min(1.0, share.max()))
+        return least
 
 
 def load_tables(file: Path | BinaryIO) -> dict[str, Tables]:

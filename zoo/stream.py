@@ -350,9 +350,12 @@ class Stream:
             _check(side % latent.stride == 0, latent.name, f"has a stride that does not divide {side}")
             for alternative in alternatives_of(latent.coder):
                 rows = alternative.coder.rows if isinstance(alternative.coder, RangeCoder) else None
+                _check(not rows or self.block is None, latent.name, "has rows, which blocks cannot have")
                 _check(not rows or set(rows.inputs) <= known, latent.name, "has rows of values not decoded before")
             _check(latent.name not in known, latent.name, "is there twice")
             known.add(latent.name)
+        strengths = any(isinstance(entry, Strengths) for layer in self.layers for entry in layer.entries)
+        _check(not strengths or self.block is None, "block", "cannot be where there are strengths")
         dials = [entry for entry, _ in self.coded if image_codecs_of(entry.coder)]
         _check(len(dials) <= 1, "layers", "have one lossy image codec at most")
 

@@ -6,6 +6,7 @@
 import difflib
 import importlib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec
@@ -90,6 +91,11 @@ def get_ycbcr_codec(spec: str) -> YCbCrCodec:
 def codec_qualities(name: str) -> tuple[float, ...]:
     """The qualities of a codec's rate–distortion curve, low rate first; none for a lossless codec."""
     return _class_of(name)[0].qualities
+
+
+def codec_steps(name: str) -> Sequence[int]:
+    """All whole qualities of a codec, low rate first; none for one that models cannot have inside."""
+    return _class_of(name)[0].steps
 
 
 def default_quality(name: str) -> float:

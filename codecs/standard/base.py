@@ -1,5 +1,6 @@
 """The one interface of all codecs: standard ones, and those made of an exported model and codec steps."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -62,12 +63,14 @@ class Codec:
         name: name in tables and on the command line, e.g. ``"bpg-ycbcr444"``.
         quality: the rate parameter in the codec's own unit, or None for a lossless codec.
         qualities: the rates at which the codec is drawn in rate–distortion curves, low rate first.
+        steps: all whole qualities, low rate first, of a codec that models can have inside.
         takes_gray: whether ``uint8 [H, W, 1]`` is coded as such and comes back as such.
     """
 
     name: str
     qualities: ClassVar[tuple[float, ...]] = ()
     quality: float | None = None
+    steps: ClassVar[Sequence[int]] = ()
     takes_gray: ClassVar[bool] = False
 
     def encode(self, image: np.ndarray) -> bytes:

@@ -196,6 +196,7 @@ class BPG(YCbCrCodec):
 
     quality: int
     qualities: ClassVar = (44, 40, 36, 32, 28, 24, 20)
+    steps: ClassVar = range(51, -1, -1)
 
     def __init__(self, quality: float = 32, domain: str = "ycbcr444", bit_depth: int = 8):
         if domain not in _FFMPEG_FORMAT or bit_depth not in (8, 10):

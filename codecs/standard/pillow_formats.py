@@ -86,6 +86,7 @@ class JPEG(PillowCodec):
     name = "jpeg"
     format = "JPEG"
     qualities = (10, 20, 35, 55, 75, 87)
+    steps = range(1, 101)
     frame: ClassVar[int] = _PROGRESSIVE
     luma_sampling: ClassVar[int] = 0x11
 

@@ -52,6 +52,7 @@ class SVAC(YCbCrCodec):
 
     quality: int
     qualities: ClassVar = (56, 52, 48, 44, 40, 34, 28)
+    steps: ClassVar = range(63, -1, -1)
 
     def __init__(self, quality: float = 48, scale: int = 1):
         if scale not in _NAMES:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from codec_zoo.codecs import images
-from codec_zoo.codecs.hybrid import HybridCodec
+from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.export.runtime import open_model
 from codec_zoo.files import write_atomic
 from codec_zoo.harness import figures
@@ -240,7 +240,7 @@ def _ablation_verdicts(points) -> list[Verdict]:
 
 def residual_counts(pictures: Sequence[Path]) -> np.ndarray:
     """How often each residual −255 … 255 of the coarse reconstruction occurs: ``int64 [511]``."""
-    codec = HybridCodec(open_model(PRESET), layers=1)
+    codec = LearnedCodec(open_model(PRESET), layers=1)
     counts = np.zeros(511, np.int64)
     for path in pictures:
         picture = images.as_rgb(images.read_image(path))
@@ -267,7 +267,7 @@ def show_layers(picture: Path, folder: Path) -> None:
     original = images.read_image(picture)
     shown = [original]
     for quality in (None, 40, 32, 24):
-        codec = HybridCodec(model, quality or 32, layers=2 if quality else 1)
+        codec = LearnedCodec(model, **({"quality": quality} if quality else {"layers": 1}))
         data = codec.encode(original)
         decoded = codec.decode(data)
         name = f"{picture.stem}-{'base' if quality is None else f'q{quality}'}"

@@ -5,7 +5,7 @@ import pytest
 
 from codec_zoo import weights
 from codec_zoo.cli.unexported import UnexportedModel, file_sizes
-from codec_zoo.codecs.layered import LayeredCodec
+from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.export.runtime import open_model
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
@@ -21,7 +21,7 @@ def model():
 
 def test_files_are_those_of_the_export(model, photo):
     image = photo[:130, :201]
-    codec, exported = LayeredCodec(UnexportedModel(get_preset(PRESET), model)), LayeredCodec(open_model(PRESET))
+    codec, exported = LearnedCodec(UnexportedModel(get_preset(PRESET), model)), LearnedCodec(open_model(PRESET))
     data = codec.encode(image)
     assert len(data) == pytest.approx(len(exported.encode(image)), abs=3)  # tables may differ by a count
     assert np.array_equal(codec.decode(data), exported.decode(exported.encode(image)))

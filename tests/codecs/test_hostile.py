@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec_zoo.codecs import blocks, bounds, container, hybrid, pixel_predictor, range_coder
+from codec_zoo.codecs import bounds, container, fine_tuning, pixel_predictor, range_coder
 from codec_zoo.codecs.container import Layer, LayerKind
-from codec_zoo.codecs.filtered import PAPER, decode_plain
+from codec_zoo.codecs.learned import LearnedCodec, decode_plain
 from codec_zoo.codecs.specs import open_codec
 from codec_zoo.codecs.standard import bpg, get_codec, get_ycbcr_codec, hevc, jpegxl, pillow_formats, svac
 from codec_zoo.color import rgb_to_ycbcr
@@ -103,7 +103,7 @@ def test_no_string_of_the_coder_is_refused(gaussians, row, count, typical):
     if typical:
         values = np.rint(np.random.default_rng(row).normal(0, scale_table()[row], count)).astype(np.int32)
     string = range_coder.encode(values, rows, gaussians)
-    least = count * bounds.least_bits(gaussians)[row]
+    least = count * gaussians.least_bits[row]
     bounds.check_string(len(string), least, count, 1)
     if not typical:  # and the bound is a sharp one: but for its slack
         assert least > 0.95 * 8 * len(string) - 16
@@ -113,7 +113,7 @@ def test_more_values_than_a_string_holds_are_refused(gaussians):
     for row in (20, 40, 63):
         string = range_coder.encode(np.zeros(5000, np.int32), np.full(5000, row, np.int32), gaussians)
         with pytest.raises(BitstreamError, match="too few"):
-            bounds.check_string(len(string), 10_000 * bounds.least_bits(gaussians)[row] + 200, 10_000, 1)
+            bounds.check_string(len(string), 10_000 * gaussians.least_bits[row] + 200, 10_000, 1)
 
 
 @pytest.mark.parametrize("spec", ["jia2019-sae-mse-e2", "balle2018-hyperprior-mse-2"])
@@ -197,16 +197,14 @@ def test_weights_of_a_plane_compute_exactly_or_are_refused(photo):
 @pytest.mark.parametrize("unit", [np.nan, np.inf, -np.inf, 3e38, 1e3, 0, -1e-3])
 @pytest.mark.filterwarnings("error")
 def test_changes_of_weights_are_bounded(unit):
-    model = open_model("report2017-cnn-ae-ft")
     with pytest.raises(BitstreamError, match="of unit"):
-        blocks._read_weights(np.array(unit, ">f4").tobytes() + b"\x7f" * 387, model)
+        fine_tuning.read_weights(np.array(unit, ">f4").tobytes() + b"\x7f" * 387, 387)
 
 
 def test_what_the_encoder_writes_is_within_the_bound():
-    model = open_model("report2017-cnn-ae-ft")
-    for largest in (0, 1e-9, 1, blocks.MAX_CHANGE):
+    for largest in (0, 1e-9, 1, fine_tuning.MAX_CHANGE):
         change = np.linspace(-largest, largest, 387).astype(np.float32)
-        read = blocks._read_weights(blocks._write_weights(change), model)
+        read = fine_tuning.read_weights(fine_tuning.write_weights(change), 387)
         assert np.abs(read - change).max() <= largest / 200
 
 
@@ -301,15 +299,16 @@ def test_the_pixels_that_bytes_can_hold(photo):
 def test_chroma_is_coded_as_the_layer_says(photo):
     """4:2:0 where 4:4:4 belongs, 4:4:4 or RGB or 10 bits where 4:2:0 in 8 bits does."""
     picture = photo[:32, :48]
-    coarse = np.zeros((32, 48, 3), np.uint8)
+    coarse, codec = np.zeros((32, 48, 3), np.uint8), LearnedCodec(open_model("fu2019-hybrid-s16-prelu"))
+    layer = codec.stream.layers[1]
     for spec in ("bpg-ycbcr444:30", "bpg-rgb444-10bit:30"):
-        assert hybrid._add_residual(coarse, b"\2" + get_codec(spec).encode(picture)).shape == coarse.shape
+        assert codec.add(coarse, layer, b"\2" + get_codec(spec).encode(picture)).shape == coarse.shape
     with pytest.raises(BitstreamError, match="4:4:4"):
-        hybrid._add_residual(coarse, b"\2" + get_codec("bpg-ycbcr420:30").encode(picture))
+        codec.add(coarse, layer, b"\2" + get_codec("bpg-ycbcr420:30").encode(picture))
     for spec in ("bpg-ycbcr444", "bpg-rgb444", "bpg-ycbcr444-10bit"):
         with pytest.raises(BitstreamError, match="4:2:0 in 8 bits"):
             get_ycbcr_codec("bpg-ycbcr420:30").decode_ycbcr(get_codec(f"{spec}:30").encode(picture))
-        layer = Layer(LayerKind.PICTURE, b"\1" + PAPER.tobytes() + b"\x30" + get_codec(f"{spec}:30").encode(picture))
+        layer = Layer(LayerKind.PICTURE, b"\1" + b"\x40\0\0\0" + b"\x30" + get_codec(f"{spec}:30").encode(picture))
         file = container.write("p", "0" * 64, 48, 32, 3, [layer])
         with pytest.raises(BitstreamError, match="4:2:0 in 8 bits"):
             decode_plain(container.read(file))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from codec_zoo.cli.main import cli as commands
 from codec_zoo.cli.main import codec_options
-from codec_zoo.codecs.hybrid import HybridCodec
+from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.codecs.specs import codec_for, name_of, open_codec, qualities_of, split_spec
 from codec_zoo.codecs.standard import default_quality, get_codec, list_codecs
 from codec_zoo.errors import UsageError
@@ -72,41 +72,47 @@ def test_a_name_is_never_a_folder(folders):
     assert open_codec("jpeg:75").name == "jpeg"
     assert isinstance(open_model("report2017-mlp"), UntrainedModel)
     for name in ("jpeg", "report2017-mlp"):
-        assert isinstance(open_codec(f"./{name}:28"), HybridCodec)
+        assert isinstance(open_codec(f"./{name}:28"), LearnedCodec)
         assert open_model(f"./{name}").preset == PRESET
 
 
 def test_such_a_folder_is_measured(folders, noise):
     Image.fromarray(noise(32, 32)).save("a.png")
     spec = "./a:b,c=d:7,mapping=shift"
-    assert qualities_of(spec) == HybridCodec.qualities
+    assert qualities_of(spec) == (44, 40, 36, 32, 28, 24, 20)
     row = evaluation.measure(f"{spec}:28", folders / "a.png")
     assert (row["codec"], row["quality"]) == (spec, 28)
     assert row["weights_sha256"] == evaluation.weights_of(spec)
 
 
-# A value for each option of the command line, and the kinds of codec that take the option.
+# A value for each option of the command line, and the kinds of files whose models take it.
+ALL = {"base", "blocks", "latent", "picture", "representation"}
 OPTIONS = {
-    "layers": (1, {"blocks", "hybrid", "layered", "perceptron"}),
-    "target_bpp": (0.5, {"layered", "mixed"}),
-    "target_psnr": (30.0, {"layered", "mixed"}),
-    "search": (0, {"blocks", "layered"}),
-    "quality": (20.0, {"filter", "hybrid", "layered", "mixed"}),
-    "codec": ("bpg-ycbcr444", {"filter"}),
-    "resolution": ("auto", {"mixed"}),
-    "coding": ("x", {"blocks", "perceptron"}),
+    "layers": (1, {"base", "blocks", "latent", "plane"}),
+    "target_bpp": (0.5, ALL),
+    "target_psnr": (30.0, ALL),
+    "search": (0, {"blocks", "latent"}),
+    "quality": (20.0, {"base", "picture", "representation"}),
+    "codec": ("bpg-ycbcr444", {"picture"}),
+    "resolution": ("auto", {"representation"}),
+    "coding": ("x", {"blocks", "plane"}),
     "overlap": (4, {"blocks"}),
     "tune": ("yes", {"blocks"}),
-    "mapping": ("minmax", {"hybrid"}),
-    "residual_codec": ("bpg-rgb444", {"hybrid"}),
-    "base_codec": ("jxl-lossless", {"hybrid"}),
+    "mapping": ("minmax", {"base"}),
+    "residual_codec": ("bpg-rgb444", {"base"}),
+    "base_codec": ("jxl-lossless", {"base"}),
 }
 # What presets of a kind that takes an option say no to, each by its name.
 REFUSED = {
-    ("layered", "quality"): r"no quality \(-q\)",
-    ("blocks", "coding"): "--coding .* jxl or fixed",
-    ("perceptron", "coding"): "--coding .* range or huffman",
+    ("blocks", "coding"): "--coding .* one of fixed, jxl",
+    ("plane", "coding"): "--coding .* range or huffman",
 }
+
+
+def kind_of(stream):
+    if stream is None:
+        return "plane"
+    return "blocks" if stream.block else stream.layers[0].kind
 
 
 def model(name):
@@ -124,19 +130,17 @@ def test_each_option_works_or_is_refused_by_name(option):
     value, kinds = OPTIONS[option]
     written = f"--{option.replace('_', '-')}"
     for preset in list_presets():
-        pipeline = model(preset.name).pipeline
-        kind, layers = pipeline["kind"], pipeline.get("layers")
+        kind, tuned = kind_of(preset.stream), preset.stream is not None and preset.stream.layers[-1].tuned
         words = REFUSED.get((kind, option))
         if kind not in kinds:
             words = f"{written} is for "
-        elif kind == "layered" and layers == 1 and option.startswith("target"):
+        elif option.startswith("target") and preset.stream.count == 1 and not preset.stream.dial:
             words = f"{written} chooses how many layers"
-        elif option == "tune" and not pipeline["tuned"]:
-            words = "--tune is for report2017-cnn-ae-ft"
+        elif option == "tune":
+            words = "would be asked a thousand times" if tuned else "--tune is for report2017-cnn-ae-ft"
         if words is None:
             # Fine-tuning needs the model itself.
-            still = {"tune": "no"} if pipeline.get("tuned") else {}
-            codec_for(model(preset.name), **{option: value, **still})
+            codec_for(model(preset.name), **{option: value}, **({"tune": "no"} if tuned else {}))
             continue
         with pytest.raises(UsageError, match=words):
             codec_for(model(preset.name), **{option: value})
@@ -147,13 +151,13 @@ def test_presets_that_take_an_option_are_named_in_short():
         ("fu2019-hybrid-s8-relu", {"overlap": 4}, "--overlap is for report2017-cnn-*, report2017-gan-*. "),
         (
             "fu2019-hybrid-s8-relu",
-            {"target_bpp": 1},
-            "balle2017-*, balle2018-*, jia2019-*, jiang2017-*, zhao2018-*. ",
+            {"search": 1},
+            "balle2017-*, balle2018-*, jia2019-*, report2017-cnn-*, report2017-gan-*. ",
         ),
         (
             "jia2019-sae-mse-e1",
             {"mapping": "clip"},
-            "--mapping is for fu2019-*. jia2019-sae-mse-e1 takes --quality, ",
+            "--mapping is for fu2019-*. jia2019-sae-mse-e1 takes --layers, ",
         ),
         (
             "report2017-mlp",
@@ -173,12 +177,12 @@ def test_presets_that_take_an_option_are_named_in_short():
         ("fu2019-hybrid-s16-prelu", {"quality": 31.9999999}, "whole number"),
         ("fu2019-hybrid-s16-prelu", {"layers": 1, "quality": 30}, "leaves out the residual layer, and with it -q"),
         ("fu2019-hybrid-s16-prelu", {"layers": 1, "mapping": "clip"}, "with it --mapping"),
-        ("fu2019-hybrid-s16-prelu", {"residual_codec": "bpg-ycbcr420"}, "--residual-codec is one of"),
+        ("fu2019-hybrid-s16-prelu", {"residual_codec": "bpg-ycbcr420"}, "--residual-codec of .* is one of"),
         ("hu2018-filter-svac-q48", {"quality": 64}, "-q of hu2018-filter-svac-q48 is for svac: .* 0 … 63"),
         ("hu2018-filter-svac-q48", {"codec": "jpeg-420", "quality": 0}, "is for jpeg-420: .* 1 … 100"),
-        ("hu2018-filter-svac-q48", {"codec": "webp"}, "--codec is one of svac"),
+        ("hu2018-filter-svac-q48", {"codec": "webp"}, "--codec of .* is one of svac"),
         ("zhao2018-mixed", {"quality": 101}, "-q of zhao2018-mixed is for jpeg-420: .* 1 … 100"),
-        ("zhao2018-mixed", {"quality": 10, "target_bpp": 1}, "one of -q, --target-bpp and --target-psnr"),
+        ("zhao2018-mixed", {"quality": 10, "target_bpp": 1}, "-q and --target-bpp both say"),
         ("jia2019-sae-mse-e2", {"layers": 1, "target_psnr": 30}, "--layers and --target-psnr both say"),
         ("jia2019-sae-mse-e2", {"target_bpp": 1, "target_psnr": 30}, "--target-bpp and --target-psnr both say"),
         ("jia2019-sae-mse-e2", {"layers": 4}, "--layers of jia2019-sae-mse-e2 .* 1 … 3"),
@@ -193,7 +197,7 @@ def test_what_an_option_cannot_be(preset, options, words):
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "x"])
 def test_targets_are_positive_numbers(value):
-    for preset in ("zhao2018-mixed", "jia2019-sae-mse-e2"):
+    for preset in ("zhao2018-mixed", "jia2019-sae-mse-e2", "hu2018-filter-svac-q48"):
         for option in ("target_bpp", "target_psnr"):
             with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is a number above 0. Received"):
                 codec_for(model(preset), **{option: value})
@@ -231,7 +235,7 @@ def test_a_quality_belongs_to_its_codec():
         ({"codec": "jpeg-420", "quality": 20.0}, 20),
     ]:
         codec = codec_for(model("hu2018-filter-svac-q48"), **options)
-        assert codec.quality == codec.step.quality == quality
+        assert codec.quality == quality
 
 
 @pytest.mark.parametrize("name", list_codecs())

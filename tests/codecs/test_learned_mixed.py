@@ -7,7 +7,7 @@ from PIL import Image
 
 from codec_zoo.codecs import container
 from codec_zoo.codecs.container import Layer, LayerKind
-from codec_zoo.codecs.mixed import MixedCodec
+from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.export.runtime import open_model
 from codec_zoo.export.saved_model import export_model
@@ -32,7 +32,7 @@ def model(tmp_path_factory):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_size(model, noise, resolution, size, channels):
     picture = noise(*size)[..., :channels]
-    codec = MixedCodec(model, 90, resolution)
+    codec = LearnedCodec(model, quality=90, resolution=resolution)
     decoded = codec.decode(codec.encode(picture))
     assert decoded.shape == picture.shape
     if resolution == "high" and channels == 1:
@@ -41,10 +41,12 @@ def test_any_size(model, noise, resolution, size, channels):
 
 def test_the_layer_holds_a_jpeg_file(model, photo):
     for resolution, scale in (("low", 2), ("high", 1)):
-        payload = container.read(MixedCodec(model, 20, resolution).encode(photo)).layers[0].payload
+        payload = (
+            container.read(LearnedCodec(model, quality=20, resolution=resolution).encode(photo)).layers[0].payload
+        )
         image = Image.open(io.BytesIO(payload[1:]))
         assert payload[0] == scale and image.format == "JPEG" and image.size == (768 // scale, 512 // scale)
-    gray = container.read(MixedCodec(model, 20, "low").encode(photo[..., :1])).layers[0].payload
+    gray = container.read(LearnedCodec(model, quality=20, resolution="low").encode(photo[..., :1])).layers[0].payload
     assert Image.open(io.BytesIO(gray[1:])).mode == "L"
 
 
@@ -54,21 +56,23 @@ def test_the_switch_is_the_better_of_both(model, photo):
     chosen = []
     for target in (0.12, 3.0):
         files = {
-            name: MixedCodec(model, resolution=name, target_bpp=target).encode(picture)
+            name: LearnedCodec(model, resolution=name, target_bpp=target).encode(picture)
             for name in ("low", "high", "auto")
         }
-        quality = {name: psnr(picture, MixedCodec(model).decode(data)) for name, data in files.items()}
+        quality = {name: psnr(picture, LearnedCodec(model).decode(data)) for name, data in files.items()}
         assert all(8 * len(data) <= target * picture.size for data in files.values())
         assert quality["auto"] == max(quality.values())
         chosen.append(container.read(files["auto"]).layers[0].payload[0])
     assert chosen == [2, 1]
     sizes = {
-        name: len(MixedCodec(model, resolution=name, target_psnr=30).encode(picture))
+        name: len(LearnedCodec(model, resolution=name, target_psnr=30).encode(picture))
         for name in ("low", "high", "auto")
     }
     assert sizes["auto"] <= sizes["high"]
-    tiny = MixedCodec(model, target_bpp=1e-9).encode(picture)
-    assert len(tiny) == min(len(MixedCodec(model, 1, name).encode(picture)) for name in ("low", "high"))
+    tiny = LearnedCodec(model, target_bpp=1e-9).encode(picture)
+    assert len(tiny) == min(
+        len(LearnedCodec(model, quality=1, resolution=name).encode(picture)) for name in ("low", "high")
+    )
 
 
 def test_a_target_needs_few_decodings(model, photo, monkeypatch):
@@ -78,7 +82,7 @@ def test_a_target_needs_few_decodings(model, photo, monkeypatch):
     monkeypatch.setattr(model, "run", lambda name, **inputs: decoded.append(name) or run(name, **inputs))
 
     def code(**target):
-        codec = MixedCodec(model, **target)
+        codec = LearnedCodec(model, **target)
         codec.progress = lines.append
         decoded.clear(), lines.clear()
         data = codec.encode(picture)
@@ -87,14 +91,18 @@ def test_a_target_needs_few_decodings(model, photo, monkeypatch):
     data, names = code(target_bpp=0.5)
     assert names == ["decode_high", "decode_low"] and len(lines) == 2 and 8 * len(data) <= 0.5 * picture.size
     data, names = code(target_psnr=30)
-    assert len(names) == len(lines) <= 14 and "JPEG" in lines[0]
-    assert 30 <= psnr(picture, MixedCodec(model).decode(data)) < 30.5
-    others = [MixedCodec(model, q, branch).encode(picture) for q in (3, 6, 9, 12, 20) for branch in ("low", "high")]
-    smaller = [psnr(picture, MixedCodec(model).decode(other)) for other in others if len(other) < len(data)]
+    assert len(names) == len(lines) <= 14 and "resolution low, jpeg-420 " in lines[0]
+    assert 30 <= psnr(picture, LearnedCodec(model).decode(data)) < 30.5
+    others = [
+        LearnedCodec(model, quality=q, resolution=branch).encode(picture)
+        for q in (3, 6, 9, 12, 20)
+        for branch in ("low", "high")
+    ]
+    smaller = [psnr(picture, LearnedCodec(model).decode(other)) for other in others if len(other) < len(data)]
     assert smaller and max(smaller) < 30
     data, _ = code(target_psnr=99)
-    finest = [MixedCodec(model, 100, branch).encode(picture) for branch in ("low", "high")]
-    assert data == max(finest, key=lambda file: psnr(picture, MixedCodec(model).decode(file)))
+    finest = [LearnedCodec(model, quality=100, resolution=branch).encode(picture) for branch in ("low", "high")]
+    assert data == max(finest, key=lambda file: psnr(picture, LearnedCodec(model).decode(file)))
 
 
 def test_errors(model, photo):
@@ -106,8 +114,11 @@ def test_errors(model, photo):
         {"target_psnr": "x"},
     ):
         with pytest.raises(UsageError):
-            MixedCodec(model, **options)
-    card, payload = model.card, container.read(MixedCodec(model, 20).encode(photo[:64, :64])).layers[0].payload
+            LearnedCodec(model, **options)
+    card, payload = (
+        model.card,
+        container.read(LearnedCodec(model, quality=20).encode(photo[:64, :64])).layers[0].payload,
+    )
     for width, channels, kind, lie in (
         (64, 3, LayerKind.REPRESENTATION, b""),
         (64, 3, LayerKind.REPRESENTATION, b"\x03" + payload[1:]),
@@ -118,11 +129,11 @@ def test_errors(model, photo):
     ):
         data = container.write(card["preset"], card["weights_sha256"], width, 64, channels, [Layer(kind, lie)])
         with pytest.raises(BitstreamError):
-            MixedCodec(model).decode(data)
+            LearnedCodec(model).decode(data)
 
 
 def test_300_mutated_files(model, photo, mutants):
-    codec = MixedCodec(model, 20)
+    codec = LearnedCodec(model, quality=20)
     data = codec.encode(photo[:64, :96])
     for mutant in mutants(data, 300):
         with pytest.raises(CodecZooError):

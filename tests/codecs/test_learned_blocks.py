@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from codec_zoo.codecs import blocks, container
-from codec_zoo.codecs.blocks import BlockCodec
+from codec_zoo.codecs import container
+from codec_zoo.codecs.blocks import Blocks
 from codec_zoo.codecs.container import Layer, LayerKind
+from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.export.runtime import open_model
 from codec_zoo.export.saved_model import export_model
@@ -35,7 +36,7 @@ def test_both_codings_decode_alike(models, noise, name, size, channels):
     picture = noise(*size)[..., :channels]
     decoded = {}
     for coding in ("fixed", "jxl"):
-        codec = BlockCodec(models[name], coding=coding, overlap=8, tune="no")
+        codec = LearnedCodec(models[name], coding=coding, overlap=8, tune="no")
         data = codec.encode(picture)
         decoded[coding] = codec.decode(data)
         assert decoded[coding].shape == picture.shape and decoded[coding].dtype == np.uint8
@@ -45,7 +46,7 @@ def test_both_codings_decode_alike(models, noise, name, size, channels):
 def test_a_block_has_1536_bits(models, photo):
     """16:1, as the report counts: without headers."""
     for name, model in models.items():
-        stream = container.read(BlockCodec(model, coding="fixed", tune="no").encode(photo[:64, :96]))
+        stream = container.read(LearnedCodec(model, coding="fixed", tune="no").encode(photo[:64, :96]))
         assert sum(len(layer.payload) - 2 for layer in stream.layers) * 8 == 6 * 1536, name
 
 
@@ -53,62 +54,66 @@ def test_a_block_has_1536_bits(models, photo):
 @pytest.mark.parametrize("size", [(1, 1), (31, 33), (64, 65), (100, 47)])
 def test_cut_and_blend_are_inverse(noise, overlap, size):
     picture = noise(*size)
-    pieces = blocks.cut(picture, overlap)
+    blocks = Blocks(None, 32, overlap)
+    pieces = blocks.cut(picture)
     assert pieces.shape[1:] == (32, 32, 3)
-    assert np.array_equal(blocks.blend(pieces, *size, overlap), picture)
+    assert np.array_equal(blocks.blend([pieces], *size), picture)
+    parts = [blocks.cut(picture, start, start + 2) for start in range(0, len(pieces), 2)]
+    assert np.array_equal(np.concatenate(parts), pieces)
+    assert np.array_equal(blocks.blend(parts, *size), picture)
 
 
 def test_overlap_fades():
     """Two flat blocks: a ramp between them, not a step."""
     flat = np.stack([np.full((32, 32, 1), value, np.uint8) for value in (0, 170)])
-    row = blocks.blend(flat, 32, 48, 16)[0, :, 0].astype(int)
+    row = Blocks(None, 32, 16).blend([flat], 32, 48)[0, :, 0].astype(int)
     assert row[0] == 0 and row[-1] == 170 and np.abs(np.diff(row)).max() <= 11
-    assert np.abs(np.diff(blocks.blend(flat, 32, 64)[0, :, 0].astype(int))).max() == 170
+    assert np.abs(np.diff(Blocks(None, 32).blend([flat], 32, 64)[0, :, 0].astype(int))).max() == 170
 
 
 def test_a_file_of_steps_decodes_cut_short(models, photo):
-    codec = BlockCodec(models[STEPS])
+    codec = LearnedCodec(models[STEPS])
     picture = photo[:64, :64]
     data = codec.encode(picture)
     whole = codec.decode(data)
     stages = [codec.decode(container.truncate(data, count)) for count in (1, 2, 3)]
     assert np.array_equal(stages[2], whole)
     assert not np.array_equal(stages[0], stages[1])
-    assert np.array_equal(codec.decode(BlockCodec(models[STEPS], layers=2).encode(picture)), stages[1])
+    assert np.array_equal(codec.decode(LearnedCodec(models[STEPS], layers=2).encode(picture)), stages[1])
 
 
 @pytest.mark.parametrize("coding", ["fixed", "jxl"])
 def test_a_searched_file_is_better_and_no_longer(photo, coding):
     model = open_model("report2017-cnn-rnn-ae")
     picture = photo[:70, :100]
-    plain, searched = BlockCodec(model, coding=coding), BlockCodec(model, coding=coding, search=4)
+    plain, searched = LearnedCodec(model, coding=coding), LearnedCodec(model, coding=coding, search=4)
     files = [codec.encode(picture) for codec in (plain, searched)]
     assert psnr(picture, plain.decode(files[1])) > psnr(picture, plain.decode(files[0])) + 0.15
     assert coding == "jxl" or len(files[1]) == len(files[0])
-    first = BlockCodec(model, coding=coding, search=4, layers=1).encode(picture)
+    first = LearnedCodec(model, coding=coding, search=4, layers=1).encode(picture)
     assert container.read(first).layers[0] == container.read(files[1]).layers[0]
 
 
 def test_fine_tuning_gains_and_is_optional(models, photo):
     """387 bytes of weights; the picture is nearer with them, and decodes without."""
     picture = photo[128:256, 128:256]
-    codec = BlockCodec(models[TUNED])
+    codec = LearnedCodec(models[TUNED])
     data = codec.encode(picture)
     kinds = [layer.kind for layer in container.read(data).layers]
     assert kinds == [LayerKind.LATENT, LayerKind.WEIGHTS]
     assert len(container.read(data).layers[1].payload) == 4 + 387
     without = codec.decode(container.truncate(data, 1))
-    assert np.array_equal(without, BlockCodec(models[TUNED], tune="no").decode(container.truncate(data, 1)))
+    assert np.array_equal(without, LearnedCodec(models[TUNED], tune="no").decode(container.truncate(data, 1)))
     assert psnr(picture, codec.decode(data)) > psnr(picture, without) + 1
 
 
 def test_damage_is_named(models, photo):
     """Payloads that no encoder makes."""
     model, random = models[TUNED], np.random.default_rng(5)
-    codec = BlockCodec(model)
+    codec = LearnedCodec(model)
     head = (model.card["preset"], model.card["weights_sha256"], 40, 40, 3)
     for coding in ("jxl", "fixed"):
-        layers = container.read(BlockCodec(model, coding=coding).encode(photo[:40, :40])).layers
+        layers = container.read(LearnedCodec(model, coding=coding).encode(photo[:40, :40])).layers
         for _ in range(60):
             payloads = [bytearray(layer.payload) for layer in layers]
             payload = payloads[random.integers(len(payloads))]
@@ -124,11 +129,11 @@ def test_damage_is_named(models, photo):
 
 def test_wrong_use_is_named(models):
     for options, message in (
-        ({"coding": "zip"}, "jxl or fixed"),
+        ({"coding": "zip"}, "one of fixed, jxl"),
         ({"overlap": 17}, "0, 4 … 16"),
         ({"overlap": 3}, "0, 4 … 16"),
         ({"tune": "maybe"}, "--tune is yes or no"),
         ({"layers": 4}, "--layers .* 1 … 3"),
     ):
         with pytest.raises(UsageError, match=message):
-            BlockCodec(models[STEPS], **options)
+            LearnedCodec(models[STEPS], **options)

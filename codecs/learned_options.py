@@ -1,0 +1,213 @@
+"""The options of a learned model's codec: which there are for a stream, and what each may be for a model."""
+
+from typing import Any
+
+from codec_zoo.codecs import coders, targets, tiling
+from codec_zoo.codecs.encoding import choose
+from codec_zoo.codecs.model_codec import parse_layers
+from codec_zoo.codecs.residual import MAPPINGS
+from codec_zoo.codecs.standard import make_codec
+from codec_zoo.errors import ModelError, UsageError
+from codec_zoo.export.runtime import ExportedModel, LocalModel
+from codec_zoo.stream import (
+    Choice,
+    ImageCodec,
+    Residual,
+    Stream,
+    StreamLayer,
+    Strengths,
+    alternatives_of,
+    image_codecs_of,
+)
+
+FILTERS = ("auto", "on", "off")
+
+
+def options_of(stream: Stream) -> list[str]:
+    """Names of the options that codecs with this stream take."""
+    found = ["quality"] if stream.dial else []
+    if not stream.dial or stream.count > 1:
+        found.append("layers")
+    found += ["target_bpp", "target_psnr"]
+    if not stream.dial:
+        found.append("search")
+    for layer in stream.layers:
+        found += [option for option in _options_of_layer(layer) if option not in found]
+    return [*found, *(["overlap", "tune"] if stream.block else ["tile"])]
+
+
+def _options_of_layer(layer: StreamLayer) -> list[str]:
+    """The options that say how a layer is coded."""
+    found = []
+    for entry in layer.entries:
+        coder = getattr(entry, "coder", None)
+        if coder is not None and image_codecs_of(coder):
+            found.append("quality")
+        if isinstance(coder, Choice):
+            found.append(coder.option)
+        if isinstance(entry, Residual):
+            found.append("mapping")
+        if isinstance(entry, Strengths):
+            found.append("filter")
+    return found
+
+
+def written(option: str) -> str:
+    """An option as the command line has it."""
+    return "-q" if option == "quality" else f"--{option.replace('_', '-')}"
+
+
+class LearnedOptions:
+    """The options of a codec, checked.
+
+    Args:
+        model: exported.
+        options: by name; None is as good as absent.
+
+            - ``quality``: of the image codec inside, in its own unit.
+            - ``layers``: how many are written; all by default.
+            - ``target_bpp``: the best image within so many bits a pixel. ``target_psnr``: the smallest file of at
+              least so many dB.
+            - ``search``: rounds in which latents are refined (``codec_zoo.export.search``); 0 by default.
+            - ``tile``: side of the tiles that large images go through the model in, pixels.
+            - ``overlap``: of blocks, pixels; 0 by default.
+            - ``tune``: ``"yes"`` or ``"no"``: fine-tune the decoder to the image; yes for models that can.
+            - ``mapping``: of residuals to 8 bits, ``"auto"`` or one of ``MAPPINGS``.
+            - ``filter``: ``"auto"``, the best strengths for each image; ``"on"``, the paper's; ``"off"``: decode
+              without the model.
+            - the option of each choice in the stream.
+
+    Attributes:
+        chosen: option → name of the alternative, of each choice.
+        open: the choice that is left to the encoder, or None.
+        dial: the image codec that the quality is for, or None.
+    """
+
+    def __init__(self, model: ExportedModel, **options: Any):
+        if model.stream is None:
+            raise ModelError(f"{model.where} has a codec of its own.")
+        self.model, self.stream = model, model.stream
+        known = options_of(self.stream)
+        if unknown := [written(option) for option in options if option not in known]:
+            raise UsageError(
+                f"{model.preset} takes no {', '.join(unknown)}. It takes {', '.join(map(written, known))}."
+            )
+        given = {option: value for option, value in options.items() if value is not None}
+        self._check_dials(given)
+        self.layers = parse_layers(given.get("layers", self.stream.count), self.stream.count, model.preset)
+        self._check_idle(given)
+        self.target_bpp = targets.parse_target("--target-bpp", given.get("target_bpp"))
+        self.target_psnr = targets.parse_target("--target-psnr", given.get("target_psnr"))
+        self.chosen: dict[str, str] = {}
+        self.open: Choice | None = None
+        for option, choice in self.stream.choices.items():
+            self._choose(choice, given.get(option, choice.default))
+        self.dial = self._parse_dial(given.get("quality"))
+        self.quality = coders.quality_of(self.dial, given.get("quality")) if self.dial else None
+        self.mapping = self._one_of("mapping", given.get("mapping", "auto"), ("auto", *MAPPINGS))
+        self.filter = self._one_of("filter", given.get("filter", "auto"), FILTERS)
+        self.search = self._parse_search(given.get("search", 0))
+        self.overlap = self._parse_overlap(given.get("overlap", 0))
+        self.tune = self._parse_tune(given.get("tune"))
+        self.tile = self._parse_tile(given.get("tile"))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options as they stand, with defaults."""
+        values = {option: getattr(self, option, None) for option in options_of(self.stream)}
+        left_open = {self.open.option: "auto"} if self.open else {}
+        return {**values, **self.chosen, **left_open}
+
+    def _check_dials(self, given: dict[str, Any]) -> None:
+        rates = [written(option) for option in ("layers", "quality", "target_bpp", "target_psnr") if option in given]
+        asked = [written(option) for option in ("target_bpp", "target_psnr") if option in given]
+        if asked and len(rates) > 1:
+            raise UsageError(f"{' and '.join(rates)} both say how much to write: give one of them.")
+        if asked and self.stream.count == 1 and not self.stream.dial:
+            raise UsageError(
+                f"{asked[0]} chooses how many layers to write, and {self.model.preset} has one. Choose a preset of "
+                "another rate, or one with layers: jia2019-sae-mse-e4."
+            )
+
+    def _check_idle(self, given: dict[str, Any]) -> None:
+        """Options for layers that ``layers`` leaves out."""
+        used = {option for layer in self.stream.layers[: self.layers] for option in _options_of_layer(layer)}
+        for layer in self.stream.layers[self.layers : self.stream.count]:
+            idle = [written(option) for option in _options_of_layer(layer) if option in given and option not in used]
+            if idle:
+                raise UsageError(
+                    f"--layers {self.layers} leaves out the {layer.kind} layer, and with it {', '.join(idle)}: give "
+                    "one or the other."
+                )
+
+    def _choose(self, choice: Choice, value: Any) -> None:
+        names = [alternative.name for alternative in choice.alternatives]
+        free = ["auto"] if choice.default == "auto" else []
+        self.chosen[choice.option] = self._one_of(choice.option, value, (*free, *names))
+        if value == "auto":
+            self.chosen[choice.option], self.open = names[0], choice
+
+    def _one_of(self, option: str, value: Any, known: tuple[str, ...]) -> str:
+        if value not in known:
+            raise UsageError(
+                f"{written(option)} of {self.model.preset} is one of {', '.join(known)}. Received: {value!r}"
+            )
+        return value
+
+    def _parse_dial(self, quality: float | None) -> ImageCodec | None:
+        """The image codec that the quality is for."""
+        entry = self.stream.dial
+        if entry is None:
+            return None
+        names = [{**self.chosen, self.open.option: one.name} for one in self.open.alternatives] if self.open else []
+        coder: ImageCodec | None = None
+        for chosen in reversed([self.chosen, *names]):
+            coder = next(iter(image_codecs_of(choose(entry, chosen).coder)), None)
+            if coder:
+                try:
+                    make_codec(coder.codec, coders.quality_of(coder, quality))
+                except ValueError as error:
+                    raise UsageError(f"-q of {self.model.preset} is for {coder.codec}: {error}.") from error
+        return coder
+
+    def _parse_search(self, search: Any) -> int:
+        if not str(search).isdecimal():
+            raise UsageError(f"--search is a number of rounds, 0, 1, 2 …. Received: {search!r}")
+        if int(search) and not all(layer.refine for layer in self.stream.layers if layer.latents):
+            raise UsageError(
+                f"--search lowers the squared error, and {self.model.preset} is trained for another measure: leave "
+                "it out."
+            )
+        return int(search)
+
+    def _parse_overlap(self, overlap: Any) -> int:
+        side = self.stream.block or 0
+        step = max(
+            alternative.stride or latent.stride
+            for latent in self.stream.latents
+            for alternative in alternatives_of(latent.coder)
+        )
+        if not str(overlap).isdecimal() or int(overlap) not in range(0, side // 2 + 1, step):
+            raise UsageError(f"--overlap of {self.model.preset} is 0, {step} … {side // 2}. Received: {overlap!r}")
+        return int(overlap)
+
+    def _parse_tune(self, tune: Any) -> bool:
+        can = self.stream.layers[-1].tuned
+        if tune not in (None, "yes", "no"):
+            raise UsageError(f"--tune is yes or no. Received: {tune!r}")
+        if tune == "yes" and not can:
+            raise UsageError(f"--tune is for report2017-cnn-ae-ft: the decoder of {self.model.preset} is not tuned.")
+        if can and tune != "no" and not isinstance(self.model, LocalModel):
+            raise UsageError(
+                f"{self.model.preset} learns each picture, for which a server would be asked a thousand times: "
+                "choose --tune no."
+            )
+        return can and tune != "no"
+
+    def _parse_tile(self, tile: Any) -> int:
+        if tile is None:
+            return tiling.default_tile(self.model)
+        stride = self.stream.stride
+        if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
+            raise UsageError(f"a tile of {self.model.preset} is a multiple of {stride}. Received: {tile!r}")
+        return int(tile)
