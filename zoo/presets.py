@@ -19,11 +19,14 @@ import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codec_zoo.errors import UsageError
 from codec_zoo.notices import notice
 from codec_zoo.stream import Stream
+
+if TYPE_CHECKING:
+    from codec_zoo.contract import CompressionModel
 
 # What `codec-zoo compress` uses where no model is named.
 DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
@@ -100,23 +103,28 @@ class Preset:
     Attributes:
         name: ``<paper>-<model>-<variant>``: lower case, digits and dashes, a letter first.
         paper: source.
-        model: the ``keras.Model`` subclass.
+        model: the class, a ``codec_zoo.contract.CompressionModel``.
         config: its constructor's arguments.
         recipe: the paper's training.
         reproduces: figure or table of the paper, and its row or curve.
         starts_from: the preset whose trained weights its training starts from, or None.
         trains: False where each file brings weights of its own.
         inner: the standard codec that the model stands behind and its quality, or None.
-        data: images that training gets: ``"rgb"`` (patches of images scaled at random), ``"rgb-unscaled"``,
-            ``"luma"``, or ``"decoded-luma"`` (luma as ``inner`` decodes it, and true luma).
-        significant_bits: that the weights of the transforms keep in files (``codec_zoo.weights``).
+        data: the training patches: ``"rgb"`` (``uint8 [N, P, P, 3]``, of images scaled at random), ``"rgb-unscaled"``
+            (the same of images as they are), ``"luma"`` (``[N, P, P, 1]``) or ``"decoded-luma"`` (``[N, P, P, 2]``:
+            decoded by ``inner``, and true).
+        significant_bits: that large arrays of published weights keep of their 11 (``codec_zoo.weights``).
+            7 of transforms that carry the brightness of the image through all their layers, where an error of one
+            weight in a hundred shows, and of luma filters, which are small; 5 of networks that mend an image or have
+            an image codec behind them (``docs/training.md``).
+        licence: SPDX name, of the weights; None: the zoo's own, Apache-2.0; of another package it is not stated.
         weights: for a preset of another package, the folder of its trained weights, which ``codec-zoo publish``
             fills; None: it has none. The zoo's own presets have theirs in ``zoo/pretrained``.
     """
 
     name: str
     paper: Paper
-    model: type[Any]
+    model: "type[CompressionModel]"
     config: Mapping[str, Any]
     recipe: Recipe
     reproduces: str
@@ -125,13 +133,12 @@ class Preset:
     inner: tuple[str, float] | None = None
     data: str = "rgb"
     significant_bits: int = 5
+    licence: str | None = None
     weights: Path | None = None
 
     @property
     def stream(self) -> Stream | None:
-        """How its files are coded; None where each file brings weights of its own."""
-        if not self.trains:
-            return None
+        """How its files are coded; None for a model with a codec of its own."""
         return self.model.make_stream(*(self.inner or ()), **self.config)
 
     def require_training(self) -> None:
@@ -142,7 +149,7 @@ class Preset:
                 f"Use it: `codec-zoo compress --model {self.name}`."
             )
 
-    def create(self):
+    def create(self) -> "CompressionModel":
         """Build the model with fresh weights."""
         return self.model(**self.config, name=self.name.replace("-", "_"))
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec_zoo.contract import LearnsAsOne, Signature
+from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Signature
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.entropy_models import (
     FactorizedPrior,
@@ -26,10 +26,11 @@ from codec_zoo.entropy_models import (
     round_straight_through,
     scale_table,
 )
-from codec_zoo.layered import HyperSynthesis
-from codec_zoo.layers import pad_to_multiple, sizes
-from codec_zoo.metrics import Probe
+from codec_zoo.hyper_synthesis import HyperSynthesis
+from codec_zoo.layers.resampling import pad_to_multiple, sizes
+from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
+from codec_zoo.receptive_field import window
 from codec_zoo.stream import Latent, RangeCoder, Rows, Stream, StreamLayer
 
 # Side of the image over side of y, and of z.
@@ -49,7 +50,7 @@ def convolutions(name, channels, last, transposed=False):
 
 
 @keras.saving.register_keras_serializable("example_codec")
-class MeanScaleHyperprior(LearnsAsOne, keras.Model):
+class MeanScaleHyperprior(CompressionModel):
     """y is Gaussian with means and standard deviations from z, which is under a factorized prior.
 
     Args:
@@ -117,23 +118,25 @@ class MeanScaleHyperprior(LearnsAsOne, keras.Model):
         reconstruction, bpp = y_pred
         return ops.mean(ops.square(reconstruction - ops.cast(x, "float32"))) + self.rate_weight * ops.mean(bpp)
 
-    def initialize(self, images):
-        """Weights start at random."""
-
-    def scalars(self, losses):
-        """Nothing beside the loss."""
-        return {}
-
     @property
     def signatures(self):
         """What the export has; the stream names them."""
         self.hyper_synthesis.check_exact()
-        images = {"images": ("uint8", (None, None, None, 3))}
         z, y = ({name: ("int32", (None, None, None, self.channels))} for name in "zy")
         return {
-            "encode": Signature(self.encode, images),
+            "encode": Signature(self.encode, {"images": IMAGES}),
             "entropy_parameters": Signature(lambda z: {"indexes": self.hyper_synthesis.exact(z)}, z),
-            "decode": Signature(self.decode, {**z, **y, "size": ("int32", (None, 2))}),
+            "decode": Signature(self.decode, {**z, **y, "size": SIZE}),
+        }
+
+    def windows(self):
+        """How far around a place each signature looks, so that large images go through it in tiles."""
+        y, means, synthesis = window(self.analysis), window(self.mean_synthesis), window(self.synthesis)
+        z = y.then(window(self.hyper_analysis))
+        return {
+            "encode": [y, z, z.then(means)],
+            "entropy_parameters": [window(self.hyper_synthesis).of_latents(Z_STRIDE)],
+            "decode": [synthesis.of_latents(Y_STRIDE), means.then(synthesis).of_latents(Z_STRIDE)],
         }
 
     def encode(self, images):
@@ -149,7 +152,7 @@ class MeanScaleHyperprior(LearnsAsOne, keras.Model):
         images = ops.cast(ops.clip(ops.round(pixels), 0, 255), "uint8")
         return {"images": images[:, : size[0, 0], : size[0, 1]]}
 
-    def probe(self, image):
+    def evaluate_image(self, image):
         """Code a held-out image, ``uint8 [H, W, 3]``; the rate is the cross-entropy of what a file holds."""
         coded = self.encode(image[None])
         scale = ops.take(scale_table().astype("float32"), self.hyper_synthesis.exact(coded["z"]))
@@ -159,7 +162,7 @@ class MeanScaleHyperprior(LearnsAsOne, keras.Model):
         shown = ops.convert_to_numpy(self.decode(**coded)["images"])[0]
         error = float(np.mean((shown.astype(np.float32) - image) ** 2))
         latents = {name: ops.convert_to_numpy(coded[name]) for name in "zy"}
-        return Probe(image, shown, bpp, error + self.rate_weight * bpp, latents)
+        return EvaluatedImage(image, shown, bpp, error + self.rate_weight * bpp, latents)
 
     def get_config(self):
         """Arguments of the constructor."""
