@@ -258,24 +258,37 @@ compress_model_option = click.option(
 
 
 @cli.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also the presets that have no trained weights yet.")
 @json_option
-def list_command(as_json: bool) -> None:
-    """List the presets, their papers, and the training behind their weights."""
+def list_command(everything: bool, as_json: bool) -> None:
+    """List the presets that compress, their papers, and the training behind their weights."""
     from codec_zoo import weights
-    from codec_zoo.presets import list_presets
+    from codec_zoo.presets import OWN_PACKAGE, list_presets, package_of
 
+    left_out = 0
     for preset in list_presets():
+        steps, package = weights.steps(preset), package_of(preset)
+        usable = steps > 0 or not preset.trains
+        if not (usable or everything):
+            left_out += 1
+            continue
         values = {
             "preset": preset.name,
+            "package": package,
             "paper": preset.paper.short,
             "reproduces": preset.reproduces,
-            "trained_steps": weights.steps(preset) or None,
+            "trained": usable,
+            "trained_steps": steps or None,
             "default": preset.name == DEFAULT_PRESET,
         }
         trained = f"trained: {weights.training_in_words(preset)}"
+        if package != OWN_PACKAGE:
+            trained += f"; of the package {package}"
         if values["default"]:
             trained += "; the default of compress"
         _emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
+    if left_out:
+        _notice(f"{left_out} more presets have no trained weights yet: `codec-zoo list --all`.")
 
 
 @cli.command()
@@ -336,6 +349,8 @@ def train(
 ):
     """Train PRESET; the paper's recipe unless options say otherwise.
 
+    PRESET is a name of `codec-zoo list --all`, or MODULE:NAME of any module on the PYTHONPATH.
+
     Ctrl-C and SIGTERM lose nothing, a crash at most a minute: `--resume` goes on to the same result. Watch it with
     `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its --worker-index:
     they share the batches and give one process's result; worker 0 writes the run.
@@ -358,13 +373,14 @@ def train(
         chosen.recipe, **{name: value for name, value in overrides.items() if value is not None}
     )
     first = team.index == 0
-    folder = _run_folder(logs / preset, run, resume and first)
+    folder = _run_folder(logs / chosen.name, run, resume and first)
     initial = None
     if start_from == "pretrained":
-        initial = weights.FOLDER / weights.entry(preset)["file"]
+        weights.entry(preset)  # there are weights
+        initial = weights.weights_path(preset)
     elif start_from:
         initial = Path(start_from)
-    if revive and not (initial and hasattr(chosen.model, "revive")):
+    if revive and not (initial and chosen.model.resets_dormant_channels):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
     source = training_data.open_source(data, chosen, recipe, seed, _notice)
@@ -451,7 +467,7 @@ def _training_report(steps: int):
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def publish(run: Path) -> None:
-    """Put the best weights of a training RUN (a folder) among the zoo's trained weights."""
+    """Put the best weights of a training RUN (a folder) among the trained weights of the zoo, or of its package."""
     from codec_zoo import weights
     from codec_zoo.export import tables
 
@@ -459,7 +475,8 @@ def publish(run: Path) -> None:
     arrays = tables.build_tables(weights.pretrained(name))
     if arrays:
         tables.save_tables(arrays, weights.tables_path(name))
-    click.echo(f"{name}: {weights.entry(name)['file']} and its provenance are in {weights.FOLDER}")
+    path = weights.weights_path(name)
+    click.echo(f"{name}: {path.name} and its provenance are in {path.parent}")
 
 
 @cli.command()
@@ -471,11 +488,12 @@ def publish(run: Path) -> None:
 @force_option
 def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool, force: bool) -> None:
     """Write PRESET as a SavedModel: DIRECTORY/PRESET/VERSION, as TF Serving wants it."""
+    from codec_zoo.presets import get_preset, split_name
+
     if not force:
-        refuse_existing(directory / preset / str(version))
+        refuse_existing(directory / split_name(preset)[1] / str(version))
     from codec_zoo import weights
     from codec_zoo.export import saved_model
-    from codec_zoo.presets import get_preset
 
     if run:
         from codec_zoo.training.loop import BEST, RECORD
@@ -694,8 +712,7 @@ def inspect(file: str, as_json: bool) -> None:
     """Show what a .czoo FILE (- for standard input) holds, without decoding it."""
     from codec_zoo import weights
     from codec_zoo.codecs import container
-    from codec_zoo.export.card import preset_id
-    from codec_zoo.presets import list_presets
+    from codec_zoo.presets import list_presets, preset_id
 
     task = batch.Task(None if file in batch.STDIN else Path(file), None, False)
     with batch.naming(task):

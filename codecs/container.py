@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from codec_zoo.codecs.standard.base import MAX_PIXELS
 from codec_zoo.errors import BitstreamError, ImageError
-from codec_zoo.export.card import preset_id
+from codec_zoo.presets import preset_id
 
 MAGIC = b"CZOO"
 VERSION = 1

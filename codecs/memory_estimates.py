@@ -21,11 +21,13 @@ import codec_zoo
 from codec_zoo import memory
 from codec_zoo.codecs import container
 from codec_zoo.codecs.container import Bitstream
-from codec_zoo.codecs.standard.base import MAX_PIXELS
+from codec_zoo.codecs.standard import list_codecs
 from codec_zoo.errors import BitstreamError
-from codec_zoo.export.card import preset_id
+from codec_zoo.presets import preset_id, split_name
 
 TABLE = Path(__file__).resolve().with_name("memory.csv")
+# What a model that was never measured, such as one of another package, is taken for: the largest that codes in tiles.
+STAND_IN = "jia2019-sae-mse-e4"
 # Pixels that go through a model with tiles in one piece: twice the area of a tile (``codec_zoo.codecs.tiling``).
 ONE_PIECE = 2**21
 
@@ -87,15 +89,18 @@ def needed(way: str, preset: str, height: int, width: int, options: Mapping[str,
 
     Args:
         way: ``"compress"`` (codes, decodes and compares), ``"decompress"``, or ``"evaluate"``.
-        preset: or a standard codec, of which only the measures of ``evaluate`` are known.
+        preset: or a standard codec, of which only the measures of ``evaluate`` are known. A preset that was never
+            measured is taken for :data:`STAND_IN`.
         height: of the picture, pixels.
         width: likewise.
         options: of the codec; for ``decompress`` those that :func:`options_of` finds in a file.
 
     Returns:
-        Bytes; 0 for a preset that was never measured.
+        Bytes; 0 for coding by a standard codec.
     """
     given = options or {}
+    if not (_is_measured(preset) or preset in list_codecs()):
+        preset = STAND_IN
     row = _row("decompress" if way == "decompress" else "compress", preset, given)
     need = row.need(height, width, given.get("tile")) if row else 0
     if way != "decompress":  # what is coded is decoded then
@@ -105,6 +110,10 @@ def needed(way: str, preset: str, height: int, width: int, options: Mapping[str,
         base = max(row.base, measures.base) if row else measures.base
         need = max(need, int(base * 2**20 + measures.picture * height * width))
     return need
+
+
+def _is_measured(preset: str) -> bool:
+    return _row("decompress", preset, {}) is not None
 
 
 def _row(way: str, preset: str, options: Mapping[str, Any]) -> Row | None:
@@ -140,8 +149,16 @@ def preset_of(stream: Bitstream, model: str | None = None) -> str:
     return next((name for name in known_presets() if preset_id(name) == stream.preset_id), "")
 
 
+def _in_words(preset: str) -> str:
+    """A preset for a refusal, which says where its need is a guess."""
+    if _is_measured(preset) or preset in list_codecs():
+        return preset
+    return f"{preset or 'an unknown model'} (never measured, taken for {STAND_IN})"
+
+
 def _preset_of_model(name_or_folder: str) -> str:
     """A preset's name, or the one in the card of an export's folder."""
+    name_or_folder = split_name(name_or_folder)[1]
     if name_or_folder in known_presets():
         return name_or_folder
     cards = [card for base in ("", "*/") for card in Path(name_or_folder).glob(f"{base}assets/model_card.json")]
@@ -193,7 +210,7 @@ def check_size(
     others = f"a preset that can take it: {', '.join(fitting)}" if fitting else "a machine with more memory"
     memory.check(
         need,
-        f"{where}: coding {width}×{height} pixels by {preset}",
+        f"{where}: coding {width}×{height} pixels by {_in_words(preset)}",
         f"Raise the limit (--memory SIZE), cut the picture up, or use {others}.",
     )
 
@@ -211,7 +228,7 @@ def check_stream(where: str | Path, stream: Bitstream, model: str | None = None)
     """
     memory.check(
         _need_of(stream, model),
-        f"{where}: decoding {stream.width}×{stream.height} pixels by {preset_of(stream, model)}",
+        f"{where}: decoding {stream.width}×{stream.height} pixels by {_in_words(preset_of(stream, model))}",
         "Raise the limit (--memory SIZE), or use a machine with more memory.",
     )
 
@@ -279,9 +296,8 @@ def largest_picture(preset: str) -> int:
 
     The other half is for the training itself.
     """
-    row = _row("compress", preset, {})
-    if not row:
-        return MAX_PIXELS
+    row = _row("compress", preset if _is_measured(preset) else STAND_IN, {})
+    assert row is not None
     a_pixel = row.tiles * 2**20 / ONE_PIECE + row.network + row.picture
     return max(1, int((memory.limit() / 2 - row.base * 2**20) / max(1.0, a_pixel)))
 

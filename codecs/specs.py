@@ -2,9 +2,12 @@
 
 A codec is written ``NAME[,KEY=VALUE…][:QUALITY]``, e.g. ``jpeg:75``, ``bpg-ycbcr444:32``,
 ``fu2019-hybrid-s16-prelu:32``, ``fu2019-hybrid-s16-prelu,mapping=shift,residual_codec=bpg-rgb444:28``.
+NAME is a codec, or a preset: ``my-preset`` or, of any module that Python finds, ``package.module:my-preset``. A name
+begins with a letter and a quality does not, so that ``package.module:my-preset:32`` has one meaning.
+
 NAME may also be the folder of an export, with or without its version. Its path may have commas and colons in it, as
 in ``C:\\models`` or ``/data/a:b``: the longest beginning that is a folder is NAME. The name of a codec or a preset is
-never a folder's: a folder of that name is written ``./NAME``.
+never a folder's: a folder of that name is written ``./NAME``, one that is called as a preset in a module ``./a:b``.
 """
 
 import difflib
@@ -18,7 +21,7 @@ from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
 from codec_zoo.export.runtime import ExportedModel, open_model
-from codec_zoo.presets import list_presets
+from codec_zoo.presets import find_preset, list_presets, start_with_module
 from codec_zoo.stream import Stream
 
 # Options of a codec's name that the command line lacks.
@@ -93,15 +96,13 @@ def _name_in(spec: str) -> str:
     """The name that ``spec`` begins with: of a codec or preset, or else the longest one of a folder that exists."""
     separators = [match.start() for match in re.finditer("[,:]", spec)]
     shortest = spec[: separators[0]] if separators else spec
-    if shortest not in list_codecs() and shortest not in _known_names():  # presets take Keras
+    if shortest not in list_codecs() and not find_preset(shortest):  # presets take Keras
+        if qualified := start_with_module(spec):
+            return qualified
         for end in [len(spec), *reversed(separators)]:
             if os.path.isdir(spec[:end]):
                 return spec[:end]
     return shortest
-
-
-def _known_names() -> list[str]:
-    return [*list_codecs(), *(preset.name for preset in list_presets())]
 
 
 def name_of(spec: str) -> str:
@@ -122,13 +123,13 @@ def open_codec(spec: str) -> Codec:
         if options:
             raise UsageError(f"{name} takes no options. Received: {', '.join(options)}")
         return get_codec(spec)
-    known = _known_names()
-    if name not in known and not os.path.isdir(name):
+    if not find_preset(name) and not os.path.isdir(name):
+        known = [*list_codecs(), *(preset.name for preset in list_presets())]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         raise UsageError(
             f"there is no codec, preset or folder called {name!r}."
             + (f" Did you mean {close[0]}?" if close else "")
-            + f" Codecs: {', '.join(list_codecs())}; `codec-zoo list` shows the presets."
+            + f" Codecs: {', '.join(list_codecs())}; `codec-zoo list --all` shows the presets."
         )
     return codec_for(open_model(name), **options, **({} if quality is None else {"quality": quality}))
 

@@ -3,13 +3,11 @@
 import hashlib
 import json
 import re
-import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
-from codec_zoo.presets import Preset
+from codec_zoo.presets import OWN_PACKAGE, Preset, is_name, package_of
 from codec_zoo.stream import RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of, parse
 
 if TYPE_CHECKING:
@@ -40,16 +38,11 @@ class Coded(Protocol):
 
     @property
     def preset_id(self) -> bytes:
-        """:func:`preset_id` of the preset."""
+        """:func:`codec_zoo.presets.preset_id` of the preset."""
 
     @property
     def weights_id(self) -> bytes:
         """The first 4 bytes of the SHA-256 of its weights."""
-
-
-def preset_id(name: str) -> bytes:
-    """The 4 bytes that stand for a preset's name in a file: its CRC-32, big-endian."""
-    return struct.pack(">I", zlib.crc32(name.encode()))
 
 
 def hash_weights(model: "keras.Model") -> str:
@@ -80,6 +73,8 @@ def make_card(
         training: provenance, as in the weights index; empty for fresh weights.
         signatures: that are exported.
     """
+    from codec_zoo.receptive_field import receptive_fields  # here, since cards are read without Keras
+
     return {
         "schema": SCHEMA,
         "preset": preset.name,
@@ -91,27 +86,17 @@ def make_card(
             "url": preset.paper.url,
         },
         "reproduces": preset.reproduces,
-        "licence": "Apache-2.0",
+        "licence": preset.licence or ("Apache-2.0" if package_of(preset) == OWN_PACKAGE else "not stated"),
         "parameters": int(model.count_params()),
         "weights_sha256": hash_weights(model),
         "stream": preset.stream.to_json() if preset.stream else None,
-        "receptive_field": receptive_fields(model, signatures),
+        "receptive_field": receptive_fields(model),
         "signatures": {
             name: {key: [dtype, list(shape)] for key, (dtype, shape) in signature.inputs.items()}
             for name, signature in signatures.items()
         },
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
-
-
-def receptive_fields(model: "keras.Model", signatures: Mapping[str, "Signature"]) -> dict[str, int]:
-    """Pixels around a place that signatures look at; one that is missing needs the whole image."""
-    found: dict[str, int] = {}
-    for name in signatures:
-        for start, pixels in getattr(model, "receptive_field", {}).items():
-            if name.startswith(start):
-                found[name] = pixels
-    return found
 
 
 def parse_card(data: bytes, where: str) -> dict[str, Any]:
@@ -146,6 +131,8 @@ def parse_card(data: bytes, where: str) -> dict[str, Any]:
             raise DamagedModelError(f"the card in {where} is damaged: {error}") from error
         if not re.fullmatch("[0-9a-f]{64}", card["weights_sha256"]):
             wrong.append("weights_sha256")
+        if not is_name(card["preset"]):
+            wrong.append("preset")
         wrong += [f"signatures.{name}" for name, inputs in card["signatures"].items() if not _are_inputs(inputs)]
         fields = card["receptive_field"].items()
         wrong += [f"receptive_field.{name}" for name, pixels in fields if type(pixels) is not int or pixels < 0]

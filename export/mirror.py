@@ -40,6 +40,7 @@ from codec_zoo.export.runtime import (
     set_aside_if_damaged,
 )
 from codec_zoo.files import atomic_folder, cache_folder, write_atomic, writing
+from codec_zoo.presets import get_preset, split_name
 
 SCHEMA = 1
 INDEX = "index.json"
@@ -168,7 +169,7 @@ def download(preset: str, source: str | None = None, version: int | None = None)
         if version not in (None, 1):
             raise UsageError(f"version {version} of {preset} is not packaged. Name a mirror that has it: --from URL.")
         return export_to_cache(preset)
-    entry = _choose(_read_index(source), preset, version, source)
+    entry = _choose(_read_index(source), split_name(preset)[1], version, source)
     base = cache_folder() / "models" / entry.sha256[:16]
     target = base / entry.preset / str(entry.version)
     if os.path.exists(target):  # see export_to_cache
@@ -183,13 +184,13 @@ def download(preset: str, source: str | None = None, version: int | None = None)
 
 
 def list_models(source: str, names: Iterable[str] = ()) -> list[str]:
-    """``names``, or without any all presets that a mirror has.
+    """``names``, without their modules; or without any all presets that a mirror has.
 
     Raises:
         UsageError: a source that is neither URL nor folder.
         DownloadError: the mirror cannot be reached, or has no index.
     """
-    return list(names) or sorted({entry.preset for entry in _read_index(source)})
+    return [split_name(name)[1] for name in names] or sorted({entry.preset for entry in _read_index(source)})
 
 
 def _is_url(source: str) -> bool:
@@ -415,16 +416,16 @@ def _megabytes(size: int) -> str:
 
 
 def trained_presets(names: Iterable[str]) -> list[str]:
-    """``names``, or without any all presets with trained weights.
+    """``names``, without their modules; or without any all of the zoo's own presets with trained weights.
 
     Raises:
         UsageError: no such preset.
         ModelError: a preset has no trained weights.
     """
-    chosen = list(names) or sorted(weights.index())
-    for name in chosen:
-        weights.entry(name)
-    return chosen
+    chosen = [get_preset(name) for name in list(names) or sorted(weights.index())]
+    for preset in chosen:
+        weights.entry(preset.name)
+    return [preset.name for preset in chosen]
 
 
 def number_version(name: str, released: Mapping[int, str]) -> tuple[int, bool]:

@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError
 from codec_zoo.export import card as cards
-from codec_zoo.export.card import Coded, preset_id
+from codec_zoo.export.card import Coded
 from codec_zoo.export.manifest import check_files
 from codec_zoo.export.tables import TABLES, Tables, load_tables
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.notices import notice
-from codec_zoo.presets import Preset, list_presets
+from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, preset_id
 from codec_zoo.stream import Stream, parse
 
 _OTHER_CACHE = "Free space, or name another cache folder: CODEC_ZOO_CACHE."
@@ -171,21 +171,21 @@ def open_model(name_or_folder: str) -> ExportedModel:
     """Open an exported model.
 
     Args:
-        name_or_folder: a preset with trained weights, exported into the cache on first use, or downloaded
-            before; a preset that needs none; or the folder of an export, with or without its version. A folder
-            that is called as a preset is written ``./NAME``.
+        name_or_folder: a preset (``NAME`` or ``MODULE:NAME``) with trained weights, exported into the cache on
+            first use, or downloaded before; a preset that needs none; or the folder of an export, with or without
+            its version. A folder that is called as a preset is written ``./NAME``.
 
     Raises:
         UsageError: neither a preset nor a folder.
         ModelError: no trained weights, or an export that is damaged or does not load.
         CodecZooError: the cache cannot be written.
     """
-    presets = {preset.name: preset for preset in list_presets()}
-    if name_or_folder in presets:
-        if not presets[name_or_folder].trains:
-            return UntrainedModel(presets[name_or_folder])
-        if name_or_folder not in weights.index():
-            downloaded = [folder for folder in cached_models() if folder.parent.name == name_or_folder]
+    preset = find_preset(name_or_folder)
+    if preset:
+        if not preset.trains:
+            return UntrainedModel(preset)
+        if not weights.is_trained(preset.name):
+            downloaded = [folder for folder in cached_models() if folder.parent.name == preset.name]
             if downloaded:
                 return _open_cached(max(downloaded, key=lambda folder: int(folder.name)))
     elif os.path.isdir(name_or_folder):
@@ -202,16 +202,16 @@ def _is_in_cache(folder: Path) -> bool:
         return False
 
 
-def _packaged_folder(name: str) -> Path:
+def _packaged_folder(preset: str) -> Path:
     """Where the export of a preset's packaged weights is cached. Errors: :func:`export_to_cache`."""
-    record = weights.entry(name)
+    record, name = weights.entry(preset), get_preset(preset).name
     return cache_folder() / "models" / f"{record['sha256'][:12]}-{cards.SCHEMA}" / name / "1"
 
 
 def _is_packaged(folder: Path) -> bool:
     """Whether a folder of the cache is the export of weights that come with the package."""
     name = folder.parent.name
-    return name in weights.index() and folder.resolve() == _packaged_folder(name).resolve()
+    return weights.is_trained(name) and folder.resolve() == _packaged_folder(name).resolve()
 
 
 def _open_cached(folder: Path) -> LocalModel:
@@ -346,7 +346,7 @@ def find_model(stream: Coded) -> ExportedModel:
                 return open_model(str(folder))
             except ModelError as error:  # packaged weights may be the same
                 damaged = error
-    for name in [*weights.index(), *(preset.name for preset in list_presets() if not preset.trains)]:
+    for name in _coding_presets():
         if preset_id(name) == stream.preset_id:
             model = open_model(name)
             if damaged is None or coded(model.card, stream):
@@ -356,3 +356,9 @@ def find_model(stream: Coded) -> ExportedModel:
         f"no trained preset of this zoo coded the file (preset id {stream.preset_id.hex()}). "
         "Name the export that did: --model DIR. What a codec coded under a filter also decodes with --no-filter."
     )
+
+
+def _coding_presets() -> Iterator[str]:
+    """Presets that code files. Other packages are imported only where none of the zoo's own trained ones will do."""
+    yield from weights.index()
+    yield from (preset.name for preset in list_presets() if not preset.trains or weights.is_trained(preset.name))

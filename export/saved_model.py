@@ -34,9 +34,10 @@ from codec_zoo.presets import get_preset
 
 def export_pretrained(name: str, directory: str | Path, version: int = 1, verify: bool = True) -> Path:
     """Export preset ``name`` with the zoo's trained weights; see :func:`export_model`."""
+    training = weights.entry(name)
     shipped = weights.tables_path(name)
     stored = dict(np.load(shipped)) if shipped.exists() else None
-    return export_model(name, weights.pretrained(name), directory, version, weights.entry(name), verify, stored)
+    return export_model(name, weights.pretrained(name), directory, version, training, verify, stored)
 
 
 def export_model(
@@ -51,7 +52,7 @@ def export_model(
     """Write ``model`` as ``<directory>/<name>/<version>/``, whole or not at all.
 
     Args:
-        name: preset of the model.
+        name: preset of the model, ``NAME`` or ``MODULE:NAME``; the folder is called ``NAME``.
         model: with its weights.
         directory: base folder.
         version: TF Serving's version number, 1 or more.
@@ -68,11 +69,12 @@ def export_model(
     """
     if keras.backend.backend() != "tensorflow":
         raise ModelError("export needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow.")
-    target = Path(directory) / name / str(version)
+    preset = get_preset(name)
+    target = Path(directory) / preset.name / str(version)
     with tempfile.TemporaryDirectory() as scratch, atomic_folder(target) as folder:
         card_file = Path(scratch) / cards.FILE
         exported = signatures(model)
-        card = cards.make_card(get_preset(name), model, version, training or {}, exported)
+        card = cards.make_card(preset, model, version, training or {}, exported)
         card_file.write_text(json.dumps(card, indent=1))
 
         module = tf.Module()
@@ -93,7 +95,7 @@ def export_model(
             raise OSError(error.message) from error
         # Not of `reconstruct`, whose weights have no batch of their own.
         warm = ((key, inputs) for key, inputs, _ in _samples(model) if {len(v) for v in inputs.values()} == {2})
-        write_warmup(folder, name, warm)
+        write_warmup(folder, preset.name, warm)
         write_manifest(folder)
         if verify:
             verify_export(model, folder)

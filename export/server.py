@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from codec_zoo.errors import CodecZooError, MessageTooLargeError, ModelError, ServerError, UsageError
-from codec_zoo.export.card import Coded, parse_card, preset_id
+from codec_zoo.export.card import Coded, parse_card
 from codec_zoo.export.loopback import is_loopback, proxies_for
 from codec_zoo.export.runtime import ExportedModel, coded
 from codec_zoo.export.tables import load_tables
-from codec_zoo.presets import list_presets
+from codec_zoo.presets import list_presets, preset_id, split_name
 
 # Seconds before each attempt that follows a failure.
 _PAUSES = (0.25, 0.5, 1, 2, 4)
@@ -321,7 +321,7 @@ class ServedModel(ExportedModel):
 
     Args:
         server: that has it.
-        name: of the model there.
+        name: of the model there; of ``MODULE:NAME`` the last part.
         version: number or label; None: the newest that is ready.
 
     Raises:
@@ -331,6 +331,7 @@ class ServedModel(ExportedModel):
     """
 
     def __init__(self, server: Server, name: str, version: int | str | None = None):
+        name = split_name(name)[1]
         self._server, self._name = server, name
         self._version = server.versions(name)[0] if version is None else version
         where = f"{name} (version {self._version}) on {server.address}"
@@ -357,14 +358,16 @@ def find_served(server: Server, stream: Coded, name: str | None = None) -> Serve
     Args:
         server: to look at.
         stream: a coded file.
-        name: of the model there; None: its preset's.
+        name: of the model there, or ``MODULE:NAME``, of which the last part is; None: its preset's.
 
     Raises:
         UsageError: the server does not have the model.
         ModelError: it has it, with other weights.
         ServerError: see :meth:`Server.predict`.
     """
-    if name is None:
+    if name is not None:
+        name = split_name(name)[1]
+    else:
         name = next((p.name for p in list_presets() if preset_id(p.name) == stream.preset_id), None)
     if name is None:
         raise ModelError(

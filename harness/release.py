@@ -18,7 +18,7 @@ from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
 from codec_zoo.harness.evaluation import summarize
 from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.rows import latest_rows, read_rows
-from codec_zoo.presets import Preset, get_preset, list_presets
+from codec_zoo.presets import OWN_PACKAGE, Preset, get_preset, list_presets, package_of
 
 
 def release(directory: Path, names: Iterable[str] = (), results: Path = Path("docs")) -> list[tuple[Entry, bool]]:
@@ -111,7 +111,7 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
 
 
 def write_cards(directory: Path, results: Path = Path("docs"), force: bool = False) -> list[Path]:
-    """Render the card of every preset as a Markdown page, with a picture of its training, and a list of them.
+    """Render the cards of the zoo's own presets as Markdown pages, with pictures of their training, and a list.
 
     Args:
         directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.
@@ -129,6 +129,8 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
     lines = ["# Models", "", mark, ""]
     lines += ["| preset | paper | parameters | trained |", "|---|---|---:|---|"]
     for preset in list_presets():
+        if package_of(preset) != OWN_PACKAGE:
+            continue
         card = make_card(preset)
         pages.append(directory / f"{preset.name}.md")
         write_atomic(pages[-1], render_card(card, measured(card.get("weights_sha256", ""), results)).encode())
@@ -146,7 +148,7 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
 
 def make_card(preset: Preset) -> dict[str, Any]:
     """The card that an export of the packaged weights has; without a weights' hash where there are none."""
-    trained = preset.name in weights.index()
+    trained = weights.is_trained(preset.name)
     model = weights.pretrained(preset.name) if trained else get_preset(preset.name).create()
     card = cards.make_card(preset, model, 1, weights.entry(preset.name) if trained else {}, signatures(model))
     if not trained:

@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contextlib
 import dataclasses
+import importlib
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from codec_zoo import weights
+from codec_zoo import presets, weights
 from codec_zoo.presets import list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -87,6 +88,43 @@ def _environment(folder, backend):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run([folder / "bin" / "pip", "install", "--quiet", backend, Path(__file__).parents[1]], check=True)
     return folder
+
+
+@pytest.fixture
+def package_site(tmp_path, monkeypatch):
+    """Install a module, as that of a package with an entry point or without; afterwards the registry is as before."""
+    monkeypatch.syspath_prepend(tmp_path)
+    list_presets()
+    known, imported = set(presets._PRESETS), set(sys.modules)
+
+    def forget():
+        presets._entry_points.cache_clear()
+        presets._load_installed.cache_clear()
+
+    def remove():
+        for metadata in tmp_path.glob("*.dist-info"):
+            shutil.rmtree(metadata)
+        forget()
+        for name in presets._PRESETS.keys() - known:
+            del presets._PRESETS[name], presets._MODULES[name]
+        for name in sys.modules.keys() - imported:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+                del sys.modules[name]
+
+    def install(module: str, source: str, package: str | None = None) -> None:
+        (tmp_path / f"{module}.py").write_text(source)
+        if package:
+            metadata = tmp_path / f"{package.replace('-', '_')}-1.0.dist-info"
+            metadata.mkdir()
+            (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+            (metadata / "entry_points.txt").write_text(f"[{presets.GROUP}]\n{package} = {module}\n")
+        importlib.invalidate_caches()
+        forget()
+
+    install.remove = remove
+    forget()
+    yield install
+    remove()
 
 
 @pytest.fixture

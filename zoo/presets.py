@@ -2,22 +2,42 @@
 
 Each family's file in ``codec_zoo.models`` registers its presets; lists, model cards, tables and the
 command line are made from these records.
+
+Other packages register presets in the same way (``docs/own-model.md``). The zoo imports their modules: the ones that
+an installed package names as entry points of the group :data:`GROUP`, and the one in a name ``MODULE:NAME``.
 """
 
 import dataclasses
 import difflib
+import functools
 import importlib
+import importlib.metadata
 import pkgutil
+import re
+import struct
+import sys
+import zlib
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from codec_zoo.errors import UsageError
+from codec_zoo.notices import notice
 from codec_zoo.stream import Stream
+
+if TYPE_CHECKING:
+    from codec_zoo.contract import CompressionModel
 
 # What `codec-zoo compress` uses where no model is named.
 DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
 # The share of a run over which λ rises.
 RISE = 0.4
+# Entry points of this group name modules that register presets.
+GROUP = "codec_zoo.presets"
+# The distribution that this package comes in.
+OWN_PACKAGE = "codec-zoo"
+_NAME = re.compile("[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_QUALIFIED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[a-z][a-z0-9-]*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,23 +101,30 @@ class Preset:
     """One model of one paper.
 
     Attributes:
-        name: ``<paper>-<model>-<variant>``.
+        name: ``<paper>-<model>-<variant>``: lower case, digits and dashes, a letter first.
         paper: source.
-        model: the ``keras.Model`` subclass.
+        model: the class, a ``codec_zoo.contract.CompressionModel``.
         config: its constructor's arguments.
         recipe: the paper's training.
         reproduces: figure or table of the paper, and its row or curve.
         starts_from: the preset whose trained weights its training starts from, or None.
         trains: False where each file brings weights of its own.
         inner: the standard codec that the model stands behind and its quality, or None.
-        data: images that training gets: ``"rgb"`` (patches of images scaled at random), ``"rgb-unscaled"``,
-            ``"luma"``, or ``"decoded-luma"`` (luma as ``inner`` decodes it, and true luma).
-        significant_bits: that the weights of the transforms keep in files (``codec_zoo.weights``).
+        data: the training patches: ``"rgb"`` (``uint8 [N, P, P, 3]``, of images scaled at random), ``"rgb-unscaled"``
+            (the same of images as they are), ``"luma"`` (``[N, P, P, 1]``) or ``"decoded-luma"`` (``[N, P, P, 2]``:
+            decoded by ``inner``, and true).
+        significant_bits: that large arrays of published weights keep of their 11 (``codec_zoo.weights``).
+            7 of transforms that carry the brightness of the image through all their layers, where an error of one
+            weight in a hundred shows, and of luma filters, which are small; 5 of networks that mend an image or have
+            an image codec behind them (``docs/training.md``).
+        licence: SPDX name, of the weights; None: the zoo's own, Apache-2.0; of another package it is not stated.
+        weights: for a preset of another package, the folder of its trained weights, which ``codec-zoo publish``
+            fills; None: it has none. The zoo's own presets have theirs in ``zoo/pretrained``.
     """
 
     name: str
     paper: Paper
-    model: type[Any]
+    model: "type[CompressionModel]"
     config: Mapping[str, Any]
     recipe: Recipe
     reproduces: str
@@ -106,12 +133,12 @@ class Preset:
     inner: tuple[str, float] | None = None
     data: str = "rgb"
     significant_bits: int = 5
+    licence: str | None = None
+    weights: Path | None = None
 
     @property
     def stream(self) -> Stream | None:
-        """How its files are coded; None where each file brings weights of its own."""
-        if not self.trains:
-            return None
+        """How its files are coded; None for a model with a codec of its own."""
         return self.model.make_stream(*(self.inner or ()), **self.config)
 
     def require_training(self) -> None:
@@ -122,41 +149,190 @@ class Preset:
                 f"Use it: `codec-zoo compress --model {self.name}`."
             )
 
-    def create(self):
+    def create(self) -> "CompressionModel":
         """Build the model with fresh weights."""
         return self.model(**self.config, name=self.name.replace("-", "_"))
 
 
 _PRESETS: dict[str, Preset] = {}
+# The module that registered each preset.
+_MODULES: dict[str, str] = {}
+
+
+def preset_id(name: str) -> bytes:
+    """The 4 bytes that stand for a preset's name in a file: its CRC-32, big-endian."""
+    return struct.pack(">I", zlib.crc32(name.encode()))
+
+
+def is_name(text: str) -> bool:
+    """Whether a preset may be called ``text``."""
+    return bool(_NAME.fullmatch(text))
 
 
 def register(preset: Preset) -> Preset:
-    """Add ``preset`` to the zoo; names are unique."""
-    if preset.name in _PRESETS:
-        raise ValueError(f"two presets are called {preset.name!r}")
+    """Add ``preset`` to the zoo, for the module whose import calls this.
+
+    Raises:
+        UsageError: the name is not of the form that names have, or another preset has the name or its
+            :func:`preset_id`.
+    """
+    module = _importing_module()
+    if _top(module) != "codec_zoo":
+        _load_own()  # first, so that the zoo's own names stay its own
+    if not is_name(preset.name):
+        raise UsageError(
+            "a preset's name has lower case letters, digits and single dashes, a letter first. "
+            f"Received: {preset.name!r} in {module}"
+        )
+    for name, other in _MODULES.items():
+        if preset_id(name) == preset_id(preset.name):
+            what = (
+                f"two presets are called {name}"
+                if name == preset.name
+                else f"the presets {name} and {preset.name} have the same id in files, {preset_id(name).hex()}"
+            )
+            raise UsageError(f"{what}: of {other} and of {module}. Give the second another name.")
     _PRESETS[preset.name] = preset
+    _MODULES[preset.name] = module
     return preset
 
 
-def list_presets() -> list[Preset]:
-    """All presets, by name."""
+def _importing_module() -> str:
+    """The module whose import calls :func:`register`, through functions of other modules or not."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_name != "<module>" and frame.f_back:
+        frame = frame.f_back
+    return frame.f_globals["__name__"]
+
+
+def _top(module: str) -> str:
+    """The top-level package of a module."""
+    return module.partition(".")[0]
+
+
+@functools.cache
+def _load_own() -> None:
+    """Import the zoo's families."""
     from codec_zoo import models
 
     for module in pkgutil.iter_modules(models.__path__):
         importlib.import_module(f"codec_zoo.models.{module.name}")
+
+
+@functools.cache
+def _entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Of the presets of other packages that are installed."""
+    return tuple(importlib.metadata.entry_points(group=GROUP))
+
+
+@functools.cache
+def _load_installed() -> None:
+    """Import what other packages have; a note for each that does not import, of which no preset stays."""
+    for point in _entry_points():
+        before = set(_PRESETS)
+        try:
+            point.load()
+        except (Exception, SystemExit) as error:
+            for name in _PRESETS.keys() - before:
+                del _PRESETS[name], _MODULES[name]
+            notice(
+                f"the presets of the package {_distribution(point)} are left out: {point.value} does not import "
+                f"({type(error).__name__}: {error})."
+            )
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else point.name
+
+
+def split_name(text: str) -> tuple[str | None, str]:
+    """``MODULE:NAME`` → the module and the preset's name; the module of a name alone is None."""
+    qualified = _QUALIFIED.fullmatch(text)
+    return (qualified["module"], qualified["name"]) if qualified else (None, text)
+
+
+def start_with_module(text: str) -> str | None:
+    """The ``MODULE:NAME`` that ``text`` begins with, up to its end, a comma or another colon; None without one."""
+    found = _QUALIFIED.match(text)
+    return found[0] if found and text[found.end() :][:1] in ("", ",", ":") else None
+
+
+def package_of(preset: Preset) -> str:
+    """The distribution that a preset comes in; of one that is not installed, its top-level package."""
+    top = _top(_module_of(preset))
+    if top == "codec_zoo":
+        return OWN_PACKAGE
+    return next((_distribution(point) for point in _entry_points() if _top(point.module) == top), top)
+
+
+def qualified_name(preset: Preset) -> str:
+    """``MODULE:NAME``, which finds a preset of another package whether it is installed or not.
+
+    Of the zoo's own it is the name alone.
+    """
+    return preset.name if package_of(preset) == OWN_PACKAGE else f"{_module_of(preset)}:{preset.name}"
+
+
+def _module_of(preset: Preset) -> str:
+    """The module that registered a preset; of one that is not registered, its model's."""
+    return _MODULES.get(preset.name, preset.model.__module__)
+
+
+def list_presets() -> list[Preset]:
+    """All presets, by name: the zoo's own, those of installed packages, and those of modules imported so far."""
+    _load_own()
+    _load_installed()
     return [_PRESETS[name] for name in sorted(_PRESETS)]
 
 
+def find_preset(name: str) -> Preset | None:
+    """The preset called ``name``, or None.
+
+    Args:
+        name: of a preset of the zoo or of an installed package; or ``MODULE:NAME``, of any module that Python finds.
+
+    Raises:
+        UsageError: the module does not import, or has no such preset.
+    """
+    module, name = split_name(name)
+    if module:
+        return _find_in(module, name)
+    for load in (_load_own, _load_installed):
+        load()
+        if name in _PRESETS:
+            return _PRESETS[name]
+    return None
+
+
+def _find_in(module: str, name: str) -> Preset:
+    """The preset ``name`` of a module or of its package."""
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"there is no module called {module!r}: install its package, or add the package's folder to "
+                f"PYTHONPATH. A folder of that name is written ./{module}:{name}."
+            ) from error
+        raise UsageError(f"{module} does not import ({type(error).__name__}: {error}).") from error
+    names = [known for known, other in sorted(_MODULES.items()) if _top(other) == _top(module)]
+    if name not in names:
+        raise UsageError(f"{module} has no preset called {name!r}. It has {', '.join(names) or 'none'}.")
+    return _PRESETS[name]
+
+
 def get_preset(name: str) -> Preset:
-    """The preset called ``name``.
+    """The preset called ``name``; see :func:`find_preset`.
 
     Raises:
         UsageError: there is none; the message names the closest.
     """
-    presets = {preset.name: preset for preset in list_presets()}
-    if name not in presets:
-        close = difflib.get_close_matches(name, presets, n=3, cutoff=0.4) or list(presets)[:3]
+    found = find_preset(name)
+    if not found:
+        presets = [preset.name for preset in list_presets()]
+        close = difflib.get_close_matches(name, presets, n=3, cutoff=0.4) or presets[:3]
         raise UsageError(
-            f"there is no preset called {name!r}. Close to it: {', '.join(close)}. `codec-zoo list` shows all."
+            f"there is no preset called {name!r}. Close to it: {', '.join(close)}. `codec-zoo list --all` shows all; "
+            "one of a module that is not installed is written MODULE:NAME."
         )
-    return presets[name]
+    return found

@@ -1,4 +1,6 @@
-"""Trained weights: files beside this module, an index with their provenance and hashes.
+"""Trained weights: a folder of files, with an index of their provenance and hashes.
+
+The zoo's own are in :data:`FOLDER`. A preset of another package names a folder of its own (``Preset.weights``).
 
 A run's weights are in half precision. Published ones take less room: large arrays keep few of their 11 significant
 bits (:func:`significant_bits`) and are compressed, and what a stack of layers shares with the published stack that it
@@ -8,10 +10,12 @@ started from is left out. Such a file names in its attributes what it stands on,
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -22,23 +26,26 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from codec_zoo.errors import ModelError
+from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.files import atomic_path, write_atomic, writing
-from codec_zoo.presets import Preset, get_preset
+from codec_zoo.notices import notice
+from codec_zoo.presets import OWN_PACKAGE, Preset, find_preset, get_preset, package_of
 
 if TYPE_CHECKING:
-    import keras
+    from codec_zoo.contract import CompressionModel
 
 FOLDER = Path(__file__).resolve().parent / "pretrained"
-INDEX = FOLDER / "index.json"
+INDEX = "index.json"
 # Arrays of fewer values are published as they are.
 LARGE = 1024
+# Significant bits of the large arrays of hyper-transforms.
+HYPER_BITS = 4
 BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
 # What a record keeps of each run that came before its own.
 RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "recipe", "initial_weights")
 
 
-def save(model: "keras.Model", path: Path) -> None:
+def save(model: "CompressionModel", path: Path) -> None:
     """Write ``model``'s weights as ``.weights.h5`` in half precision, without its optimizer."""
     half = io.BytesIO()  # HDF5 complains again and again where it cannot write
     with writing(path), tempfile.TemporaryDirectory() as scratch, _full_disk_told():
@@ -50,6 +57,8 @@ def save(model: "keras.Model", path: Path) -> None:
         # A second file, since HDF5 never gives back the space of what is deleted.
         with h5py.File(full, "r") as old, h5py.File(half, "w") as new:
             _copy_halved(old, new)
+            for here, there in model.weights_layout.items():
+                _move(new, here, there)
     write_atomic(path, half.getvalue())
 
 
@@ -68,26 +77,55 @@ def _copy_halved(old: h5py.Group, new: h5py.Group) -> None:
     for name, item in old.items():
         if isinstance(item, h5py.Dataset):
             values = item[()]
-            reach = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
-            new.create_dataset(name, data=values.astype(np.float16) if reach else values)
+            fits = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
+            new.create_dataset(name, data=values.astype(np.float16) if fits else values)
         elif name != "optimizer":
             _copy_halved(item, new.create_group(name))
 
 
-def load(model: "keras.Model", path: Path) -> None:
+def load(model: "CompressionModel", path: Path) -> None:
     """Load a ``.weights.h5`` file of the same architecture.
 
     Raises:
         ModelError: no such file, damaged, of another architecture, or what it stands on is not there.
     """
     try:
-        with _whole(path) as file:
+        with _whole(path) as whole, _in_layout_of(model, whole) as file:
             model.load_weights(file)
     except ModelError:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot load weights {path} into {model.name}: {first}") from error
+
+
+@contextlib.contextmanager
+def _in_layout_of(model: "CompressionModel", path: Path) -> Iterator[Path]:
+    """A file with the groups where Keras looks for them in the model: ``path`` itself, or a temporary one."""
+    if not model.weights_layout:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        moved = Path(scratch) / "moved.weights.h5"
+        shutil.copyfile(path, moved)
+        with h5py.File(moved, "r+") as file:
+            for here, there in model.weights_layout.items():
+                _move(file, there, here)
+        yield moved
+
+
+def _move(file: h5py.File, source: str, target: str) -> None:
+    """Move a group, and those with its name and a number behind; "" is the file itself."""
+    if not source or not target:
+        for name in list(file.get(source or "/", {})):
+            if f"{target}/{name}" in file:  # the empty group of the file's own variables
+                del file[f"{target}/{name}"]
+            file.move(f"{source}/{name}", f"{target}/{name}")
+        return
+    parent, _, name = source.rpartition("/")
+    for found in list(file.get(parent, {})):
+        if re.fullmatch(rf"{re.escape(name)}(_\d+)?", found):
+            file.move(f"{parent}/{found}", target + found.removeprefix(name))
 
 
 @contextlib.contextmanager
@@ -98,7 +136,7 @@ def _whole(path: Path) -> Iterator[Path]:
         if below is None:
             yield path
             return
-        lower = _file(below)
+        lower = weights_path(below)
         if not lower.exists() or hash_file(lower) != own.attrs[BELOW_HASH]:
             raise ModelError(f"{path} stands on other weights of {below} than {lower}. Reinstall the package.")
         with tempfile.TemporaryDirectory() as scratch, _whole(lower) as rest:
@@ -120,16 +158,13 @@ def _add(source: h5py.Group, target: h5py.Group) -> None:
             source.copy(name, target)
 
 
-def significant_bits(name: str) -> Callable[[str], int]:
-    """What the large arrays of a preset keep, by their path in the file.
+def significant_bits(preset: Preset) -> Callable[[str], int]:
+    """The bits that the large arrays of a preset keep, by their path in the file.
 
-    7 bits of the transforms of layered and block codecs, which carry the picture's brightness through all their
-    layers: an error of one weight in a hundred shows; of luma filters too, which are small. 4 of hyper-transforms,
-    where an error costs a few bits of the stream. 5 of any other network: it mends a picture, or has an image codec
-    behind it (``docs/training.md``).
+    ``Preset.significant_bits``, but :data:`HYPER_BITS` in hyper-transforms, where an error costs a few bits of the
+    stream (``docs/training.md``).
     """
-    transforms = get_preset(name).significant_bits
-    return lambda path: 4 if "/hyper_" in path else transforms
+    return lambda path: HYPER_BITS if "/hyper_" in path else preset.significant_bits
 
 
 def pack(
@@ -147,14 +182,14 @@ def pack(
         ``below`` if the file stands on it, None if they share nothing.
     """
     with contextlib.ExitStack() as stack:
-        lower = stack.enter_context(h5py.File(stack.enter_context(_whole(_file(below))), "r")) if below else {}
+        lower = stack.enter_context(h5py.File(stack.enter_context(_whole(weights_path(below))), "r")) if below else {}
         old = stack.enter_context(h5py.File(source, "r"))
         temporary = stack.enter_context(atomic_path(target))
         stack.enter_context(_full_disk_told())
         with h5py.File(temporary, "w", libver=("v110", "v110")) as new:
             shares = _copy_packed(old, new, lower, significant)
             if below and shares:
-                new.attrs.update({BELOW: below, BELOW_HASH: hash_file(_file(below))})
+                new.attrs.update({BELOW: below, BELOW_HASH: hash_file(weights_path(below))})
     return below if shares else None
 
 
@@ -196,9 +231,48 @@ def _round(values: np.ndarray, significant: int) -> np.ndarray:
     return ((values.view(np.uint16) + np.uint16(unit // 2)) & np.uint16(0x10000 - unit)).view(np.float16)
 
 
-def index() -> dict[str, dict[str, Any]]:
-    """Preset name → file, sha256 and provenance of its weights; empty if none is trained yet."""
-    return json.loads(INDEX.read_text()) if INDEX.exists() else {}
+def index(folder: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Preset name → file, sha256 and provenance of its weights; empty if none is trained yet.
+
+    Args:
+        folder: of weights; None: the zoo's own.
+
+    Raises:
+        ModelError: the index is damaged.
+    """
+    path = (folder or FOLDER) / INDEX
+    try:
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error}). Reinstall its package.") from error
+
+
+def _folder(preset: Preset) -> Path | None:
+    """The folder for the trained weights of a preset; None for one of another package that names none."""
+    return preset.weights or (FOLDER if package_of(preset) == OWN_PACKAGE else None)
+
+
+def _records(preset: Preset) -> dict[str, dict[str, Any]]:
+    """The index of the folder for the weights of a preset; empty, with a note, if another package's is damaged."""
+    folder = _folder(preset)
+    try:
+        return index(folder) if folder else {}
+    except ModelError as error:
+        if folder == FOLDER:
+            raise
+        _tell_once(str(error))
+        return {}
+
+
+_tell_once = functools.cache(notice)
+
+
+def is_trained(name: str) -> bool:
+    """Whether the preset ``name`` has trained weights; False if there is no such preset."""
+    if name in index():  # which takes no Keras
+        return True
+    preset = find_preset(name)
+    return bool(preset and preset.name in _records(preset))
 
 
 def entry(name: str) -> dict[str, Any]:
@@ -208,17 +282,18 @@ def entry(name: str) -> dict[str, Any]:
         UsageError: no such preset, or one without weights.
         ModelError: the preset has no trained weights.
     """
-    get_preset(name).require_training()
-    records = index()
-    if name not in records:
-        trained = ", ".join(sorted(records)) or "none"
+    preset = get_preset(name)
+    preset.require_training()
+    records = _records(preset)
+    if preset.name not in records:
+        trained = ", ".join(sorted(index())) or "none"
         raise ModelError(
             f"{name} has no trained weights yet (trained: {trained}). Train it: `codec-zoo train {name}`."
         )
-    return records[name]
+    return records[preset.name]
 
 
-def pretrained(name: str) -> "keras.Model":
+def pretrained(name: str) -> "CompressionModel":
     """Build the preset ``name`` with its trained weights.
 
     Raises:
@@ -226,7 +301,7 @@ def pretrained(name: str) -> "keras.Model":
         ModelError: no trained weights, or the file's sha256 is not the index's.
     """
     record = entry(name)
-    path = _file(name)
+    path = weights_path(name)
     if not path.exists() or hash_file(path) != record["sha256"]:
         raise ModelError(f"{path} is missing or damaged. Reinstall the package.")
     model = get_preset(name).create()
@@ -234,9 +309,29 @@ def pretrained(name: str) -> "keras.Model":
     return model
 
 
+def weights_path(name: str) -> Path:
+    """Where the weights of a preset are published.
+
+    Raises:
+        UsageError: no such preset, or one of a package that names no folder for weights.
+    """
+    preset = get_preset(name)
+    folder = _folder(preset)
+    if folder is None:
+        raise UsageError(
+            f"{preset.name} is of the package {package_of(preset)}, which names no folder for trained weights "
+            f"(weights= in its Preset). Export the run, and use the folder: `codec-zoo export {name} DIR --run RUN`, "
+            f"`codec-zoo compress --model DIR/{preset.name}`."
+        )
+    return folder / f"{preset.name}.weights.h5"
+
+
 def tables_path(name: str) -> Path:
-    """Where the integer tables of a trained preset with entropy models are; see ``codec_zoo.export.tables``."""
-    return FOLDER / f"{name}.tables.npz"
+    """Where the integer tables of a trained preset with entropy models are; see ``codec_zoo.export.tables``.
+
+    Errors: :func:`weights_path`.
+    """
+    return weights_path(name).with_suffix("").with_suffix(".tables.npz")
 
 
 def history(path: Path) -> list[dict[str, Any]]:
@@ -253,10 +348,11 @@ def history(path: Path) -> list[dict[str, Any]]:
         if record["curve"]:
             record["step"] = _best(record)["step"]
     else:
-        published = {_file(name).resolve(): {"preset": name, **record} for name, record in index().items()}
-        if path.resolve() not in published:
+        name = path.name.removesuffix(".weights.h5")
+        published = index(path.parent)
+        if name not in published:
             return []
-        record = published[path.resolve()]
+        record = {"preset": name, **published[name]}
     *earlier, last = runs(record)
     return [*earlier, {name: last[name] for name in RUN}]
 
@@ -268,7 +364,7 @@ def runs(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def steps(preset: Preset) -> int:
     """How many steps, over all runs, are behind the published weights of a preset; 0 where there are none."""
-    record = index().get(preset.name)
+    record = _records(preset).get(preset.name)
     return sum(run["step"] for run in runs(record)) if record else 0
 
 
@@ -276,7 +372,8 @@ def training_in_words(preset: Preset) -> str:
     """The same for lists, such as "11,400 steps"."""
     if not preset.trains:
         return "by each file"
-    return f"{steps(preset):,} steps" if steps(preset) else "not yet"
+    done = steps(preset)
+    return f"{done:,} steps" if done else "not yet"
 
 
 def _best(record: dict[str, Any]) -> dict[str, float]:
@@ -285,30 +382,34 @@ def _best(record: dict[str, Any]) -> dict[str, float]:
 
 
 def publish(run: Path) -> str:
-    """Put a run's best weights and provenance in the zoo (a checkout's ``zoo/pretrained``).
+    """Put a run's best weights and provenance among the published ones.
+
+    They go to a checkout's ``zoo/pretrained``, or, of a preset of another package, to the folder that it names.
 
     Returns:
-        The preset's name.
+        The preset's name, as ``get_preset`` takes it.
 
     Raises:
         ModelError: the folder holds no finished evaluation.
+        UsageError: the preset is of a package that names no folder for weights.
     """
     source, record_path = run / "best.weights.h5", run / "run.json"
     if not (source.exists() and record_path.exists()):
         raise ModelError(f"{run} holds no best.weights.h5 and run.json. Train until the first evaluation.")
     record = json.loads(record_path.read_text())
-    name = record["preset"]
-    below = get_preset(name).starts_from
-    records = index()
-    target = _file(name)
+    preset = get_preset(record["preset"])
+    target = weights_path(record["preset"])
+    records = index(target.parent)
     # What stands on the weights that are replaced keeps them, the highest first; coded files know it by its values.
-    for upper in reversed(_standing_on(name, records)):
-        with _whole(_file(upper)) as whole:
-            records[upper][BELOW] = pack(whole, _file(upper))
-        records[upper]["sha256"] = hash_file(_file(upper))
-    stands_on = pack(source, target, significant_bits(name), below if below in records else None)
+    for upper in reversed(_standing_on(preset.name, records)):
+        path = target.with_name(records[upper]["file"])
+        with _whole(path) as whole:
+            records[upper][BELOW] = pack(whole, path)
+        records[upper]["sha256"] = hash_file(path)
+    below = preset.starts_from if preset.starts_from and is_trained(preset.starts_from) else None
+    stands_on = pack(source, target, significant_bits(preset), below)
     held_out = _best(record)
-    records[name] = {
+    records[preset.name] = {
         "file": target.name,
         "sha256": hash_file(target),
         **{key: value for key, value in record.items() if key != "preset"},
@@ -316,8 +417,8 @@ def publish(run: Path) -> str:
         "step": held_out["step"],
         "held_out": held_out,
     }
-    write_atomic(INDEX, json.dumps(records, indent=1, sort_keys=True).encode() + b"\n")
-    return name
+    write_atomic(target.with_name(INDEX), json.dumps(records, indent=1, sort_keys=True).encode() + b"\n")
+    return record["preset"]
 
 
 def _standing_on(name: str, records: dict[str, dict[str, Any]]) -> list[str]:
@@ -326,11 +427,6 @@ def _standing_on(name: str, records: dict[str, dict[str, Any]]) -> list[str]:
     for upper in [other for other, record in records.items() if record.get(BELOW) == name]:
         found += [upper, *_standing_on(upper, records)]
     return found
-
-
-def _file(name: str) -> Path:
-    """Where the weights of a preset are published."""
-    return FOLDER / f"{name}.weights.h5"
 
 
 def hash_file(path: Path) -> str:

@@ -16,7 +16,7 @@ from codec_zoo.codecs.images import read_image, write_image
 from codec_zoo.harness import evaluation
 from codec_zoo.interrupts import Terminated
 from codec_zoo.metrics import psnr
-from codec_zoo.presets import DEFAULT_PRESET
+from codec_zoo.presets import DEFAULT_PRESET, list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -55,7 +55,19 @@ def test_list(cli):
     steps = sum(run["step"] for run in (index, *index["earlier"]))
     assert len(index["earlier"]) == 3 and trained["hu2018-filter-bpg-q36"] == f"{steps:,} steps"
     assert trained["report2017-mlp"] == "by each file"
-    assert trained["balle2017-factorized-mse-1"] == "not yet"
+
+
+def test_list_shows_what_compresses_and_all_the_rest(cli):
+    shown, everything = (cli("list", "--json", *more) for more in ([], ["--all"]))
+    rows, all_rows = ([json.loads(line) for line in out.splitlines()] for _, out, _ in (shown, everything))
+    assert [row["preset"] for row in all_rows] == [preset.name for preset in list_presets()]
+    assert rows == [row for row in all_rows if row["trained"]]
+    assert {row["preset"] for row in rows} == {*weights.index(), "report2017-mlp"}
+    assert {row["package"] for row in all_rows} == {"codec-zoo"}
+    more = len(all_rows) - len(rows)
+    assert shown[2] == f"note: {more} more presets have no trained weights yet: `codec-zoo list --all`.\n"
+    assert not everything[2]
+    assert "balle2017-factorized-mse-1" in cli("list", "--all")[1] and "not yet" not in cli("list")[1]
 
 
 @pytest.mark.parametrize("kind", ["rgb", "gray", "exif", "cmyk", "16-bit"])

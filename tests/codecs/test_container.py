@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codec_zoo.codecs import container
 from codec_zoo.codecs.container import Layer, LayerKind
 from codec_zoo.errors import BitstreamError, ImageError
-from codec_zoo.export.card import preset_id
+from codec_zoo.presets import preset_id
 
 WEIGHTS = "0123456789abcdef" * 4
 LAYERS = [Layer(LayerKind.BASE, b"base payload"), Layer(LayerKind.RESIDUAL, b"residual payload")]

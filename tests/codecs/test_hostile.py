@@ -20,10 +20,9 @@ from codec_zoo.codecs.standard import bpg, get_codec, get_ycbcr_codec, hevc, jpe
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.entropy_models import scale_table
 from codec_zoo.errors import BitstreamError, ImageError
-from codec_zoo.export.card import preset_id
 from codec_zoo.export.runtime import open_model
 from codec_zoo.export.tables import Tables, build_tables
-from codec_zoo.presets import get_preset
+from codec_zoo.presets import get_preset, preset_id
 
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile"
 START = b"\x00\x00\x01"

@@ -210,9 +210,27 @@ def test_the_largest_held_out_picture_takes_half_of_the_limit(monkeypatch):
     pixels = memory_estimates.largest_picture("fu2019-hybrid-s16-prelu")
     need = memory_estimates.needed("compress", "fu2019-hybrid-s16-prelu", 1, pixels)
     assert 0.99 < need / 2**32 <= 1
-    assert memory_estimates.largest_picture("unknown") == 2**28
+    stand_in = memory_estimates.largest_picture(memory_estimates.STAND_IN)
+    assert memory_estimates.largest_picture("unknown") == stand_in
     monkeypatch.setenv(memory.VARIABLE, "1M")
     assert memory_estimates.largest_picture("fu2019-hybrid-s16-prelu") == 1
+
+
+def test_a_preset_that_was_never_measured_is_taken_for_another_and_the_refusal_says_so(huge, monkeypatch):
+    """As presets of other packages are; standard codecs are no presets."""
+    size = (4000, 6000)
+    for way in ("compress", "decompress", "evaluate"):
+        need = memory_estimates.needed(way, memory_estimates.STAND_IN, *size)
+        assert memory_estimates.needed(way, "my-preset", *size) == need
+        assert memory_estimates.needed(way, "", *size) == need
+    assert memory_estimates.needed("compress", "jpeg", *size) == 0
+    monkeypatch.setenv(memory.VARIABLE, "1.5G")
+    guess = rf"\(never measured, taken for {memory_estimates.STAND_IN}\) needs about"
+    with pytest.raises(MemoryLimitError, match=f"by my-preset {guess}"):
+        memory_estimates.workers_for_pictures("compress", [("my.models:my-preset", {})], [huge], 2)
+    stream = read(file_of("my-preset", LayerKind.LATENT, 16384, 16384))
+    with pytest.raises(MemoryLimitError, match=f"by an unknown model {guess}"):
+        memory_estimates.check_stream("a.czoo", stream)
 
 
 @pytest.mark.slow

@@ -37,8 +37,12 @@ def folders(tmp_path, monkeypatch, exports):
         ("png", ("png", {}, None)),
         (f"{PRESET},mapping=shift,residual_codec=x:28", (PRESET, {"mapping": "shift", "residual_codec": "x"}, 28)),
         ("zhao2018-mixed,codec=jpeg:75:28", ("zhao2018-mixed", {"codec": "jpeg:75"}, 28)),
-        ("a:b,c=d:7", ("a:b,c=d:7", {}, None)),
-        ("a:b,c=d:7:28", ("a:b,c=d:7", {}, 28)),
+        ("./a:b,c=d:7", ("./a:b,c=d:7", {}, None)),
+        ("./a:b,c=d:7:28", ("./a:b,c=d:7", {}, 28)),
+        ("a:b,c=d:7", ("a:b", {"c": "d"}, 7)),  # the preset b of a module a
+        ("a:my-preset", ("a:my-preset", {}, None)),  # though there is a folder a
+        ("a.b_2:my-preset:28", ("a.b_2:my-preset", {}, 28)),
+        ("a.b:p,search=2,codec=jpeg:75:1e1", ("a.b:p", {"search": "2", "codec": "jpeg:75"}, 10)),
         ("./a:b,c=d:7,mapping=shift:28", ("./a:b,c=d:7", {"mapping": "shift"}, 28)),
         ("a:28", ("a", {}, 28)),
         ("a,mapping=shift", ("a", {"mapping": "shift"}, None)),
@@ -50,12 +54,15 @@ def folders(tmp_path, monkeypatch, exports):
 def test_what_is_the_name(folders, spec, expected):
     assert split_spec(spec) == expected
     assert name_of(spec) == (spec if expected[2] is None else spec.rpartition(":")[0])
-    absolute = f"{folders}/{spec}"
-    if expected[0] in ("a", "a:b,c=d:7", "C:\\models"):
-        assert split_spec(absolute) == (f"{folders}/{expected[0]}", *expected[1:])
+    folder = expected[0].removeprefix("./")
+    if folder in ("a", "a:b,c=d:7", "C:\\models"):
+        assert split_spec(f"{folders}/{spec.removeprefix('./')}") == (f"{folders}/{folder}", *expected[1:])
 
 
-@pytest.mark.parametrize("spec", ["jpeg:high", "a,shift", "a,quality=3", "a:b:c", ":", "jpeg:75,x=1", "jpeg:7,x=1:3"])
+@pytest.mark.parametrize(
+    "spec",
+    ["jpeg:high", "a,shift", "a,quality=3", "a:b:c", "a:b:high", "a.b:", "a:b,c", ":", "jpeg:75,x=1", "jpeg:7,x=1:3"],
+)
 def test_malformed(folders, spec):
     with pytest.raises(UsageError, match="Received: "):
         split_spec(spec)

@@ -13,8 +13,8 @@ import pytest
 from codec_zoo.codecs.container import Bitstream
 from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError
 from codec_zoo.export import runtime
-from codec_zoo.export.card import preset_id
 from codec_zoo.files import cache_folder
+from codec_zoo.presets import preset_id
 
 PRESET, OTHER = "report2017-cnn-ae-ft", "fu2019-hybrid-s16-prelu"
 CARD = "assets/model_card.json"
