@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from codec_zoo.cli.main import cli as commands
-from codec_zoo.cli.main import codec_options
+from codec_zoo.cli.options import codec_options
 from codec_zoo.codecs.hybrid import HybridCodec
 from codec_zoo.codecs.specs import codec_for, name_of, open_codec, qualities_of, split_spec
 from codec_zoo.codecs.standard import default_quality, get_codec, list_codecs
