@@ -58,7 +58,7 @@ def find_workers(addresses: str | None, index: int | None) -> tuple[list[str], i
     """
     if addresses is None:
         if index is not None:
-            raise UsageError("--worker-index is of --workers HOST:PORT,HOST:PORT…: give both.")
+            raise UsageError("--cluster-index is of --cluster HOST:PORT,HOST:PORT…: give both.")
         return _from_environment()
     found = [address.strip() for address in addresses.split(",")]
     for address in found:
@@ -68,7 +68,7 @@ def find_workers(addresses: str | None, index: int | None) -> tuple[list[str], i
     if len(set(found)) < len(found):
         raise UsageError(f"each worker needs an address of its own. Received: {addresses}")
     if index is None or not 0 <= index < len(found):
-        raise UsageError(f"--worker-index must say which of the workers this is, 0 … {len(found) - 1}.")
+        raise UsageError(f"--cluster-index must say which of the workers this is, 0 … {len(found) - 1}.")
     return (found, index) if len(found) > 1 else None
 
 
@@ -85,7 +85,7 @@ def _from_environment() -> tuple[list[str], int] | None:
             raise ValueError(f"a task of type {kind!r} does not train")
         return find_workers(",".join(found), index + (len(cluster.get("chief", [])) if kind == "worker" else 0))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"TF_CONFIG is not that of a worker ({error!r}). Unset it, or give --workers.") from error
+        raise UsageError(f"TF_CONFIG is not that of a worker ({error!r}). Unset it, or give --cluster.") from error
 
 
 class MirroredWorkers(Workers):
@@ -117,7 +117,7 @@ class MirroredWorkers(Workers):
         except tf.errors.UnknownError as error:
             raise UsageError(
                 f"worker {index} cannot listen at {addresses[index]}: {error.message.splitlines()[0]}. Is the port "
-                "taken, or --worker-index that of another machine?"
+                "taken, or --cluster-index that of another machine?"
             ) from error
         except _LOST as error:
             raise CodecZooError(

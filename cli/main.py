@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from codec_zoo import interrupts
-from codec_zoo.cli import compress, measure, models, train
+from codec_zoo.cli import compress, export, files, measure, models, train
+from codec_zoo.cli.help import Group
 from codec_zoo.errors import CodecZooError
 from codec_zoo.export.quiet import quiet_tensorflow
 from codec_zoo.files import cache_folder
@@ -78,7 +79,7 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Say an interrupt in one line, whatever a library made of it, and keep quiet if nobody reads on."""
         try:
@@ -94,31 +95,30 @@ class _Commands(click.Group):
             raise
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="codec-zoo")
 def cli() -> None:
-    """Learned and hybrid image compression: train, export, compress, measure."""
+    """Learned and hybrid image compression.
+
+    `codec-zoo COMMAND --help` describes a command and has an example.
+    """
 
 
-for command in (
-    models.list_command,
-    compress.compress,
-    compress.compress_corpus,
-    compress.decompress,
-    compress.truncate,
-    compress.inspect,
-    measure.evaluate,
-    measure.benchmark,
-    measure.reproduce,
-    train.train,
-    train.publish,
-    train.export,
-    models.download,
-    models.release,
-    models.cards,
-    models.serve_config,
-):
-    cli.add_command(command)
+cli.add_section(
+    "Use",
+    (
+        compress.compress,
+        compress.decompress,
+        files.inspect,
+        files.truncate,
+        compress.compress_corpus,
+        models.list_command,
+        models.download,
+    ),
+)
+cli.add_section("Measure", (measure.evaluate, measure.benchmark, measure.reproduce))
+cli.add_section("Train and export", (train.train, export.publish, export.export))
+cli.add_section("Publish and serve", (models.release, models.cards, models.serve_config))
 
 
 if __name__ == "__main__":

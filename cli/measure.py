@@ -1,39 +1,81 @@
 """Commands that measure: evaluate, benchmark, reproduce."""
 
+import dataclasses
 import os
 from pathlib import Path
 
 import click
 
-from codec_zoo.cli.options import background_option, force_option, json_option, limit_workers, memory_option
+from codec_zoo.cli.help import Command
+from codec_zoo.cli.options import (
+    MACHINE,
+    background_option,
+    force_option,
+    json_option,
+    limit_workers,
+    memory_option,
+    option,
+    output_option,
+    workers_option,
+)
 from codec_zoo.cli.output import decibels, emit
 from codec_zoo.errors import UsageError
 from codec_zoo.files import refuse_foreign
 from codec_zoo.notices import notice
 
+CODECS = "CODEC..."
 
-@click.command()
-@click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
-@click.option("--data", default="kodak", show_default=True, metavar="kodak|DIR")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="JSON lines, one a picture; resumed if there. [default: in the cache until the command is through]",
+
+@click.command(
+    cls=Command, example="codec-zoo evaluate jpeg fu2019-hybrid-s16-prelu:32 --pictures photos -o rows.jsonl"
 )
-@click.option("--figure", type=click.Path(path_type=Path), help="Rate–distortion curves as PNG or SVG.")
-@click.option("--anchor", help="One of the codecs: Bjøntegaard deltas of the others against it (Akima).")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many pictures.")
+@click.argument("specs", nargs=-1, required=True, metavar=CODECS)
+@option(
+    "--pictures",
+    default="kodak",
+    metavar="kodak|DIR",
+    help="Pictures to measure on: the 24 of Kodak, or a folder.",
+)
+@output_option()
+@option(
+    "--figure",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw rate–distortion curves as PNG, SVG or PDF.",
+)
+@option(
+    "--anchor",
+    metavar="CODEC",
+    help="Compare the others with this one of the codecs, by Bjøntegaard deltas (Akima interpolation).",
+)
+@option("--limit", type=click.IntRange(1), metavar="N", show_default="all", help="Measure only the first N pictures.")
 @background_option
-@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@workers_option(os.cpu_count() or 1)
 @memory_option
 @json_option
-def evaluate(specs, data, output, figure, anchor, limit, background, workers, as_json) -> None:
-    """Measure codecs on pictures through real files: bpp, PSNR, MS-SSIM, seconds.
+def evaluate(
+    specs: tuple[str, ...],
+    pictures: str,
+    output: str | None,
+    figure: Path | None,
+    anchor: str | None,
+    limit: int | None,
+    background: tuple[int, int, int] | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Measure codecs on pictures: bits a pixel, PSNR, MS-SSIM, seconds.
 
-    Means are over the pictures that have a finite value: not over lossless ones for PSNR, nor over pictures with a
-    side below 176 pixels for MS-SSIM. Bjøntegaard deltas are over the pictures that have one at every quality of both
-    codecs. Where that is not all pictures, the line says so. A picture that cannot be measured is named at the end
-    (exit code 1). Run an interrupted command again to go on.
+    A codec is written NAME[,KEY=VALUE…][:QUALITY], e.g. jpeg:75 or jia2019-sae-mse-e2,layers=1. NAME is a standard
+    codec, a preset, or the folder of an exported model. KEY is an option of `codec-zoo compress`, with _ for -.
+    Without QUALITY the codec is measured at several.
+
+    Every number is of a real file that was decoded again. Rows are JSON lines, one for each picture, in the file of
+    -o, or in the cache until the command is through. An interrupted command goes on from them when it is run again.
+
+    Means leave out lossless pictures for PSNR, and pictures with a side below 176 pixels for MS-SSIM. Bjøntegaard
+    deltas are over the pictures that have one at every quality of both codecs. Where that is not all pictures, the
+    line says so. A picture that cannot be measured is named at the end (exit code 1).
     """
     from codec_zoo.codecs import memory_estimates
     from codec_zoo.codecs.image_files import say_conversions
@@ -45,18 +87,19 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
         raise UsageError(
             f"the anchor must be one of the codecs, without a quality: {', '.join(codecs)}. Received: {anchor!r}"
         )
-    if output and output.suffix.lower() not in ("", ".json", ".jsonl", ".ndjson"):
-        raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {output.name}")
+    rows_file = Path(output) if output else None
+    if rows_file and rows_file.suffix.lower() not in ("", ".json", ".jsonl", ".ndjson"):
+        raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {rows_file.name}")
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
-    pictures = evaluation.find_pictures(data)[:limit]
-    say_conversions(pictures, notice)
+    paths = evaluation.find_pictures(pictures)[:limit]
+    say_conversions(paths, notice)
     given = [split_spec(spec)[:2] for spec in specs]
-    workers = limit_workers(workers, memory_estimates.workers_for_pictures("evaluate", given, pictures, workers))
-    kept = output or evaluation.unfinished_rows(specs, pictures, background)
+    workers = limit_workers(workers, memory_estimates.workers_for_pictures("evaluate", given, paths, workers))
+    kept = rows_file or evaluation.unfinished_rows(specs, paths, background)
     unmeasured = None
     try:
-        rows = evaluation.evaluate(specs, pictures, kept, workers, background)
+        rows = evaluation.evaluate(specs, paths, kept, workers, background)
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:
@@ -80,29 +123,47 @@ def evaluate(specs, data, output, figure, anchor, limit, background, workers, as
         raise unmeasured
 
 
-@click.command()
+@click.command(cls=Command, example="codec-zoo reproduce fu2019 -o reproduced")
 @click.argument("paper")
-@click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("reproduced"), show_default=True
-)
-@click.option(
-    "--pictures",
+@output_option(default="reproduced")
+@option(
+    "--picture-set",
+    "sets",
     multiple=True,
     metavar="SET=DIR",
-    help="Pictures that do not come with the package: cifar10, classic, clic, jiang, set12, tecnick; repeatable.",
+    help="Folder of pictures that do not come with the package. SET is cifar10, classic, clic, jiang, set12 or "
+    "tecnick. The option may be repeated.",
 )
-@click.option("--shown", type=click.IntRange(0), help="So many of Kodak's pictures on the page. [default: all]")
-@click.option(
+@option(
+    "--shown",
+    type=click.IntRange(0),
+    metavar="N",
+    show_default="all",
+    help="Number of Kodak's pictures that the page shows.",
+)
+@option(
     "--readme",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Write the overview into it; of all.",
+    metavar="FILE",
+    help="Write the overview of all papers into this file.",
 )
-@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@workers_option(os.cpu_count() or 1)
 @force_option
-def reproduce(paper, output, pictures, shown, readme, workers, force) -> None:
-    """Measure the tables and figures of PAPER with our files, beside its own numbers.
+@json_option
+def reproduce(
+    paper: str,
+    output: str,
+    sets: tuple[str, ...],
+    shown: int | None,
+    readme: Path | None,
+    workers: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure the tables and figures of PAPER, beside its own numbers.
 
-    PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. What is measured is kept: run it again to go on.
+    PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. The folder of -o keeps each measurement: an
+    interrupted command goes on when it is run again.
     """
     from codec_zoo.harness.report import MARK
     from codec_zoo.harness.reproduce import PAPERS, overview, update_readme
@@ -110,30 +171,47 @@ def reproduce(paper, output, pictures, shown, readme, workers, force) -> None:
 
     if readme and paper != "all":
         raise UsageError("--readme needs all papers: `codec-zoo reproduce all --readme FILE`.")
-    if malformed := [pair for pair in pictures if "=" not in pair]:
-        raise UsageError(f"--pictures takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
+    if malformed := [pair for pair in sets if "=" not in pair]:
+        raise UsageError(f"--picture-set takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
+    folder = Path(output)
     if not force:
-        refuse_foreign(output / "report.html", MARK)
-    folders = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in pictures)}
+        refuse_foreign(folder / "report.html", MARK)
+    folders = {name: Path(path) for name, path in (pair.split("=", 1) for pair in sets)}
     try:
-        sections = measure(PAPERS if paper == "all" else (paper,), output, folders, workers, shown)
+        sections = measure(PAPERS if paper == "all" else (paper,), folder, folders, workers, shown)
     except KeyboardInterrupt:
         click.echo(f"stopped; what is measured is in {output}; the same command goes on", err=True)
         raise
-    click.echo(overview(sections))
+    if as_json:
+        for section in sections:
+            verdicts = [dataclasses.asdict(verdict) for verdict in section.verdicts]
+            emit({"paper": section.paper, "title": section.title, "verdicts": verdicts}, True, "")
+    else:
+        click.echo(overview(sections))
     if readme:
         update_readme(readme, sections)
-    click.echo(f"{output}/report.html shows everything.", err=True)
+    click.echo(f"{folder}/report.html shows everything.", err=True)
 
 
-@click.command()
+@click.command(cls=Command, example="codec-zoo benchmark photo.png jpeg:75 jia2019-sae-mse-e2 --threads 1")
 @click.argument("picture", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--codec", "specs", multiple=True, required=True, help="NAME[,KEY=VALUE…][:QUALITY]; repeatable.")
-@click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@click.argument("specs", nargs=-1, required=True, metavar=CODECS)
+@option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    default=os.cpu_count() or 1,
+    group=MACHINE,
+    help="Threads of a codec.",
+)
 @memory_option
 @json_option
-def benchmark(picture, specs, threads, as_json) -> None:
-    """Time codecs on one PICTURE, each in a fresh process: transform, entropy coding, peak memory."""
+def benchmark(picture: Path, specs: tuple[str, ...], threads: int, as_json: bool) -> None:
+    """Time codecs on one PICTURE.
+
+    Each codec runs in a fresh process. The command prints the seconds of the model and of the rest, and the peak
+    memory. Codecs are written as for `codec-zoo evaluate`.
+    """
     from codec_zoo.harness.benchmark import benchmark as measure
 
     for spec in specs:

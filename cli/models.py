@@ -4,15 +4,23 @@ from pathlib import Path
 
 import click
 
-from codec_zoo.cli.options import force_option, json_option, results_option, source_option
-from codec_zoo.cli.output import emit
+from codec_zoo.cli.help import Command
+from codec_zoo.cli.options import (
+    force_option,
+    json_option,
+    option,
+    results_option,
+    source_option,
+    version_option,
+)
+from codec_zoo.cli.output import CARD_KEYS, emit
 from codec_zoo.presets import DEFAULT_PRESET
 
 
-@click.command("list")
+@click.command("list", cls=Command, example="codec-zoo list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the presets, their papers, and the training behind their weights."""
+    """List the presets, with their papers and the training of their weights."""
     from codec_zoo import weights
     from codec_zoo.presets import list_presets
 
@@ -30,29 +38,36 @@ def list_command(as_json: bool) -> None:
         emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
 
 
-@click.command()
+@click.command(cls=Command, example="codec-zoo download jia2019-sae-mse-base")
 @click.argument("preset")
 @source_option
-@click.option("--version", type=click.IntRange(1), help="On the mirror; default: the newest.")
+@version_option()
 @json_option
 def download(preset: str, source: str | None, version: int | None, as_json: bool) -> None:
-    """Bring PRESET into the cache and say where it is; --model takes that folder."""
+    """Put the exported model of PRESET into the cache.
+
+    The command prints its folder, which --model of other commands takes.
+    """
     from codec_zoo.export import mirror
     from codec_zoo.export.runtime import read_card
 
     folder = mirror.download(preset, source, version)
     card = read_card(folder)
-    values = {key: card[key] for key in ("preset", "version", "weights_sha256", "licence")}
+    values = {key: card[key] for key in CARD_KEYS}
     emit({"folder": str(folder), **values}, as_json, str(folder))
 
 
-@click.command()
+@click.command(cls=Command, example="codec-zoo release mirror jia2019-sae-mse-base")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("presets", nargs=-1)
 @results_option
 @json_option
 def release(directory: Path, presets: tuple[str, ...], results: Path, as_json: bool) -> None:
-    """Make DIRECTORY a mirror of PRESETS (all that are trained): archives and index.json for any web server."""
+    """Make DIRECTORY a mirror of exported models.
+
+    It has an archive for each of PRESETS and an index, for any web server. Without PRESETS it has all that are
+    trained.
+    """
     from codec_zoo.harness.release import release as write_release
 
     for entry, new in write_release(directory, presets, results):
@@ -60,27 +75,38 @@ def release(directory: Path, presets: tuple[str, ...], results: Path, as_json: b
         emit({**vars(entry), "new": new}, as_json, text)
 
 
-@click.command()
+@click.command(cls=Command, example="codec-zoo cards docs/models")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @results_option
 @force_option
-def cards(directory: Path, results: Path, force: bool) -> None:
-    """Render the model cards of all presets as pages in DIRECTORY."""
+@json_option
+def cards(directory: Path, results: Path, force: bool, as_json: bool) -> None:
+    """Write the model cards of all presets as pages in DIRECTORY."""
     from codec_zoo.harness.release import write_cards
 
     pages = write_cards(directory, results, force)
-    click.echo(f"{directory}: {len(pages)} pages")
+    emit(
+        {"folder": str(directory), "pages": [str(page) for page in pages]},
+        as_json,
+        f"{directory}: {len(pages)} pages",
+    )
 
 
-@click.command("serve-config")
+@click.command("serve-config", cls=Command, example="codec-zoo serve-config serving jia2019-sae-mse-base")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("presets", nargs=-1)
 @source_option
-@click.option("--base-path", default="/models", show_default=True, help="Of DIRECTORY/models, as the server sees it.")
+@option("--base-path", metavar="DIR", default="/models", help="Path of DIRECTORY/models on the server's machine.")
 @force_option
-def serve_config(directory: Path, presets: tuple[str, ...], source: str | None, base_path: str, force: bool) -> None:
-    """Write models and configuration for TensorFlow Serving to DIRECTORY: PRESETS, or all that are trained."""
+@json_option
+def serve_config(
+    directory: Path, presets: tuple[str, ...], source: str | None, base_path: str, force: bool, as_json: bool
+) -> None:
+    """Write models and configuration for TensorFlow Serving to DIRECTORY.
+
+    DIRECTORY has the models of PRESETS, or without PRESETS all that are trained.
+    """
     from codec_zoo.export.serving_config import write_serving
 
     for path in write_serving(directory, presets, source, base_path, force):
-        click.echo(str(path))
+        emit({"file": str(path)}, as_json, str(path))

@@ -1,18 +1,26 @@
-"""Options that several commands have, each declared once."""
+"""Options that several commands have, each declared once: an option means one thing in all commands."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from codec_zoo.cli.help import OPTIONS as PLAIN
+from codec_zoo.cli.help import Option
+from codec_zoo.codecs import options as codec_side
 from codec_zoo.notices import notice
 from codec_zoo.presets import DEFAULT_PRESET
+
+F = TypeVar("F", bound=Callable[..., Any])
+SERVER, MACHINE = "Model server", "Machine"
 
 
 class Number(click.FloatRange):
     """A finite number in a range; ``click.FloatRange`` takes nan, which is in every range, and inf."""
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number; see ``click.ParamType.convert``."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
@@ -20,29 +28,87 @@ class Number(click.FloatRange):
         return number
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-server_option = click.option(
-    "--server", metavar="URL", help="Run the model on a server: grpc://HOST:PORT, http://HOST:PORT (or grpcs, https)."
-)
-timeout_option = click.option(
-    "--timeout",
-    type=Number(0, 1e6, min_open=True),
-    default=60,
-    show_default=True,
-    help="Seconds for each request to the server.",
-)
-source_option = click.option("--from", "source", metavar="URL|DIR", help="A mirror; without, the packaged weights.")
-force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
-workers_option = click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model."
-)
-results_option = click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("docs"),
-    show_default=True,
-    help="Folder with rows of `evaluate` (*.jsonl), for the measured RD.",
-)
+class CodecValue(click.ParamType):
+    """A value of an option of a codec, checked as in a codec's name."""
+
+    def __init__(self, record: codec_side.Option):
+        self.record = record
+        self.name = record.name
+
+    def __repr__(self) -> str:
+        return f"CodecValue({self.name})"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value; see ``codec_zoo.codecs.options``."""
+        return self.record.parse(value)
+
+
+def option(*names: str, group: str = PLAIN, **attributes: Any) -> Callable[[F], F]:
+    """A decorator, as ``click.option``, with a heading."""
+    return click.option(*names, cls=Option, group=group, **attributes)
+
+
+def codec_option(name: str, group: str | None = None, **attributes: Any) -> Callable[[F], F]:
+    """An option of a codec, from its record."""
+    record = codec_side.OPTIONS[name]
+    return option(
+        *([record.short] if record.short else []),
+        record.flag,
+        group=group or record.group,
+        type=CodecValue(record),
+        metavar=record.metavar or "|".join(record.choices),
+        show_default=None if attributes.get("required") else record.default or None,
+        help=record.help,
+        **attributes,
+    )
+
+
+def codec_options(command: F) -> F:
+    """All options of the codec around a model."""
+    for name in reversed(codec_side.OPTIONS):
+        command = codec_option(name)(command)
+    return command
+
+
+def output_option(**attributes: Any) -> Callable[[F], F]:
+    """The place for results."""
+    return option("-o", "--output", metavar="PATH", help="File or folder for the result.", **attributes)
+
+
+def workers_option(default: int) -> Callable[[F], F]:
+    """Processes on this machine."""
+    return option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        default=default,
+        group=MACHINE,
+        help="Number of processes that share the work. Each loads the model.",
+    )
+
+
+def model_option(default: str | None = None) -> Callable[[F], F]:
+    """The model that codes or decodes."""
+    return option(
+        "--model",
+        metavar="PRESET|DIR",
+        default=default,
+        show_default=None if default else "the model that wrote the file",
+        help="Name of a trained preset, or folder of an exported model.",
+    )
+
+
+def version_option(default: int | None = None) -> Callable[[F], F]:
+    """The version of an exported model."""
+    return option(
+        "--model-version",
+        "version",
+        type=click.IntRange(1),
+        metavar="N",
+        default=default,
+        show_default=None if default else "the newest",
+        help="Version of the exported model.",
+    )
 
 
 def _set_memory_limit(context: click.Context, parameter: click.Parameter, size: str | None) -> None:
@@ -52,12 +118,60 @@ def _set_memory_limit(context: click.Context, parameter: click.Parameter, size: 
         memory.set_limit(size)
 
 
-memory_option = click.option(
+def _background(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int, int] | None:
+    """The colour of --background, checked before anything is done."""
+    from codec_zoo.codecs.image_reader import background_color
+
+    return None if text is None else background_color(text)
+
+
+compress_model_option = model_option(DEFAULT_PRESET)
+json_option = option("--json", "as_json", is_flag=True, help="Print results as JSON, one object a line.")
+force_option = option("--force", is_flag=True, help="Replace files that exist.")
+layers_option = codec_option("layers", group=PLAIN)
+server_option = option(
+    "--server",
+    metavar="URL",
+    group=SERVER,
+    help="Run the model on a server. URL is grpc://HOST:PORT or http://HOST:PORT, or grpcs and https.",
+)
+timeout_option = option(
+    "--timeout",
+    type=Number(0, 1e6, min_open=True),
+    metavar="SECONDS",
+    default=60,
+    group=SERVER,
+    help="Longest wait for an answer of the server.",
+)
+source_option = option(
+    "--from",
+    "source",
+    metavar="URL|DIR",
+    show_default="the weights of this package",
+    help="Mirror that `codec-zoo release` wrote.",
+)
+results_option = option(
+    "--results",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    default="docs",
+    help="Folder with the rows of `codec-zoo evaluate` (*.jsonl). Bits a pixel and PSNR on Kodak come from there.",
+)
+memory_option = option(
     "--memory",
     metavar="SIZE",
     callback=_set_memory_limit,
     expose_value=False,
-    help="Refuse what would need more, e.g. 4G. [default: CODEC_ZOO_MEMORY, or 3/4 of the machine's]",
+    group=MACHINE,
+    show_default="CODEC_ZOO_MEMORY, or 3/4 of the machine's memory",
+    help="Refuse work that needs more memory, e.g. 4G.",
+)
+background_option = option(
+    "--background",
+    metavar="COLOR",
+    callback=_background,
+    show_default="refuse transparent pictures",
+    help="Put transparent pictures on this colour: white, #rrggbb …",
 )
 
 
@@ -66,74 +180,3 @@ def limit_workers(wanted: int, fitting: int) -> int:
     if fitting < wanted:
         notice(f"{fitting} of {wanted} workers: more would pass the memory limit (--memory SIZE).")
     return fitting
-
-
-def codec_options(command):
-    """Options of the codec around a model."""
-    options = [
-        click.option("--layers", type=click.IntRange(1), help="Write only the first so many layers."),
-        click.option(
-            "--target-bpp",
-            type=Number(0, min_open=True),
-            help="Layered, mixed: the best picture within this rate; a note if there is none.",
-        ),
-        click.option(
-            "--target-psnr",
-            type=Number(0, min_open=True),
-            help="Layered, mixed: the smallest file that reaches it, dB; a note if there is none.",
-        ),
-        click.option(
-            "--search",
-            type=click.IntRange(0),
-            help="Layered, blocks: rounds in which latents move to where the file is smaller or better; 5 to 20 pay.",
-        ),
-        click.option(
-            "-q",
-            "--quality",
-            type=Number(),
-            help="Filter, mixed: the quality of the codec around it: QP for BPG and SVAC, 1 … 100 for JPEG "
-            "[default: the one of training]; hybrid: QP of the residual layer, 0 … 51 [default: 32].",
-        ),
-        click.option("--codec", help="Filter behind a codec: bpg-ycbcr444, jpeg-420, svac, …"),
-        click.option("--resolution", help="Mixed resolution: low, high or auto. [default: auto]"),
-        click.option("--coding", help="Blocks: jxl (default) or fixed; report2017-mlp: range (default) or huffman."),
-        click.option(
-            "--overlap", type=click.IntRange(0, 16), help="Blocks: by how many pixels they overlap. [default: 0]"
-        ),
-        click.option(
-            "--tune", type=click.Choice(["yes", "no"]), help="report2017-cnn-ae-ft: learn the picture. [default: yes]"
-        ),
-        click.option(
-            "--mapping",
-            type=click.Choice(["auto", "shift", "minmax", "clip"]),
-            help="Hybrid: of the residual to 8 bits; auto chooses for each picture. [default: auto]",
-        ),
-        click.option("--residual-codec", help="Hybrid: bpg-ycbcr444 (default) or bpg-rgb444, each also as …-10bit."),
-        click.option("--base-codec", help="Hybrid: jxl-lossless (default) or flif."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _background(_context, _parameter, text: str | None) -> tuple[int, int, int] | None:
-    """The colour of --background, checked before anything is done."""
-    from codec_zoo.codecs.image_reader import background_color
-
-    return None if text is None else background_color(text)
-
-
-background_option = click.option(
-    "--background",
-    metavar="COLOR",
-    callback=_background,
-    help="Put transparent pictures on this colour: white, #rrggbb … [default: refuse them]",
-)
-model_option = click.option("--model", metavar="PRESET|DIR", help="A trained preset, or the folder of an export.")
-compress_model_option = click.option(
-    "--model",
-    metavar="PRESET|DIR",
-    default=DEFAULT_PRESET,
-    show_default=True,
-    help="A trained preset, or the folder of an export.",
-)

@@ -10,6 +10,9 @@ import click
 from codec_zoo.codecs import batch
 from codec_zoo.errors import CodecZooError
 
+# Of a model's card, in results about a model.
+CARD_KEYS = ("preset", "version", "weights_sha256", "licence")
+
 
 def emit(values: dict[str, Any], as_json: bool, text: str, err: bool = False) -> None:
     """Print a result, for a program or for a person; ``err``: on standard error."""

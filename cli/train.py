@@ -1,87 +1,172 @@
-"""Commands that make models: train, publish, export."""
+"""The command train."""
 
-import json
+import functools
 import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec_zoo.cli.options import Number, force_option, memory_option
+from codec_zoo.cli.help import Command
+from codec_zoo.cli.options import MACHINE, F, Number, json_option, memory_option, option
+from codec_zoo.cli.output import emit
 from codec_zoo.errors import UsageError
-from codec_zoo.files import refuse_existing
 from codec_zoo.notices import notice
 
 if TYPE_CHECKING:
     from codec_zoo.training.workers import Workers
 
 
-@click.command()
+DATA, RECIPE, RUN, CLUSTER = "Data", "Recipe", "Run", "Several processes or machines"
+
+
+def recipe_option(name: str, kind: click.ParamType, metavar: str | None, text: str) -> Callable[[F], F]:
+    """An option that replaces a value of the paper's recipe."""
+    return option(name, type=kind, metavar=metavar, group=RECIPE, show_default="the paper's", help=text)
+
+
+@click.command(cls=Command, example="codec-zoo train jia2019-sae-mse-base --data photos --steps 100000")
 @click.argument("preset")
-@click.option(
+@option(
     "--data",
     default="tfds:clic",
-    show_default=True,
     metavar="tfds:NAME|DIR",
-    help="A TFDS dataset, or a folder of pictures (subfolders train and val, or split by name).",
+    group=DATA,
+    help="Training pictures: a TFDS dataset, or a folder with the subfolders train and val, or without any.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Optimizer steps in all.")
-@click.option("--batch-size", type=click.IntRange(1), help="Patches a step.")
-@click.option("--patch-size", type=click.IntRange(1), help="Side of the patches, pixels.")
-@click.option("--learning-rate", type=Number(0, min_open=True), help="Of the optimizer.")
-@click.option("--schedule", type=click.Choice(["constant", "cosine", "halving"]), help="Of the learning rate.")
-@click.option("--optimizer", type=click.Choice(["adam", "rmsprop", "muon"]), help="Muon: for convolutions too.")
-@click.option("--momentum", type=Number(0, 1, max_open=True), help="Of Muon.")
-@click.option(
+@option(
+    "--held-out",
+    type=click.IntRange(1),
+    metavar="N",
+    default=24,
+    group=DATA,
+    help="Largest number of held-out pictures, on which the model is evaluated.",
+)
+@recipe_option("--steps", click.IntRange(1), "N", "Number of optimizer steps in all.")
+@recipe_option("--batch-size", click.IntRange(1), "N", "Number of patches a step.")
+@recipe_option("--patch-size", click.IntRange(1), "PIXELS", "Side of the square patches.")
+@recipe_option("--learning-rate", Number(0, min_open=True), "RATE", "Learning rate of the optimizer.")
+@recipe_option(
+    "--schedule",
+    click.Choice(["constant", "cosine", "halving"]),
+    None,
+    "Course of the learning rate: constant, down to 0 along a cosine, or halved after 3/5 and 4/5 of the steps.",
+)
+@recipe_option(
+    "--optimizer",
+    click.Choice(["adam", "rmsprop", "muon"]),
+    None,
+    "Optimizer. Muon trains the kernels of convolutions too, and leaves the rest to Adam.",
+)
+@recipe_option("--momentum", Number(0, 1, max_open=True), "FACTOR", "Momentum of Muon.")
+@recipe_option(
     "--adam-ratio",
-    type=Number(0, min_open=True),
-    help="Learning rate of what Muon leaves to Adam, in multiples of the kernels'.",
+    Number(0, min_open=True),
+    "FACTOR",
+    "Learning rate of the parameters that Muon leaves to Adam, as a multiple of the kernels' learning rate.",
 )
-@click.option("--warmup-steps", type=click.IntRange(0), help="Steps over which the rate rises from 0.")
-@click.option("--clip-norm", type=Number(0, min_open=True), help="Bound on the gradients' norm.")
-@click.option(
-    "--rate-rise", type=Number(1), help="By how much the rate's weight is smaller at the start, then rises."
+@recipe_option("--warmup-steps", click.IntRange(0), "N", "Number of steps over which the learning rate rises from 0.")
+@recipe_option("--clip-norm", Number(0, min_open=True), "NORM", "Upper bound on the norm of the gradients.")
+@recipe_option(
+    "--rate-rise",
+    Number(1),
+    "FACTOR",
+    "Divide the weight of the rate by this factor at the first step. It rises to its full value in 2/5 of the steps.",
 )
-@click.option("--logs", type=click.Path(path_type=Path), default=Path("tensorboard_logs"), show_default=True)
-@click.option("--run", help="Name of the run's folder; default: date and time, or with --resume the latest.")
-@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
-@click.option("--start-from", metavar="pretrained|FILE", help="Weights to start from.")
-@click.option(
-    "--revive", is_flag=True, help="First give new weights to maps that are dormant there (hu2018-filter-*)."
+@option(
+    "--logs",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    default="tensorboard_logs",
+    group=RUN,
+    help="Folder of the runs.",
 )
-@click.option("--held-out", type=click.IntRange(1), default=24, show_default=True, help="Pictures at most.")
+@option(
+    "--run",
+    metavar="NAME",
+    group=RUN,
+    show_default="date and time; with --resume the latest run",
+    help="Name of the folder of this run, in LOGS/PRESET.",
+)
+@option("--resume", is_flag=True, group=RUN, help="Go on from the last checkpoint of the run.")
+@option(
+    "--start-from",
+    metavar="pretrained|FILE",
+    group=RUN,
+    show_default="fresh weights",
+    help="Weights to start from: the preset's trained weights, or a file of weights.",
+)
+@option(
+    "--reset-dormant-channels",
+    "revive",
+    is_flag=True,
+    group=RUN,
+    help="Give new weights to the dormant channels of a luma filter (hu2018-filter-*) before the training goes on.",
+)
+@option(
+    "--evaluate-every",
+    type=click.IntRange(1),
+    metavar="STEPS",
+    default=1000,
+    group=RUN,
+    help="Number of steps between evaluations on the held-out pictures.",
+)
+@option("--seed", type=click.IntRange(0), metavar="N", default=0, group=RUN, help="Seed of all random numbers.")
+@option(
+    "--precision",
+    type=click.Choice(["float32", "mixed_bfloat16"]),
+    default="float32",
+    group=MACHINE,
+    help="Precision of the arithmetic.",
+)
 @memory_option
-@click.option("--evaluate-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True)
-@click.option("--workers", metavar="HOST:PORT,…", help="Train in these processes together. [default: TF_CONFIG's]")
-@click.option("--worker-index", type=click.IntRange(0), help="Which of the workers this process is.")
+@option(
+    "--cluster",
+    metavar="HOST:PORT,…",
+    group=CLUSTER,
+    show_default="TF_CONFIG",
+    help="Train in these processes together. Each gets the same list.",
+)
+@option(
+    "--cluster-index",
+    type=click.IntRange(0),
+    metavar="N",
+    group=CLUSTER,
+    show_default="TF_CONFIG",
+    help="Place of this process in the list of --cluster, counted from 0.",
+)
+@json_option
 def train(
-    preset,
-    data,
-    logs,
-    run,
-    resume,
-    start_from,
-    revive,
-    held_out,
-    evaluate_every,
-    seed,
-    precision,
-    workers,
-    worker_index,
-    **overrides,
-):
-    """Train PRESET; the paper's recipe unless options say otherwise.
+    preset: str,
+    data: str,
+    logs: Path,
+    run: str | None,
+    resume: bool,
+    start_from: str | None,
+    revive: bool,
+    held_out: int,
+    evaluate_every: int,
+    seed: int,
+    precision: str,
+    cluster: str | None,
+    cluster_index: int | None,
+    as_json: bool,
+    **overrides: Any,
+) -> None:
+    """Train the model of PRESET with the recipe of its paper.
 
     Ctrl-C and SIGTERM lose nothing, a crash at most a minute: `--resume` goes on to the same result. Watch it with
-    `tensorboard --logdir tensorboard_logs`. With --workers, give each the same command beside its --worker-index:
-    they share the batches and give one process's result; worker 0 writes the run.
+    `tensorboard --logdir tensorboard_logs`.
+
+    For several processes, start the same command in each, beside its --cluster-index. They share the batches and
+    have the result of one process. Process 0 writes the run.
     """
-    team = _join_workers(workers, worker_index)
+    say = functools.partial(click.echo, err=as_json)  # standard output is for the result
+    team = _join_workers(cluster, cluster_index, say)
     import dataclasses
 
     import keras
@@ -109,8 +194,8 @@ def train(
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
     source = training_data.open_source(data, chosen, recipe, seed, notice)
-    click.echo(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
-    click.echo(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
+    say(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
+    say(f"run: {folder}" if first else f"worker {team.index} of {team.count}: worker 0 has the run")
     try:
         with team:
             progress = loop.train(
@@ -126,7 +211,7 @@ def train(
                 seed=seed,
                 evaluate_every=evaluate_every,
                 logger=TensorBoardLog(folder) if first else None,
-                report=_training_report(recipe.steps) if first else lambda step, values: None,
+                report=_training_report(recipe.steps, say) if first else lambda step, values: None,
                 workers=team,
                 file_sizes=unexported.file_sizes(chosen) if first else None,
             )
@@ -136,11 +221,12 @@ def train(
             click.echo(f"stopped; go on with: {shlex.join(['codec-zoo', *again])}", err=True)
         raise
     best = f", {progress.seconds:.0f} s; best held-out {progress.best}" if first else ""
-    click.echo(f"done: step {progress.step:,}{best}")
+    values = {"preset": preset, "run": str(folder), "step": progress.step, "seconds": progress.seconds}
+    emit({**values, "held_out": progress.best}, as_json, f"done: step {progress.step:,}{best}")
 
 
-def _join_workers(addresses: str | None, index: int | None) -> "Workers":
-    """The workers that --workers or TF_CONFIG names; otherwise this process alone, which needs no TensorFlow."""
+def _join_workers(addresses: str | None, index: int | None, say: Callable[[str], None]) -> "Workers":
+    """The workers that --cluster or TF_CONFIG names; otherwise this process alone, which needs no TensorFlow."""
     if addresses is not None or index is not None or "TF_CONFIG" in os.environ:
         import keras
 
@@ -149,10 +235,10 @@ def _join_workers(addresses: str | None, index: int | None) -> "Workers":
 
             found = distributed.find_workers(addresses, index)
             if found:
-                click.echo(f"worker {found[1]} of {', '.join(found[0])}: waiting for the others")
+                say(f"worker {found[1]} of {', '.join(found[0])}: waiting for the others")
                 return distributed.MirroredWorkers(*found)
         elif addresses is not None:
-            raise UsageError(f"--workers needs TensorFlow, and Keras runs on {keras.backend.backend()}.")
+            raise UsageError(f"--cluster needs TensorFlow, and Keras runs on {keras.backend.backend()}.")
     from codec_zoo.training.workers import Workers
 
     return Workers()
@@ -172,11 +258,11 @@ def _run_folder(base: Path, run: str | None, resume: bool) -> Path:
     return base / time.strftime("%Y%m%d-%H%M%S")
 
 
-def _training_report(steps: int):
+def _training_report(steps: int, say: Callable[[str], None]) -> Callable[[int, Mapping[str, float]], None]:
     """A line for each report: step, share, steps a second, values."""
     started: dict[str, float] = {}
 
-    def report(step, values):
+    def report(step: int, values: Mapping[str, float]) -> None:
         now = time.monotonic()
         if not started:
             started.update(time=now, step=step)
@@ -184,47 +270,6 @@ def _training_report(steps: int):
         speed = (step - started["step"]) / passed if passed else 0
         left = f", {(steps - step) / speed / 60:.0f} min left" if speed else ""
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        click.echo(f"[{step:>7,}/{steps:,}{left}]  {shown}")
+        say(f"[{step:>7,}/{steps:,}{left}]  {shown}")
 
     return report
-
-
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def publish(run: Path) -> None:
-    """Put the best weights of a training RUN (a folder) among the zoo's trained weights."""
-    from codec_zoo import weights
-    from codec_zoo.export import tables
-
-    name = weights.publish(run)
-    arrays = tables.build_tables(weights.pretrained(name))
-    if arrays:
-        tables.save_tables(arrays, weights.tables_path(name))
-    click.echo(f"{name}: {weights.entry(name)['file']} and its provenance are in {weights.FOLDER}")
-
-
-@click.command()
-@click.argument("preset")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--version", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--run", type=click.Path(path_type=Path, exists=True), help="Export a training run's best weights.")
-@click.option("--verify/--no-verify", default=True, help="Check it in a fresh process without our code.")
-@force_option
-def export(preset: str, directory: Path, version: int, run: Path | None, verify: bool, force: bool) -> None:
-    """Write PRESET as a SavedModel: DIRECTORY/PRESET/VERSION, as TF Serving wants it."""
-    if not force:
-        refuse_existing(directory / preset / str(version))
-    from codec_zoo import weights
-    from codec_zoo.export import saved_model
-    from codec_zoo.presets import get_preset
-
-    if run:
-        from codec_zoo.training.loop import BEST, RECORD
-
-        model = get_preset(preset).create()
-        weights.load(model, run / BEST)
-        record = json.loads((run / RECORD).read_text())
-        folder = saved_model.export_model(preset, model, directory, version, record, verify)
-    else:
-        folder = saved_model.export_pretrained(preset, directory, version, verify)
-    click.echo(f"{folder}" + (" (verified in a fresh process without project code)" if verify else ""))

@@ -16,14 +16,12 @@ import re
 from typing import Any
 
 from codec_zoo.codecs.model_codec import ModelCodec
+from codec_zoo.codecs.options import OPTIONS
 from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.export.runtime import ExportedModel, open_model
 from codec_zoo.presets import list_presets
-
-# Options of a codec's name that the command line lacks.
-_IN_NAMES_ONLY = ("filter", "tile")
 
 # Kind → module and class, imported when asked for: standard codecs need no Keras.
 _PIPELINES = {
@@ -39,9 +37,13 @@ _PIPELINES = {
 def codec_for(model: ExportedModel, **options) -> ModelCodec:
     """The codec around a model: the pipeline that its card names.
 
+    Args:
+        model: an exported model.
+        options: by the names in ``codec_zoo.codecs.options``, as values or texts; None where one is not given.
+
     Raises:
         ModelError: a pipeline that this version lacks.
-        UsageError: options that the pipeline does not take.
+        UsageError: options that the pipeline does not take, or values outside their range.
     """
     kind = model.card["pipeline"]["kind"]
     if kind not in _PIPELINES:
@@ -50,7 +52,8 @@ def codec_for(model: ExportedModel, **options) -> ModelCodec:
     if wrong := [name for name in options if name not in known]:
         words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
         raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
-    return _pipeline(kind)(model, **options)
+    given = {name: OPTIONS[name].parse(value) for name, value in options.items() if value is not None}
+    return _pipeline(kind)(model, **given)
 
 
 def _pipeline(kind: str) -> type[Any]:
@@ -65,8 +68,8 @@ def _options_of(kind: str) -> list[str]:
 
 
 def _written(option: str) -> str:
-    """An option as the command line has it, or else a codec's name."""
-    return f"{option}=" if option in _IN_NAMES_ONLY else f"--{option.replace('_', '-')}"
+    """An option as the command line has it, also one that does not exist."""
+    return OPTIONS[option].flag if option in OPTIONS else f"--{option.replace('_', '-')}"
 
 
 def _whom_for(option: str) -> str:

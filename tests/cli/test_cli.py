@@ -111,7 +111,7 @@ def test_evaluate_says_what_it_converts_and_names_the_background(cli, tmp_path):
     rgba = np.full((32, 32, 4), 90, np.uint8)
     Image.fromarray(rgba).save(folder / "clear.png")
     Image.fromarray(rgba[..., 0].astype(np.uint16)).save(folder / "deep.png")
-    evaluate = ("evaluate", "--codec", "png", "--data", folder, "--workers", 1, "--output", rows, "--json")
+    evaluate = ("evaluate", "png", "--pictures", folder, "--workers", 1, "--output", rows, "--json")
     assert "--background" in cli(*evaluate)[2]
     for color, count in (("white", 2), ("white", 2), ("#000", 4)):
         code, out, err = cli(*evaluate, "--background", color)
@@ -162,7 +162,7 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["compress", tmp_path / "nothing.png", *model], "no file", 2),
         (["compress", text, *model], "not a picture", 2),
         (["compress", good, "-q", "99", *model], "QP", 2),
-        (["compress", good, "-q", "inf", *model], "not a finite number", 2),
+        (["compress", good, "-q", "inf", *model], "--quality is a finite number", 2),
         (["compress", good, "--server-version", "2", *model], "give --server too", 2),
         (["compress", good, "--timeout", "nan", *model], "not a finite number", 2),
         (["compress", good, "-q", "32", "--search", "5", *model], "--search is for balle2017-*", 2),
@@ -177,15 +177,15 @@ def test_mistakes(cli, exports, tmp_path, photo):
         (["decompress", tmp_path / "nothing.czoo"], "cannot read", 2),
         (["inspect", foreign], f"{foreign}: this is not a .czoo file", 2),
         (["truncate", foreign, "--layers", "1", "-o", tmp_path / "a.czoo"], "that `codec-zoo compress` wrote", 2),
-        (["evaluate", "--codec", "jpg"], "Did you mean jpeg", 2),
-        (["evaluate", "--codec", "jpeg:x"], "NAME[,KEY=VALUE…]", 2),
-        (["evaluate", "--codec", "jpeg:nan"], "NAME[,KEY=VALUE…]", 2),
-        (["evaluate", "--codec", "jpeg:101"], "1 … 100", 2),
-        (["evaluate", "--codec", f"{PRESET},quality=32"], "NAME[,KEY=VALUE…]", 2),
-        (["evaluate", "--codec", "jpeg:10", "--anchor", "jpeg:10"], "without a quality: jpeg.", 2),
-        (["evaluate", "--codec", "jpeg:10", "--figure", "x.xyz"], "PNG, SVG or PDF", 2),
-        (["evaluate", "--codec", "jpeg:10", "--output", tmp_path], "not a file of rows", 2),
-        (["evaluate", "--codec", "jpeg:50", "--data", tmp_path / "none"], "no such folder", 2),
+        (["evaluate", "jpg"], "Did you mean jpeg", 2),
+        (["evaluate", "jpeg:x"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "jpeg:nan"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "jpeg:101"], "1 … 100", 2),
+        (["evaluate", f"{PRESET},quality=32"], "NAME[,KEY=VALUE…]", 2),
+        (["evaluate", "jpeg:10", "--anchor", "jpeg:10"], "without a quality: jpeg.", 2),
+        (["evaluate", "jpeg:10", "--figure", "x.xyz"], "PNG, SVG or PDF", 2),
+        (["evaluate", "jpeg:10", "--output", tmp_path], "not a file of rows", 2),
+        (["evaluate", "jpeg:50", "--pictures", tmp_path / "none"], "no such folder", 2),
         (["export", "nothing", tmp_path], "no preset", 2),
         (["train", PRESET, "--data", tmp_path / "none"], "no such folder", 2),
         (["train", PRESET, "--data", damaged, "--patch-size", 64, "--logs", tmp_path / "damaged"], "b.png", 2),
@@ -220,7 +220,7 @@ def test_json_has_no_infinity(cli, tmp_path, photo):
     """The PSNR of what comes back as it was."""
     pictures, rows = tmp_path / "pictures", tmp_path / "rows.jsonl"
     write_image(pictures / "a.png", photo[:32, :32])
-    arguments = ["evaluate", "--codec", "png", "--data", pictures, "--json", "--output", rows]
+    arguments = ["evaluate", "png", "--pictures", pictures, "--json", "--output", rows]
     for _ in range(2):  # measured, and read from the rows
         code, out, _ = cli(*arguments)
         point = json.loads(out, parse_constant=pytest.fail)
@@ -235,8 +235,8 @@ def test_pictures_that_are_lossless_small_or_no_pictures(cli, tmp_path, photo):
     write_image(pictures / "black.png", np.zeros((64, 64, 3), np.uint8))
     write_image(pictures / "photo.png", photo[:192, :192])
     (pictures / "text.png").write_text("not a picture")
-    codecs = ["--codec", "jpeg", "--codec", "webp", "--anchor", "jpeg"]
-    arguments = ["evaluate", *codecs, "--data", pictures, "--output", rows, "--workers", 1]
+    codecs = ["jpeg", "webp", "--anchor", "jpeg"]
+    arguments = ["evaluate", *codecs, "--pictures", pictures, "--output", rows, "--workers", 1]
     code, out, err = cli(*arguments, "--json")
     *points, gain = map(json.loads, out.splitlines())
     assert code == 1 and len(points) == 12
@@ -267,7 +267,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, photo, monkeypatch, capsys)
     monkeypatch.setenv("CODEC_ZOO_CACHE", str(tmp_path / "cache"))
     for name, side in (("a", 32), ("b", 48)):
         write_image(tmp_path / "pictures" / f"{name}.png", photo[:side, :side])
-    arguments = ["evaluate", "--codec", "jpeg:50", "--data", str(tmp_path / "pictures"), "--workers", "1"]
+    arguments = ["evaluate", "jpeg:50", "--pictures", str(tmp_path / "pictures"), "--workers", "1"]
     measure = evaluation.measure
 
     def interrupted(spec, path, **options):
@@ -287,7 +287,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, photo, monkeypatch, capsys)
 
 def test_a_cache_that_cannot_be_written_is_not_needed(cli, tmp_path, photo):
     write_image(tmp_path / "pictures" / "a.png", photo[:32, :32])
-    arguments = ["evaluate", "--codec", "png", "--data", tmp_path / "pictures", "--workers", 1]
+    arguments = ["evaluate", "png", "--pictures", tmp_path / "pictures", "--workers", 1]
     code, out, err = cli(*arguments, CODEC_ZOO_CACHE="/proc/nowhere")
     assert code == 0 and "lossless" in out, err
 
@@ -303,7 +303,7 @@ def test_names_of_files_may_be_anything(cli, exports, tmp_path, photo):
 
 def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
     rows, figure = tmp_path / "rows.jsonl", tmp_path / "rd.png"
-    codecs = ["--codec", "jpeg:50", "--codec", f"{exports / PRESET}:36"]
+    codecs = ["jpeg:50", f"{exports / PRESET}:36"]
     arguments = ["evaluate", *codecs, "--limit", "2", "--output", rows, "--figure", figure, "--json"]
     code, out, err = cli(*arguments)
     points = [json.loads(line) for line in out.splitlines()]
@@ -343,7 +343,7 @@ def test_train_stop_and_resume(cli, tmp_path, kodak_paths):
     code, out, err = cli("train", PRESET, *options, "--run", "b", "--momentum", 0.5)
     assert code == 2 and "the optimizer is adam" in err
     assert not (run.parent / "b").exists()
-    code, out, err = cli("export", PRESET, tmp_path / "out", "--run", run, "--no-verify")
+    code, out, err = cli("export", PRESET, tmp_path / "out", "--from-run", run, "--no-verify")
     assert code == 0 and (tmp_path / "out" / PRESET / "1" / "saved_model.pb").exists(), err
 
 
@@ -389,14 +389,14 @@ def test_pictures_on_a_full_disk(cli, exports, photo, tmp_path):
 
 def test_benchmark(cli):
     picture = Path(__file__).parents[2] / "datasets" / "kodak" / "kodim23.png"
-    arguments = ("benchmark", picture, "--codec", "jia2019-sae-mse-base", "--codec", "jpeg:50", "--json")
+    arguments = ("benchmark", picture, "jia2019-sae-mse-base", "jpeg:50", "--json")
     code, out, _ = cli(*arguments, "--threads", "1")
     learned, jpeg = map(json.loads, out.splitlines())
     assert code == 0 and jpeg["encode_transform_s"] is None
     for way in ("encode", "decode"):
         assert 0 < learned[f"{way}_transform_s"] < learned[f"{way}_s"]
     assert 2**27 < learned["peak_memory_bytes"] < 2**33
-    code, _, err = cli("benchmark", picture, "--codec", "nope")
+    code, _, err = cli("benchmark", picture, "nope")
     assert code == 2 and "no codec" in err
 
 
