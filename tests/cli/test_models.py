@@ -1,0 +1,39 @@
+"""Commands about models."""
+
+import json
+from pathlib import Path
+
+from codec_zoo import weights
+from codec_zoo.cli.main import cli as commands
+from codec_zoo.presets import DEFAULT_PRESET
+
+PRESET = "fu2019-hybrid-s16-prelu"
+
+
+def test_list(cli):
+    code, out, _ = cli("list", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and PRESET in [row["preset"] for row in rows]
+    assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+    assert [row["preset"] for row in rows if row["default"]] == [DEFAULT_PRESET]
+    _, out, _ = cli("list")
+    (default,) = (line for line in out.splitlines() if line.endswith("the default of compress"))
+    assert default.startswith(f"{DEFAULT_PRESET} ") and f"[default: {DEFAULT_PRESET}]" in cli("compress", "--help")[1]
+    trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
+    index = weights.index()["hu2018-filter-bpg-q36"]
+    steps = sum(run["step"] for run in (index, *index["earlier"]))
+    assert len(index["earlier"]) == 3 and trained["hu2018-filter-bpg-q36"] == f"{steps:,} steps"
+    assert trained["report2017-mlp"] == "by each file"
+    assert trained["balle2017-factorized-mse-1"] == "not yet"
+
+
+def test_cards_and_serving_as_json(tmp_path, capsys):
+    """What a program reads: each file that was written."""
+    assert commands.main(["cards", str(tmp_path / "cards"), "--json"], standalone_mode=False) is None
+    said = json.loads(capsys.readouterr().out)
+    assert said["folder"] == str(tmp_path / "cards")
+    assert sorted(said["pages"]) == sorted(map(str, (tmp_path / "cards").iterdir()))
+    serving = ["serve-config", str(tmp_path / "serving"), "report2017-cnn-ae", "--json"]
+    assert commands.main(serving, standalone_mode=False) is None
+    files = [json.loads(line)["file"] for line in capsys.readouterr().out.splitlines()]
+    assert files and all(Path(file).exists() for file in files)
