@@ -1,11 +1,12 @@
 """Commands about models."""
 
 import json
-from pathlib import Path
 
 from codec_zoo import weights
 from codec_zoo.cli.main import cli as commands
-from codec_zoo.presets import DEFAULT_PRESET
+from codec_zoo.export import serving_config
+from codec_zoo.harness import release
+from codec_zoo.presets import DEFAULT_PRESET, get_preset
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -27,13 +28,14 @@ def test_list(cli):
     assert trained["balle2017-factorized-mse-1"] == "not yet"
 
 
-def test_cards_and_serving_as_json(tmp_path, capsys):
+def test_cards_and_serving_as_json(tmp_path, monkeypatch, capsys):
     """What a program reads: each file that was written."""
-    assert commands.main(["cards", str(tmp_path / "cards"), "--json"], standalone_mode=False) is None
+    monkeypatch.setattr(release, "list_presets", lambda: [get_preset("report2017-cnn-ae")])
+    assert commands.main(["cards", str(tmp_path), "--json"], standalone_mode=False) is None
     said = json.loads(capsys.readouterr().out)
-    assert said["folder"] == str(tmp_path / "cards")
-    assert sorted(said["pages"]) == sorted(map(str, (tmp_path / "cards").iterdir()))
-    serving = ["serve-config", str(tmp_path / "serving"), "report2017-cnn-ae", "--json"]
-    assert commands.main(serving, standalone_mode=False) is None
-    files = [json.loads(line)["file"] for line in capsys.readouterr().out.splitlines()]
-    assert files and all(Path(file).exists() for file in files)
+    assert said["folder"] == str(tmp_path) and sorted(said["pages"]) == sorted(map(str, tmp_path.iterdir()))
+    written = [tmp_path / "models.config", tmp_path / "monitoring.config"]
+    monkeypatch.setattr(serving_config, "write_serving", lambda *arguments: written)
+    assert commands.main(["serve-config", str(tmp_path), "--json"], standalone_mode=False) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == [{"file": str(path)} for path in written]
