@@ -26,7 +26,6 @@ from codec_zoo.cli.options import (
     workers_option,
 )
 from codec_zoo.cli.output import decibels, do_all, emit
-from codec_zoo.codecs import batch
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.notices import notice
 
@@ -72,7 +71,7 @@ def compress(
     The command prints the size of each file and the PSNR of its decoded picture. No model takes every option: the
     error for an option names the presets that take it.
     """
-    from codec_zoo.codecs import memory_estimates
+    from codec_zoo.codecs import batch, memory_estimates
     from codec_zoo.codecs.image_files import image_paths
 
     kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", image_paths)
@@ -200,7 +199,7 @@ def decompress(
     With -o - the picture goes to standard output. A file that exists is replaced only with --force, or where it is
     named: -o FILE. A file that was cut is decoded from the layers that it still has.
     """
-    from codec_zoo.codecs import images, memory_estimates
+    from codec_zoo.codecs import batch, images, memory_estimates
 
     endings = tuple(images.OUTPUT_FORMATS)
     kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")

@@ -1,6 +1,5 @@
 """Commands behind a training: publish, export."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,7 +7,6 @@ import click
 from codec_zoo.cli.help import Command
 from codec_zoo.cli.options import force_option, json_option, option, version_option
 from codec_zoo.cli.output import CARD_KEYS, emit
-from codec_zoo.files import refuse_existing
 
 
 @click.command(cls=Command, example="codec-zoo publish tensorboard_logs/jia2019-sae-mse-base/20260101-120000")
@@ -52,6 +50,8 @@ def export(
 
     It goes to DIRECTORY/PRESET/VERSION, the layout of TensorFlow Serving.
     """
+    from codec_zoo.files import refuse_existing
+
     if not force:
         refuse_existing(directory / preset / str(version))
     from codec_zoo import weights
@@ -60,6 +60,8 @@ def export(
     from codec_zoo.presets import get_preset
 
     if from_run:
+        import json
+
         from codec_zoo.training.loop import BEST, RECORD
 
         model = get_preset(preset).create()

@@ -8,7 +8,6 @@ import click
 from codec_zoo.cli.help import Command
 from codec_zoo.cli.options import PLAIN, codec_option, force_option, json_option, output_option
 from codec_zoo.cli.output import do_all, emit
-from codec_zoo.codecs import batch
 
 
 @click.command(cls=Command, example="codec-zoo truncate photo.czoo --layers 1 -o small.czoo")
@@ -23,7 +22,7 @@ def truncate(file: str, layers: int, output: str, force: bool, as_json: bool) ->
     The shorter file decodes, at a lower rate and quality. FILE may be - for standard input, and -o - writes to
     standard output.
     """
-    from codec_zoo.codecs import container
+    from codec_zoo.codecs import batch, container
 
     def cut(task: batch.Task) -> dict[str, Any]:
         batch.check(task)
@@ -48,7 +47,7 @@ def inspect(file: str, as_json: bool) -> None:
     The file is not decoded. FILE may be - for standard input.
     """
     from codec_zoo import weights
-    from codec_zoo.codecs import container
+    from codec_zoo.codecs import batch, container
     from codec_zoo.export.card import preset_id
     from codec_zoo.presets import list_presets
 

@@ -20,7 +20,6 @@ from codec_zoo.cli import compress, export, files, measure, models, train
 from codec_zoo.cli.help import Group
 from codec_zoo.errors import CodecZooError
 from codec_zoo.export.quiet import quiet_tensorflow
-from codec_zoo.files import cache_folder
 
 
 def main() -> None:
@@ -31,6 +30,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be anything
     if os.path.expanduser("~") == "~":  # no home folder: Keras, Matplotlib and TFDS keep their files in the cache
+        from codec_zoo.files import cache_folder
+
         with contextlib.suppress(CodecZooError):
             os.environ["HOME"] = str(cache_folder())
     if "KERAS_BACKEND" not in os.environ and importlib.util.find_spec("tensorflow") is None:

@@ -20,7 +20,6 @@ from codec_zoo.cli.options import (
 )
 from codec_zoo.cli.output import decibels, emit
 from codec_zoo.errors import UsageError
-from codec_zoo.files import refuse_foreign
 from codec_zoo.notices import notice
 
 CODECS = "CODEC..."
@@ -165,6 +164,7 @@ def reproduce(
     PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. The folder of -o keeps each measurement: an
     interrupted command goes on when it is run again.
     """
+    from codec_zoo.files import refuse_foreign
     from codec_zoo.harness.report import MARK
     from codec_zoo.harness.reproduce import PAPERS, overview, update_readme
     from codec_zoo.harness.reproduce import reproduce as measure

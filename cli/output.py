@@ -1,14 +1,15 @@
 """Results on standard output, for a person or as JSON for a program; failures on standard error."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec_zoo.codecs import batch
 from codec_zoo.errors import CodecZooError
+
+if TYPE_CHECKING:
+    from codec_zoo.codecs.batch import Task
 
 # Of a model's card, in results about a model.
 CARD_KEYS = ("preset", "version", "weights_sha256", "licence")
@@ -16,7 +17,11 @@ CARD_KEYS = ("preset", "version", "weights_sha256", "licence")
 
 def emit(values: dict[str, Any], as_json: bool, text: str, err: bool = False) -> None:
     """Print a result, for a program or for a person; ``err``: on standard error."""
-    click.echo(json.dumps(finite(values), allow_nan=False) if as_json else text, err=err)
+    if as_json:
+        import json
+
+        text = json.dumps(finite(values), allow_nan=False)
+    click.echo(text, err=err)
 
 
 def finite(values: Any) -> Any:
@@ -34,8 +39,8 @@ def decibels(psnr: float) -> str:
 
 
 def do_all(
-    function: Callable[[batch.Task], dict[str, Any]],
-    tasks: Sequence[batch.Task],
+    function: Callable[["Task"], dict[str, Any]],
+    tasks: Sequence["Task"],
     workers: int,
     title: str,
     as_json: bool,
@@ -46,9 +51,11 @@ def do_all(
     Raises:
         CodecZooError: some failed.
     """
+    from codec_zoo.codecs import batch
+
     failures: list[str] = []
 
-    def failed(task: batch.Task, error: Exception) -> None:
+    def failed(task: "Task", error: Exception) -> None:
         text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}. This is a bug."
         failures.append(text if task.source_name in text else f"{task.source_name}: {text}")
 
