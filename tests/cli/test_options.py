@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from codec_zoo.codecs.options import OPTIONS
 from codec_zoo.errors import UsageError
 
 COMMANDS = group.commands
+ROOT = Path(__file__).parents[2]
 # Code's words, which no user has met.
 JARGON = ("maps", "balance", "probe", "reach ", "kwargs", "pipeline", "strengths")
 
@@ -110,3 +112,28 @@ def numbers():
 def test_numbers_on_the_command_line_are_finite(command, option, value):
     with pytest.raises((click.BadParameter, UsageError)):
         option.type_cast_value(click.Context(command), value)
+
+
+def calls(path):
+    """Calls of the program in a page: in inline code, which may break lines, and in blocks of code."""
+    text = path.read_text()
+    inline = [" ".join(code.split()) for code in re.findall(r"`(codec-zoo [^`]+)`", text)]
+    lines = [
+        line[line.index("codec-zoo ") :] for line in text.splitlines() if re.match(r"[A-Z_=a-z ]*codec-zoo ", line)
+    ]
+    for call in [*inline, *lines]:
+        for part in re.split(r" -- | [|;&#] |\$\(|\)", call):
+            program, name, *words = [*part.split(), "", ""]
+            if program == "codec-zoo" and name in COMMANDS:
+                yield name, words
+
+
+def test_pages_name_options_that_exist():
+    count = 0
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/*.md")]:
+        for name, words in calls(path):
+            spellings = {spelling for each in options(COMMANDS[name]) for spelling in each.opts + each.secondary_opts}
+            wrong = [word for word in words if word.startswith("--") and word.partition("=")[0] not in spellings]
+            assert not wrong, (path.name, name, wrong)
+            count += 1
+    assert count > 30
