@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ from codec_zoo.export.quiet import quiet_tensorflow
 
 
 def main() -> None:
-    """Entry point: runs the command, turns errors into one line and an exit code."""
+    """Entry point: prepares the process, runs the command, and ends with its exit code."""
     quiet_tensorflow()
     interrupts.install()
     for stream in (sys.stdout, sys.stderr):
@@ -40,33 +41,44 @@ def main() -> None:
             os.environ["KERAS_BACKEND"] = installed[0]
     if not (sys.warnoptions or os.environ.get("CODEC_ZOO_DEBUG")):
         warnings.simplefilter("ignore")  # of libraries, for developers: what users should know is a note
+    status = run(sys.argv[1:])
+    gc.freeze()  # otherwise the interpreter walks all objects of TensorFlow at its end, for up to ten seconds
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; an error is one line on standard error.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 2 for a user's mistake, 128 + the signal's number for an interrupt.
+    """
     try:
-        status = cli(standalone_mode=False)
+        status = cli(arguments, standalone_mode=False)
     except click.exceptions.Exit as stop:
-        status = stop.exit_code
+        return stop.exit_code
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt) as interrupt:
         click.echo("interrupted", err=True)
-        status = interrupts.exit_status(interrupt)
+        return interrupts.exit_status(interrupt)
     except CodecZooError as error:
         click.echo(f"error: {error}", err=True)
-        status = error.exit_code
+        return error.exit_code
     except ModuleNotFoundError as error:
         extra = "corpus" if error.name == "apache_beam" else "tf"
         click.echo(
             f"error: this command needs the package {error.name}: `pip install '.[{extra}]'` in the checkout.",
             err=True,
         )
-        status = 1
+        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror or error}.", err=True)
-        status = 1
+        return 1
     except MemoryError:
         click.echo("error: out of memory. Use a smaller picture or a machine with more memory.", err=True)
-        status = 1
+        return 1
     except Exception as error:
         if os.environ.get("CODEC_ZOO_DEBUG"):
             raise
@@ -75,9 +87,8 @@ def main() -> None:
             "same command under CODEC_ZOO_DEBUG=1.",
             err=True,
         )
-        status = 1
-    gc.freeze()  # otherwise the interpreter walks all objects of TensorFlow at its end, for up to ten seconds
-    sys.exit(status if isinstance(status, int) else 0)
+        return 1
+    return status if isinstance(status, int) else 0
 
 
 class _Commands(Group):
