@@ -22,6 +22,8 @@ A worker uses one device, its first GPU or the CPU: start a worker for each GPU 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
 
 import keras
 import numpy as np
@@ -125,7 +127,9 @@ class MirroredWorkers(Workers):
                 "same command on each, and let their ports through."
             ) from error
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """A lost worker as a :class:`CodecZooError`."""
         if isinstance(error, _LOST):
             raise CodecZooError(
@@ -138,7 +142,9 @@ class MirroredWorkers(Workers):
         """Sum gradients over the workers before ``optimizer`` clips and applies them."""
         apply, weight = optimizer.apply, self._weight(whole)
 
-        def apply_sum(gradients, trainable_variables=None):
+        def apply_sum(
+            gradients: Sequence[tf.Tensor | None], trainable_variables: Sequence[keras.Variable] | None = None
+        ) -> Any:
             known = [i for i, gradient in enumerate(gradients) if gradient is not None]
             summed = list(gradients)
             sums = self._sum([weight * tf.convert_to_tensor(gradients[i]) for i in known])
@@ -173,7 +179,7 @@ class MirroredWorkers(Workers):
     def _sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Sums over the workers; to be traced, since the strategy is slow outside a function."""
 
-        def replica(tensors):
+        def replica(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
             here = [tf.identity(tensor) for tensor in tensors]  # on the replica's device, which the strategy asks for
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
 

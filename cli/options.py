@@ -94,7 +94,7 @@ def model_option(default: str | None = None) -> Callable[[F], F]:
         metavar="PRESET|DIR",
         default=default,
         show_default=None if default else "the model that wrote the file",
-        help="Name of a trained preset, or folder of an exported model.",
+        help="Name of a trained preset of `codec-zoo list`, or folder of an exported model.",
     )
 
 
