@@ -22,6 +22,8 @@ A worker uses one device, its first GPU or the CPU: start a worker for each GPU 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
 
 import keras
 import numpy as np
@@ -58,7 +60,7 @@ def find_workers(addresses: str | None, index: int | None) -> tuple[list[str], i
     """
     if addresses is None:
         if index is not None:
-            raise UsageError("--worker-index is of --workers HOST:PORT,HOST:PORT…: give both.")
+            raise UsageError("--cluster-index is of --cluster HOST:PORT,HOST:PORT…: give both.")
         return _from_environment()
     found = [address.strip() for address in addresses.split(",")]
     for address in found:
@@ -68,7 +70,7 @@ def find_workers(addresses: str | None, index: int | None) -> tuple[list[str], i
     if len(set(found)) < len(found):
         raise UsageError(f"each worker needs an address of its own. Received: {addresses}")
     if index is None or not 0 <= index < len(found):
-        raise UsageError(f"--worker-index must say which of the workers this is, 0 … {len(found) - 1}.")
+        raise UsageError(f"--cluster-index must say which of the workers this is, 0 … {len(found) - 1}.")
     return (found, index) if len(found) > 1 else None
 
 
@@ -85,7 +87,7 @@ def _from_environment() -> tuple[list[str], int] | None:
             raise ValueError(f"a task of type {kind!r} does not train")
         return find_workers(",".join(found), index + (len(cluster.get("chief", [])) if kind == "worker" else 0))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"TF_CONFIG is not that of a worker ({error!r}). Unset it, or give --workers.") from error
+        raise UsageError(f"TF_CONFIG is not that of a worker ({error!r}). Unset it, or give --cluster.") from error
 
 
 class MirroredWorkers(Workers):
@@ -117,7 +119,7 @@ class MirroredWorkers(Workers):
         except tf.errors.UnknownError as error:
             raise UsageError(
                 f"worker {index} cannot listen at {addresses[index]}: {error.message.splitlines()[0]}. Is the port "
-                "taken, or --worker-index that of another machine?"
+                "taken, or --cluster-index that of another machine?"
             ) from error
         except _LOST as error:
             raise CodecZooError(
@@ -125,7 +127,9 @@ class MirroredWorkers(Workers):
                 "same command on each, and let their ports through."
             ) from error
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """A lost worker as a :class:`CodecZooError`."""
         if isinstance(error, _LOST):
             raise CodecZooError(
@@ -138,7 +142,9 @@ class MirroredWorkers(Workers):
         """Sum gradients over the workers before ``optimizer`` clips and applies them."""
         apply, weight = optimizer.apply, self._weight(whole)
 
-        def apply_sum(gradients, trainable_variables=None):
+        def apply_sum(
+            gradients: Sequence[tf.Tensor | None], trainable_variables: Sequence[keras.Variable] | None = None
+        ) -> Any:
             known = [i for i, gradient in enumerate(gradients) if gradient is not None]
             summed = list(gradients)
             sums = self._sum([weight * tf.convert_to_tensor(gradients[i]) for i in known])
@@ -173,7 +179,7 @@ class MirroredWorkers(Workers):
     def _sum(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Sums over the workers; to be traced, since the strategy is slow outside a function."""
 
-        def replica(tensors):
+        def replica(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
             here = [tf.identity(tensor) for tensor in tensors]  # on the replica's device, which the strategy asks for
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, here)
 

@@ -17,6 +17,7 @@ import re
 
 from codec_zoo.codecs.learned import LearnedCodec, options_of
 from codec_zoo.codecs.model_codec import ModelCodec
+from codec_zoo.codecs.options import OPTIONS
 from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
@@ -24,25 +25,27 @@ from codec_zoo.export.runtime import ExportedModel, open_model
 from codec_zoo.presets import find_preset, list_presets, start_with_module
 from codec_zoo.stream import Stream
 
-# Options of a codec's name that the command line lacks.
-_IN_NAMES_ONLY = ("filter", "tile")
-
 
 def codec_for(model: ExportedModel, **options) -> ModelCodec:
     """The codec around a model: the learned one by its stream, or the pixel predictor, which has none.
 
+    Args:
+        model: an exported model.
+        options: by the names in ``codec_zoo.codecs.options``, as values or texts; None where one is not given.
+
     Raises:
-        UsageError: options that the model does not take.
+        UsageError: options that the model does not take, or values outside their range.
     """
     known = _options_of(model.stream)
     if wrong := [name for name in options if name not in known]:
         words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
         raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
+    given = {name: OPTIONS[name].parse(value) for name, value in options.items() if value is not None}
     if model.stream is None:
         from codec_zoo.codecs.pixel_predictor import PerceptronCodec  # here, since it needs Keras
 
-        return PerceptronCodec(model, **options)
-    return LearnedCodec(model, **options)
+        return PerceptronCodec(model, **given)
+    return LearnedCodec(model, **given)
 
 
 def _options_of(stream: Stream | None) -> list[str]:
@@ -51,8 +54,8 @@ def _options_of(stream: Stream | None) -> list[str]:
 
 
 def _written(option: str) -> str:
-    """An option as the command line has it, or else a codec's name."""
-    return f"{option}=" if option in _IN_NAMES_ONLY else f"--{option.replace('_', '-')}"
+    """An option as the command line has it, also one that does not exist."""
+    return OPTIONS[option].flag if option in OPTIONS else f"--{option.replace('_', '-')}"
 
 
 def _whom_for(option: str) -> str:

@@ -1,11 +1,9 @@
 """TensorFlow without the lines that it logs while it is imported."""
 
 import functools
-import importlib.abc
 import importlib.util
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from types import ModuleType
 
@@ -20,8 +18,11 @@ def quiet_tensorflow() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds TensorFlow as the other finders do, to be imported by :func:`_import_quietly`."""
+class _Finder:
+    """Finds TensorFlow as the other finders do, to be imported by :func:`_import_quietly`.
+
+    An ``importlib.abc.MetaPathFinder`` in all but the base class, whose import would slow down ``--help``.
+    """
 
     _searching = False
 
@@ -41,6 +42,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _import_quietly(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    import tempfile  # not for --help
+
     with tempfile.TemporaryFile() as lines:
         try:
             shown = os.dup(2)

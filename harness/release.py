@@ -220,7 +220,7 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
             *points,
         ]
     else:
-        lines.append(f"Not yet: `codec-zoo evaluate --codec {card['preset']}`.")
+        lines.append(f"Not yet: `codec-zoo evaluate {card['preset']}`.")
     return "\n".join(lines) + "\n"
 
 

@@ -39,7 +39,7 @@ def reproduce(bench: Bench) -> Section:
         )
         rows = bench.measure([*specs, *deblocked], name)
         if not rows:
-            tables.append(Table(words, f"Not measured: needs `--pictures {name}=DIR`.", (), ()))
+            tables.append(Table(words, f"Not measured: needs `--picture-set {name}=DIR`.", (), ()))
             continue
         points = _merge(by_codec(rows))
         tables.append(_table(words, points))

@@ -50,7 +50,7 @@ def start(options, preset=PRESET, seeds=(0, 0), variable=False):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment["TF_CONFIG"] = json.dumps(task)
         else:
-            command += ["--workers", ",".join(addresses), "--worker-index", str(index)]
+            command += ["--cluster", ",".join(addresses), "--cluster-index", str(index)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen(command, env=environment, **pipes))
     return processes
@@ -121,7 +121,7 @@ def test_mistakes(monkeypatch):
         (("a:1,b:x", 0), "HOST:PORT"),
         (("a:1,a:1", 0), "address of its own"),
         (("a:1,b:2", 2), "0 … 1"),
-        (("a:1,b:2", None), "--worker-index"),
+        (("a:1,b:2", None), "--cluster-index"),
         ((None, 1), "give both"),
     ]:
         with pytest.raises(UsageError, match=words):

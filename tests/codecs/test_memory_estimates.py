@@ -114,7 +114,7 @@ def test_the_environment_limits_too_and_the_option_is_checked(cli, huge, tmp_pat
 
 def test_other_commands_refuse_too(cli, huge):
     spec = "fu2019-hybrid-s16-prelu:32"
-    for command in (["benchmark", huge, "--codec", spec], ["evaluate", "--data", huge.parent, "--codec", spec]):
+    for command in (["benchmark", huge, spec], ["evaluate", "--pictures", huge.parent, spec]):
         code, _, error = cli(*command, "--memory", "2G")
         assert code == 1 and "10000×10000 pixels by fu2019-hybrid-s16-prelu needs about" in error, error
 

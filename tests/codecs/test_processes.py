@@ -166,7 +166,7 @@ def test_evaluate_ends_with_all_its_processes(start, tmp_path):
     from codec_zoo.harness.rows import read_rows  # here, since workers import this module
 
     rows = tmp_path / "rows.jsonl"
-    arguments = ["evaluate", "--codec", "avif", "--limit", "4", "--workers", "2", "--output", str(rows)]
+    arguments = ["evaluate", "avif", "--limit", "4", "--workers", "2", "--output", str(rows)]
     process = start(f"import sys; sys.argv[1:] = {arguments}; from codec_zoo.cli.main import main; main()")
     until = time.monotonic() + 120
     while not (rows.exists() and rows.stat().st_size):

@@ -1,15 +1,17 @@
 """How codecs are written, folders with commas and colons in their paths included, and the options of models' codecs:
-each is used, or refused by its name; numbers are finite.
+each is used, or refused by its name.
 """
 
-import click
+import fnmatch
+import re
+
 import pytest
 from PIL import Image
 
-from codec_zoo.cli.main import cli as commands
-from codec_zoo.cli.main import codec_options
+from codec_zoo.codecs import options as records
 from codec_zoo.codecs.learned import LearnedCodec
-from codec_zoo.codecs.specs import codec_for, name_of, open_codec, qualities_of, split_spec
+from codec_zoo.codecs.residual import MAPPINGS
+from codec_zoo.codecs.specs import _options_of, codec_for, name_of, open_codec, qualities_of, split_spec
 from codec_zoo.codecs.standard import default_quality, get_codec, list_codecs
 from codec_zoo.errors import UsageError
 from codec_zoo.export.runtime import UntrainedModel, open_model
@@ -93,7 +95,7 @@ def test_such_a_folder_is_measured(folders, noise):
     assert row["weights_sha256"] == describe_codec(spec)["weights_sha256"]
 
 
-# A value for each option of the command line, and the kinds of files whose models take it.
+# A value for each option, and the kinds of files whose models take it.
 ALL = {"base", "blocks", "latent", "picture", "representation"}
 OPTIONS = {
     "layers": (1, {"base", "blocks", "latent", "plane"}),
@@ -109,6 +111,8 @@ OPTIONS = {
     "mapping": ("minmax", {"base"}),
     "residual_codec": ("bpg-rgb444", {"base"}),
     "base_codec": ("jxl-lossless", {"base"}),
+    "filter": ("on", {"picture"}),
+    "tile": (1024, ALL),
 }
 # What presets of a kind that takes an option say no to, each by its name.
 REFUSED = {
@@ -128,8 +132,48 @@ def model(name):
 
 
 def test_the_table_has_every_option():
-    names = {parameter.name for parameter in click.command()(codec_options(lambda: None)).params}
-    assert names == OPTIONS.keys()
+    assert records.OPTIONS.keys() == OPTIONS.keys()
+
+
+def test_every_option_of_a_codec_has_a_record():
+    """What constructors take and what the command line offers are the same."""
+    kinds = {preset.pipeline["kind"] for preset in list_presets()}
+    assert {name for kind in kinds for name in _options_of(kind)} == OPTIONS.keys()
+
+
+def test_help_names_presets_that_take_the_option():
+    names = [preset.name for preset in list_presets()]
+    for record in records.OPTIONS.values():
+        for pattern in re.findall(r"[a-z]+20\d\d(?:-[a-z0-9*]+)+", f"{record.group} {record.help}"):
+            found = fnmatch.filter(names, pattern)
+            assert found, pattern
+            for name in found:
+                assert OPTIONS[record.name][1] >= {get_preset(name).pipeline["kind"]}, (record.name, name)
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "refused"),
+    [
+        ("layers", {1: 1, "2": 2}, ("0", 0, -1, "1.5", 1.5, "x", "", None)),
+        ("overlap", {"0": 0, 16: 16}, ("17", "-1", "nan")),
+        ("target_bpp", {"0.5": 0.5, 1: 1.0}, ("0", -1, "nan", "inf", "x", [])),
+        ("quality", {"-3": -3.0, "0.25": 0.25}, ("nan", "inf", "x")),
+        ("mapping", {"clip": "clip"}, ("CLIP", "x", 3)),
+        ("codec", {"svac": "svac"}, ("", 3)),
+    ],
+)
+def test_values_are_of_their_type(option, values, refused):
+    record = records.OPTIONS[option]
+    for text, value in values.items():
+        parsed = record.parse(text)
+        assert parsed == value and type(parsed) is record.kind
+    for text in refused:
+        with pytest.raises(UsageError, match=f"{record.flag} is {re.escape(record.range)}. Received: "):
+            record.parse(text)
+
+
+def test_choices_are_those_of_the_codec():
+    assert records.OPTIONS["mapping"].choices == ("auto", *MAPPINGS)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -209,21 +253,6 @@ def test_targets_are_positive_numbers(value):
         for option in ("target_bpp", "target_psnr"):
             with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is a number above 0. Received"):
                 codec_for(model(preset), **{option: value})
-
-
-def numbers():
-    """Options of all commands that take numbers with a fraction."""
-    for name, command in commands.commands.items():
-        for parameter in command.params:
-            if isinstance(parameter.type, (click.types.FloatParamType, click.FloatRange)):
-                yield pytest.param(command, parameter, id=f"{name} {parameter.opts[-1]}")
-
-
-@pytest.mark.parametrize("command, parameter", list(numbers()))
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_numbers_on_the_command_line_are_finite(command, parameter, value):
-    with pytest.raises(click.BadParameter):
-        parameter.type_cast_value(click.Context(command), value)
 
 
 @pytest.mark.parametrize("spec", ["jpeg:nan", "zhao2018-mixed:inf", "fu2019-hybrid-s16-prelu:-inf"])

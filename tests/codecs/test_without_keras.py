@@ -26,7 +26,7 @@ assert not loaded, loaded
         f"inspect {GOLDEN / 'layered.czoo'}",
         f"truncate {GOLDEN / 'layered.czoo'} --layers 1 -o cut.czoo",
         f"decompress --no-filter {GOLDEN / 'filter.czoo'} -o plain.png",
-        "evaluate --codec jpeg:50 --codec bpg-ycbcr444:40 --codec jxl:4 --data pictures --workers 1",
+        "evaluate jpeg:50 bpg-ycbcr444:40 jxl:4 --pictures pictures --workers 1",
     ],
     ids=lambda command: command.split()[0],
 )

@@ -308,8 +308,8 @@ def test_ablation_judges_what_was_trained_alike(monkeypatch):
     ("arguments", "words"),
     [
         (["nobody1999"], "report2017"),
-        (["fu2019", "--pictures", "x"], "SET=DIR"),
-        (["fu2019", "--pictures", "x=y"], "set12"),
+        (["fu2019", "--picture-set", "x"], "SET=DIR"),
+        (["fu2019", "--picture-set", "x=y"], "set12"),
     ],
 )
 def test_mistakes_on_the_command_line(cli, arguments, words, tmp_path):

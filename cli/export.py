@@ -1,0 +1,76 @@
+"""Commands behind a training: publish, export."""
+
+from pathlib import Path
+
+import click
+
+from codec_zoo.cli.help import Command
+from codec_zoo.cli.options import force_option, json_option, option, version_option
+from codec_zoo.cli.output import CARD_KEYS, emit
+
+
+@click.command(cls=Command, example="codec-zoo publish tensorboard_logs/jia2019-sae-mse-base/20260101-120000")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@json_option
+def publish(run: Path, as_json: bool) -> None:
+    """Put the best weights of a training RUN among the trained weights of its package.
+
+    RUN is the folder of the run.
+    """
+    from codec_zoo import weights
+    from codec_zoo.export import tables
+
+    name = weights.publish(run)
+    arrays = tables.build_tables(weights.pretrained(name))
+    if arrays:
+        tables.save_tables(arrays, weights.tables_path(name))
+    entry = weights.entry(name)
+    path = weights.weights_path(name)
+    values = {"preset": name, "file": str(path), "sha256": entry["sha256"]}
+    emit(values, as_json, f"{name}: {path.name} and its provenance are in {path.parent}")
+
+
+@click.command(cls=Command, example="codec-zoo export jia2019-sae-mse-base models")
+@click.argument("preset")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@version_option(1)
+@option(
+    "--from-run",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="DIR",
+    show_default="the weights of this package",
+    help="Export the best weights of a training run.",
+)
+@option("--verify/--no-verify", default=True, help="Check the export in a fresh process without our code.")
+@force_option
+@json_option
+def export(
+    preset: str, directory: Path, version: int, from_run: Path | None, verify: bool, force: bool, as_json: bool
+) -> None:
+    """Write the model of PRESET as a SavedModel.
+
+    It goes to DIRECTORY/PRESET/VERSION, the layout of TensorFlow Serving.
+    """
+    from codec_zoo.files import refuse_existing
+    from codec_zoo.presets import get_preset, split_name
+
+    if not force:
+        refuse_existing(directory / split_name(preset)[1] / str(version))
+    from codec_zoo import weights
+    from codec_zoo.export import saved_model
+    from codec_zoo.export.runtime import read_card
+
+    if from_run:
+        import json
+
+        from codec_zoo.training.loop import BEST, RECORD
+
+        model = get_preset(preset).create()
+        weights.load(model, from_run / BEST)
+        record = json.loads((from_run / RECORD).read_text())
+        folder = saved_model.export_model(preset, model, directory, version, record, verify)
+    else:
+        folder = saved_model.export_pretrained(preset, directory, version, verify)
+    card = read_card(folder)
+    values = {"folder": str(folder), "verified": verify, **{key: card[key] for key in CARD_KEYS}}
+    emit(values, as_json, f"{folder}" + (" (verified in a fresh process without project code)" if verify else ""))

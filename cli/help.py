@@ -1,0 +1,79 @@
+"""Help pages: options and commands under headings, and an example at the end of each command's page."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+OPTIONS = "Options"
+
+
+class Option(click.Option):
+    """An option under a heading.
+
+    Args:
+        group: the heading.
+        declared: as for ``click.Option``.
+    """
+
+    def __init__(self, *declared: Any, group: str = OPTIONS, **attributes: Any):
+        super().__init__(*declared, **attributes)
+        self.group = group
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """What stands in brackets; a default in words without click's parentheses."""
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default
+        return extra
+
+
+class Command(click.Command):
+    """A command whose page has its options under headings, and ends with an example.
+
+    Args:
+        example: a call that works where its files exist.
+        declared: as for ``click.Command``.
+    """
+
+    def __init__(self, *declared: Any, example: str, **attributes: Any):
+        super().__init__(*declared, **attributes)
+        self.example = example
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options by heading, those without one first."""
+        groups: dict[str, list[tuple[str, str]]] = {OPTIONS: []}
+        for parameter in self.get_params(ctx):
+            record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
+            if record:
+                groups.setdefault(getattr(parameter, "group", OPTIONS), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example, in one line so that it can be copied."""
+        with formatter.section("Example"):
+            formatter.write(f"{'':{formatter.current_indent}}{self.example}\n")
+
+
+class Group(click.Group):
+    """Commands under headings, in the order in which they were added."""
+
+    def __init__(self, *declared: Any, **attributes: Any):
+        super().__init__(*declared, **attributes)
+        self.sections: dict[str, list[str]] = {}
+
+    def add_section(self, heading: str, commands: Iterable[click.Command]) -> None:
+        """Add commands under a heading."""
+        for command in commands:
+            self.add_command(command)
+            self.sections.setdefault(heading, []).append(command.name or "")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The first sentence of each command's help, by heading."""
+        width = max(map(len, self.commands))
+        for heading, names in self.sections.items():
+            rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(1000)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(rows)

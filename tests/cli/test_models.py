@@ -1,0 +1,53 @@
+"""Commands about models."""
+
+import json
+
+from codec_zoo import weights
+from codec_zoo.cli.main import cli as commands
+from codec_zoo.export import serving_config
+from codec_zoo.harness import release
+from codec_zoo.presets import DEFAULT_PRESET, get_preset, list_presets
+
+PRESET = "fu2019-hybrid-s16-prelu"
+
+
+def test_list(cli):
+    code, out, _ = cli("list", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and PRESET in [row["preset"] for row in rows]
+    assert next(row for row in rows if row["preset"] == PRESET)["trained_steps"] > 0
+    assert [row["preset"] for row in rows if row["default"]] == [DEFAULT_PRESET]
+    _, out, _ = cli("list")
+    (default,) = (line for line in out.splitlines() if line.endswith("the default of compress"))
+    assert default.startswith(f"{DEFAULT_PRESET} ") and f"[default: {DEFAULT_PRESET}]" in cli("compress", "--help")[1]
+    trained = {line.split()[0]: line.rpartition("trained: ")[2] for line in out.splitlines()}
+    index = weights.index()["hu2018-filter-bpg-q36"]
+    steps = sum(run["step"] for run in (index, *index["earlier"]))
+    assert len(index["earlier"]) == 3 and trained["hu2018-filter-bpg-q36"] == f"{steps:,} steps"
+    assert trained["report2017-mlp"] == "by each file"
+
+
+def test_list_shows_what_compresses_and_all_the_rest(cli):
+    shown, everything = (cli("list", "--json", *more) for more in ([], ["--all"]))
+    rows, all_rows = ([json.loads(line) for line in out.splitlines()] for _, out, _ in (shown, everything))
+    assert [row["preset"] for row in all_rows] == [preset.name for preset in list_presets()]
+    assert rows == [row for row in all_rows if row["trained"]]
+    assert {row["preset"] for row in rows} == {*weights.index(), "report2017-mlp"}
+    assert {row["package"] for row in all_rows} == {"codec-zoo"}
+    more = len(all_rows) - len(rows)
+    assert shown[2] == f"note: {more} more presets have no trained weights yet: `codec-zoo list --all`.\n"
+    assert not everything[2]
+    assert "balle2017-factorized-mse-1" in cli("list", "--all")[1] and "not yet" not in cli("list")[1]
+
+
+def test_cards_and_serving_as_json(tmp_path, monkeypatch, capsys):
+    """What a program reads: each file that was written."""
+    monkeypatch.setattr(release, "list_presets", lambda: [get_preset("report2017-cnn-ae")])
+    assert commands.main(["cards", str(tmp_path), "--json"], standalone_mode=False) is None
+    said = json.loads(capsys.readouterr().out)
+    assert said["folder"] == str(tmp_path) and sorted(said["pages"]) == sorted(map(str, tmp_path.iterdir()))
+    written = [tmp_path / "models.config", tmp_path / "monitoring.config"]
+    monkeypatch.setattr(serving_config, "write_serving", lambda *arguments: written)
+    assert commands.main(["serve-config", str(tmp_path), "--json"], standalone_mode=False) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == [{"file": str(path)} for path in written]
