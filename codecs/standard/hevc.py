@@ -19,8 +19,6 @@ _FILLER = b"\xff" * 16
 # flags: progressive, frames only; level 255 (no limits). §7.3.3.
 _PROFILE_TIER_LEVEL = (4 << 88) | (1 << (87 - 4)) | (0b1001 << 52) | 255
 
-av.logging.set_level(av.logging.PANIC)
-
 
 class BitReader:
     """Reads bits, most significant first. Reading past the end raises ``BitstreamError``."""
