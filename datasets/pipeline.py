@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import resource
 
 from codec_zoo.codecs.image_files import PatchSampler, decode, decode_replacing, image_paths, usable, warn
-from codec_zoo.datasets.kodak.kodak import Kodak
+from codec_zoo.datasets.kodak.builder import Kodak
 from codec_zoo.errors import CodecZooError, UsageError
 
 SHORT_NAMES = ("kodak", "clic", "cifar10")
