@@ -17,9 +17,8 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from bitarray import bitarray
 from bitarray.util import canonical_decode, canonical_huffman
@@ -32,6 +31,9 @@ from codec_zoo.errors import BitstreamError, ImageError, UsageError
 from codec_zoo.export.runtime import ExportedModel, parse_layers
 from codec_zoo.export.tables import PRECISION, Tables
 from codec_zoo.presets import Preset, Recipe, get_preset
+
+if TYPE_CHECKING:
+    import keras
 
 # Rows above, pixels to each side.
 REACH = 5
@@ -230,7 +232,9 @@ def learn(planes: Sequence[np.ndarray], preset: str) -> list[Weights | None]:
     return [_learn(network, plane, recipe) for plane in planes]
 
 
-def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights | None:
+def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights | None:
+    import keras
+
     if plane.size < 256 or plane.min() == plane.max():
         return None
     random = np.random.default_rng(0)
@@ -264,8 +268,10 @@ def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights |
 
 
 @functools.cache
-def _network(preset: str) -> tuple[keras.Model, Weights]:
+def _network(preset: str) -> "tuple[keras.Model, Weights]":
     """One network for all planes, so that TensorFlow traces its training once, and its random weights."""
+    import keras
+
     keras.utils.set_random_seed(0)
     recipe = get_preset(preset).recipe
     network = get_preset(preset).create()

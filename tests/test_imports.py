@@ -1,4 +1,4 @@
-"""Importing Codec Zoo leaves the user's process as it was: limits, backends, logging, warnings, signals, variables."""
+"""Importing Codec Zoo leaves the user's process as it was: limits, logging, warnings, signals, variables."""
 
 import subprocess
 import sys
@@ -6,8 +6,8 @@ import sys
 # The libraries come first: a change that one of them makes is its own.
 PROGRAM = """
 import importlib, logging, os, pkgutil, signal, sys, threading, warnings
-import av, keras, matplotlib, PIL.Image, requests, tensorflow, tensorflow_datasets, tensorflow_serving.apis.predict_pb2
-import bjontegaard, grpc, imagecodecs, numba, plotly, rich, tensorboard, tensorboardX, yaml
+import av, bjontegaard, grpc, imagecodecs, keras, matplotlib, numba, PIL.Image, plotly, requests, rich, tensorboard
+import tensorboardX, tensorflow, tensorflow_datasets, tensorflow_serving.apis.predict_pb2, yaml
 
 def state():
     return {
