@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec_zoo.codecs.image_reader import SUFFIXES, inspect_image, read_rgb
+from codec_zoo.codecs.image_formats import SUFFIXES
+from codec_zoo.codecs.image_reader import inspect_image, read_rgb
 from codec_zoo.errors import ImageError, UsageError
 
 SPLITS = ("train", "val", "test")

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from codec_zoo.codecs.image_reader import MAX_PIXELS
+from codec_zoo.codecs.image_formats import MAX_PIXELS
 from codec_zoo.errors import BitstreamError, ImageError
 
 

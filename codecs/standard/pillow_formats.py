@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from codec_zoo.codecs.image_reader import open_format
+from codec_zoo.codecs.image_formats import open_format
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
 from codec_zoo.color import ycbcr_to_rgb
 from codec_zoo.errors import BitstreamError, CodecZooError
