@@ -59,7 +59,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         end_workers([self])
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> None:

@@ -6,6 +6,7 @@ in 32 bits; ``docs/bitstream.md``, "Range coder", writes it down for other langu
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _compiled(function: Callable) -> Callable:
     """``function`` in machine code, from Numba's cache on disk where there is one."""
     import numba
 
-    def array(dtype, readonly=True):
+    def array(dtype: Any, readonly: bool = True) -> Any:
         return numba.types.Array(dtype, 1, "C", readonly=readonly)
 
     integers, places = array(numba.int32), array(numba.int64)
@@ -140,7 +141,9 @@ def _compiled(function: Callable) -> Callable:
         return numba.njit(arguments, nogil=True)(function)
 
 
-def _encode(values, rows, cdf, starts, offset):
+def _encode(
+    values: np.ndarray, rows: np.ndarray, cdf: np.ndarray, starts: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.int64, np.int64]:
     """All of the string (uint8 ``[n]``) but its end, and base and size of the interval that the end lies in."""
     output, length = np.empty(values.size // 2 + 64, np.uint8), 0
     base, size = np.int64(0), np.int64(2**32)
@@ -181,7 +184,15 @@ def _encode(values, rows, cdf, starts, offset):
     return output[:length], base, size
 
 
-def _decode(data, rows, cdf, starts, offset, state, values):
+def _decode(
+    data: np.ndarray,
+    rows: np.ndarray,
+    cdf: np.ndarray,
+    starts: np.ndarray,
+    offset: np.ndarray,
+    state: np.ndarray,
+    values: np.ndarray,
+) -> int:
     """Fill ``values`` (int32 ``[n]``), and move on the ``state`` of :class:`Decoder`."""
     base, size, code, taken = state[0], state[1], state[2], state[3]
     for i in range(rows.size):

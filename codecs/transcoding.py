@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from codec_zoo.codecs.specs import codec_for
 from codec_zoo.export.runtime import ExportedModel, find_model, open_model
 from codec_zoo.metrics import psnr
 from codec_zoo.notices import notice
+
+if TYPE_CHECKING:
+    from codec_zoo.export.server import Server
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Decoder:
     timeout: float = 60
 
     @functools.cache  # noqa: B019 (a command has one)
-    def open_server(self):
+    def open_server(self) -> "Server":
         """The server.
 
         Raises:

@@ -84,7 +84,7 @@ class Entry:
     rd: list[dict[str, Any]]
     held_out: dict[str, Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check what file names and sizes are made of.
 
         Raises:
@@ -362,10 +362,10 @@ class _Limited(io.RawIOBase):
         self._file = file
         self._left = most
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         data = self._file.read(min(len(buffer), self._left + 1))
         self._left -= len(data)
         if self._left < 0:
@@ -385,7 +385,7 @@ def _unpack(archive: Path, entry: Entry, folder: Path) -> None:
     most = entry.unpacked_bytes + 2048 * MAX_FILES
     size = count = 0
     try:
-        with gzip.open(archive) as packed, tarfile.open(fileobj=_Limited(packed, most), mode="r|") as tar:  # type: ignore[arg-type]
+        with gzip.open(archive) as packed, tarfile.open(fileobj=_Limited(packed, most), mode="r|") as tar:
             for member in tar:
                 count += 1
                 size += member.size

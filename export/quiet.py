@@ -6,7 +6,8 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
@@ -25,7 +26,9 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     _searching = False
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """See ``importlib.abc.MetaPathFinder``."""
         if fullname != "tensorflow" or self._searching:
             return None

@@ -100,23 +100,23 @@ def export_model(
     return target
 
 
-def _trace(signature: Signature):
+def _trace(signature: Signature) -> tf.types.experimental.PolymorphicFunction:
     """The ``tf.function`` of a signature, its inputs named as the signature names them."""
     specs = [tf.TensorSpec(shape, dtype, name=name) for name, (dtype, shape) in signature.inputs.items()]
     names = list(signature.inputs)
 
     @tf.function(input_signature=specs, autograph=False)
-    def run(*tensors):
+    def run(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(signature.function(**dict(zip(names, tensors, strict=True))))
 
     return run
 
 
-def _trace_description(files: dict[str, bytes]):
+def _trace_description(files: dict[str, bytes]) -> tf.types.experimental.PolymorphicFunction:
     """The ``tf.function`` of ``describe``; see the module."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="request")], autograph=False)
-    def describe(request):
+    def describe(request: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             name: tf.tile(tf.constant(np.frombuffer(data, np.uint8))[None], [tf.size(request), 1])
             for name, data in files.items()

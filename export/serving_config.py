@@ -220,10 +220,10 @@ def _kubernetes(files: dict[str, str], base_path: str, probed: str) -> list[dict
 class _Dumper(yaml.SafeDumper):
     """Files in their own lines, and no cross references."""
 
-    def ignore_aliases(self, data):
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def represent_text(self, text):
+    def represent_text(self, text: str) -> yaml.ScalarNode:
         return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 

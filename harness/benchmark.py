@@ -1,5 +1,6 @@
 """How long a codec takes and how much memory it needs, in a fresh process for each."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def _measure(spec: str, picture: Path) -> dict[str, Any]:
     data = codec.encode(image)
     codec.decode(data)
 
-    def timed(function, argument):
+    def timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float, float | None]:
         before, started = model.seconds if model else 0.0, time.perf_counter()
         result = function(argument)
         return result, time.perf_counter() - started, (model.seconds - before) if model else None

@@ -102,7 +102,7 @@ class Verdict:
     verdict: str
     budget: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}. Received: {self.verdict!r}")
 

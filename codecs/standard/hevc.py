@@ -53,7 +53,7 @@ class BitReader:
 class BitWriter:
     """Writes bits, most significant first."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bits = ""
 
     def u(self, value: int, count: int = 1) -> "BitWriter":

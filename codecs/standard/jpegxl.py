@@ -262,7 +262,7 @@ class LosslessJPEGXL(JPEGXL):
     qualities = ()
     takes_gray = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.quality = None
 
     def encode(self, image: np.ndarray) -> bytes:

@@ -20,7 +20,7 @@ class LosslessPillowCodec(PillowCodec):
 
     takes_gray = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
     def encode(self, image: np.ndarray) -> bytes:

@@ -118,7 +118,9 @@ def _cell(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def _models_table(ours, baselines, points) -> Table:
+def _models_table(
+    ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
+) -> Table:
     """Every trained model beside what was published at its rate."""
     rows = []
 
@@ -154,7 +156,7 @@ def _models_table(ours, baselines, points) -> Table:
     return Table("Models on Kodak", note, header, rows)
 
 
-def _layers_table(ours) -> Table:
+def _layers_table(ours: Mapping[str, Sequence[Row]]) -> Table:
     rows = []
     for i, (layer, (rate, psnr, ms_ssim)) in enumerate(zip(LAYERS, AUTHORS["mse"], strict=True)):
         row = [
@@ -184,7 +186,9 @@ def _layers_table(ours) -> Table:
     return Table("The authors' layers (Fig. 3)", note, header, rows)
 
 
-def _table_3(ours, baselines, points) -> Table:
+def _table_3(
+    ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
+) -> Table:
     rows = [
         row
         for encoder, called in ENCODERS.items()
@@ -203,7 +207,9 @@ def _table_3(ours, baselines, points) -> Table:
     )
 
 
-def _table_3_rows(own: Points, baselines, called: str) -> list[tuple[str, str, str, str, str]]:
+def _table_3_rows(
+    own: Points, baselines: Mapping[str, Sequence[Row]], called: str
+) -> list[tuple[str, str, str, str, str]]:
     """Of one encoder, which is ``called`` so; ``baselines``: their measured points."""
     rows = []
     for name, (theirs_rate, theirs_psnr) in TABLE_3.items():
@@ -275,7 +281,7 @@ def _ms_ssim_verdicts(points: Mapping[str, Row]) -> list[Verdict]:
     return found
 
 
-def _verdicts(ours, presets, called: str) -> list[Verdict]:
+def _verdicts(ours: Sequence[Row], presets: Sequence[str], called: str) -> list[Verdict]:
     """Of one encoder, which is ``called`` so."""
     own, training = curve(ours, "psnr"), budget(presets, PAPER)
     found = []
