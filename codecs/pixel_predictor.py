@@ -260,10 +260,10 @@ def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights
 
     weights = []
     for i, layer in enumerate(network.stack):
-        weights.append(np.round(keras.ops.convert_to_numpy(layer.kernel).astype(np.float64) * 2**WEIGHT_BITS))
+        weights.append(np.round(layer.kernel.numpy().astype(np.float64) * 2**WEIGHT_BITS))
         # Biases are in units of what the layer's inputs times weights are in, and of pixels again.
         unit = 2.0 ** (WEIGHT_BITS + (VALUE_BITS if i else 0)) / scale
-        weights.append(np.round(keras.ops.convert_to_numpy(layer.bias).astype(np.float64) * unit))
+        weights.append(np.round(layer.bias.numpy().astype(np.float64) * unit))
     return weights
 
 
