@@ -115,7 +115,7 @@ def _make_transform(profile: bytes, channels: int) -> tuple[Any, str]:
     Relative colorimetric with black point compensation. Gray images with a profile of RGB go through RGB.
 
     Raises:
-        ImageError: a profile for another kind of picture.
+        ImageError: a profile for another kind of image.
         ImageCms.PyCMSError, OSError: it is damaged.
         ImportError: this Pillow has no LittleCMS.
     """

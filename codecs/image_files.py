@@ -379,7 +379,7 @@ class PatchSampler:
 def _resize(patch: np.ndarray, size: int) -> np.ndarray:
     """``uint8 [H, W, C]`` → ``[size, size, C]``, by Lanczos; channels one by one unless they are RGB."""
     parts = [patch] if patch.shape[2] == 3 else np.moveaxis(patch, 2, 0)
-    # Of a copy Pillow's picture is made four times as fast as of a view.
+    # Of a copy Pillow's image is made four times as fast as of a view.
     pictures = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
     resized = [np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures]
     return resized[0] if patch.shape[2] == 3 else np.stack(resized, axis=-1)

@@ -1,11 +1,11 @@
-"""Lossless files by a small network that learns each picture (report of 2017, §3 and §6.1).
+"""Lossless files by a small network that learns each image (report of 2017, §3 and §6.1).
 
-    picture ─▶ planes ─▶ perceptron (60 known pixels → prediction) ─▶ errors ─▶ Huffman, or range coder
+    image ─▶ planes ─▶ perceptron (60 known pixels → prediction) ─▶ errors ─▶ Huffman, or range coder
 
 A layer for each plane: luma, then Co and Cg of YCoCg-R; a file that is cut behind the first decodes as gray. The
-weights are learned for the picture, rounded, and stored. Encoder and decoder predict in integers (kept in float64,
+weights are learned for the image, rounded, and stored. Encoder and decoder predict in integers (kept in float64,
 every sum below 2^53, so exact in any order). The decoder goes over all pixels that have their 60 neighbours at once,
-a slanted front through the picture.
+a slanted front through the image.
 
 Payload of a layer: coding (1 byte: 0 Huffman, 1 range coder); weights (one byte of their width in bits, 0 for none,
 then the bits, for each of the network's tensors); the errors: for Huffman the length in bits (4 bytes), the
@@ -53,7 +53,7 @@ SAMPLES = 65_536
 # Steps that TensorFlow makes at a time.
 EXECUTED = 100
 HUFFMAN, RANGE_CODER = 0, 1
-# A front takes about 0.1 ms, however few its pixels are: longer pictures would take minutes.
+# A front takes about 0.1 ms, however few its pixels are: longer images would take minutes.
 MAX_FRONTS = 2**17
 # Whole numbers below it are exact in float64, and so are their sums.
 EXACT = 2.0**53
@@ -61,7 +61,7 @@ Weights = list[np.ndarray]
 
 
 class PerceptronCodec(ModelCodec):
-    """Lossless files of the picture's own perceptron.
+    """Lossless files of the image's own perceptron.
 
     Args:
         model: of kind ``perceptron``.
@@ -93,7 +93,7 @@ class PerceptronCodec(ModelCodec):
         count = min(planes.shape[2], self.layers)
         for i, learned in enumerate(learn([planes[..., i] + _lowest(i) for i in range(count)], self.model.preset)):
             plane, levels = planes[..., i] + _lowest(i), _levels(i)
-            # A small picture is not worth weights.
+            # A small image is not worth weights.
             usable = [learned] if learned and is_exact(learned, levels) else []
             payloads = [self._encode(plane, levels, weights) for weights in (None, *usable)]
             layers.append(Layer(LayerKind.PLANE, min(payloads, key=len)))
@@ -106,7 +106,7 @@ class PerceptronCodec(ModelCodec):
         return bytes([self.coding]) + _pack_weights(weights) + coded
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
-        """Decode the first layers: with fewer than three, a colour picture comes back gray.
+        """Decode the first layers: with fewer than three, a colour image comes back gray.
 
         Raises:
             BitstreamError: damaged, or not the layers of such a file.
@@ -221,12 +221,12 @@ def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: 
 
 
 def learn(planes: Sequence[np.ndarray], preset: str) -> list[Weights | None]:
-    """Weights for a picture's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
+    """Weights for an image's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
 
     For each the network starts as the best linear predictor, the rest of it as the plane before left it.
     """
     network, fresh = _network(preset)
-    # Nothing stays of the picture before: a file does not depend on what was coded first.
+    # Nothing stays of the image before: a file does not depend on what was coded first.
     network.set_weights(fresh)
     recipe = get_preset(preset).recipe
     return [_learn(network, plane, recipe) for plane in planes]
@@ -252,7 +252,7 @@ def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights
         if variable is not network.optimizer.learning_rate:
             variable.assign(keras.ops.zeros_like(variable))
     scale = 1.0 / max(1.0, float(np.std(target)))
-    # Small pictures see each of their pixels about twenty times.
+    # Small images see each of their pixels about twenty times.
     steps = min(recipe.steps, EXECUTED * math.ceil(20 * len(inputs) / recipe.batch_size / EXECUTED))
     order = random.integers(len(inputs), size=steps * recipe.batch_size)
     inputs, target = ((values * scale).astype(np.float32)[order] for values in (inputs, target))
@@ -318,7 +318,7 @@ def _unpack_weights(data: bytes, preset: Preset) -> tuple[Weights | None, int]:
 
 
 def _is_too_long(width: int, height: int) -> bool:
-    """Whether a picture has so many fronts that it would take minutes, however thin it is."""
+    """Whether an image has so many fronts that it would take minutes, however thin it is."""
     return width + LAG * (height - 1) > MAX_FRONTS
 
 
@@ -326,7 +326,7 @@ def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows and columns of the pixels that can be predicted at once, in decoding order."""
     for front in range(width + LAG * (height - 1)):
         y = np.arange(max(0, -(-(front - width + 1) // LAG)), min(height - 1, front // LAG) + 1)
-        if y.size:  # a narrow picture has gaps between its rows
+        if y.size:  # a narrow image has gaps between its rows
             yield y, front - LAG * y
 
 

@@ -21,7 +21,7 @@ CLIPPED = 120
 class Mapping:
     """A linear map of residuals ``low … high`` to 0 … 255; what lies beyond is clipped.
 
-    ``shift`` (Eq. 3) is the case −255 … 255; ``minmax`` (Eq. 4) takes the picture's own bounds, which
+    ``shift`` (Eq. 3) is the case −255 … 255; ``minmax`` (Eq. 4) takes the image's own bounds, which
     travel in the stream; ``clip`` is Eq. 4 with −120 … 120.
     """
 
@@ -80,7 +80,7 @@ class Mapping:
 
 
 def _look_up(table: np.ndarray, values: np.ndarray, offset: int = 0) -> np.ndarray:
-    """``table[values + offset]``, in parts: NumPy looks up by int64, of which a whole picture would take much."""
+    """``table[values + offset]``, in parts: NumPy looks up by int64, of which a whole image would take much."""
     flat = values.reshape(-1)
     result = np.empty(flat.shape, table.dtype)
     for start in range(0, len(flat), _PART):

@@ -1,4 +1,4 @@
-"""One picture to one ``.czoo`` file and back: the work of ``codec-zoo compress`` and ``decompress``."""
+"""One image to one ``.czoo`` file and back: the work of ``codec-zoo compress`` and ``decompress``."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """How pictures are compressed.
+    """How images are compressed.
 
     Attributes:
         model: a preset or folder; with ``server``, the name there.
@@ -30,7 +30,7 @@ class Encoder:
         server: URL, or None for this process.
         server_version: of the model there.
         timeout: of a request to the server, seconds.
-        background: RGB behind transparent parts; None refuses pictures that have them.
+        background: RGB behind transparent parts; None refuses images that have them.
     """
 
     model: str
@@ -106,14 +106,14 @@ class Decoder:
 
 
 def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
-    """Compress a picture.
+    """Compress an image.
 
     Returns:
         ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of what a decoder will show;
         with a target, the target and ``target_met``.
 
     Raises:
-        CodecZooError: the picture cannot be read or coded, needs more memory than the limit, or the file cannot be
+        CodecZooError: the image cannot be read or coded, needs more memory than the limit, or the file cannot be
             written.
     """
     batch.check(task)
@@ -164,10 +164,10 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
 
     Returns:
         ``input``, ``output``, ``width`` and ``height`` (pixels), ``layers`` (decoded), ``missing_layers``, and
-        ``pixels_sha256`` of the picture.
+        ``pixels_sha256`` of the image.
 
     Raises:
-        CodecZooError: the file cannot be read or decoded, needs more memory than the limit, or the picture cannot be
+        CodecZooError: the file cannot be read or decoded, needs more memory than the limit, or the image cannot be
             written.
     """
     batch.check(task)
@@ -203,5 +203,5 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
 
 
 def hash_pixels(picture: np.ndarray) -> str:
-    """SHA-256 of a picture's shape and samples, hex."""
+    """SHA-256 of an image's shape and samples, hex."""
     return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Training pictures as a codec decodes them, beside what they were: for filters behind codecs."""
+"""Training images as a codec decodes them, beside what they were: for filters behind codecs."""
 
 import hashlib
 import os
@@ -14,15 +14,15 @@ from codec_zoo.files import atomic_path
 
 
 def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[np.ndarray]:
-    """Code and decode pictures; done once for each, kept in ``folder``.
+    """Code and decode images; done once for each, kept in ``folder``.
 
     Args:
         images: ``uint8 [H, W, 3]`` RGB.
-        codec: of YCbCr pictures, with its quality: ``"svac:48"``.
+        codec: of YCbCr images, with its quality: ``"svac:48"``.
         folder: for what was decoded.
 
     Returns:
-        ``uint8 [H, W, 2]`` for each picture: decoded and true luma.
+        ``uint8 [H, W, 2]`` for each image: decoded and true luma.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

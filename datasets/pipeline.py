@@ -57,7 +57,7 @@ def load(source: PathLike, split: str, data_dir: PathLike | None = None) -> tf.d
 
 
 def from_arrays(images: list[np.ndarray]) -> tf.data.Dataset:
-    """A dataset of pictures in memory, ``uint8 [H, W, C]`` each, of any sizes."""
+    """A dataset of images in memory, ``uint8 [H, W, C]`` each, of any sizes."""
     spec = tf.TensorSpec([None, None, images[0].shape[2]], tf.uint8)
     return tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
 

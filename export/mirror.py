@@ -69,7 +69,7 @@ class Entry:
         licence: SPDX name.
         rd: measured points on Kodak, from ``codec-zoo evaluate``: ``codec``, ``bpp``, ``psnr`` (dB), ``ms_ssim``,
             ``pictures``.
-        held_out: the point at which the weights were chosen, on pictures held out from training.
+        held_out: the point at which the weights were chosen, on images held out from training.
     """
 
     preset: str

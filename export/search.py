@@ -1,4 +1,4 @@
-"""An encoder that searches: latents move while D + λ·R of the picture falls. The decoder stays as it is.
+"""An encoder that searches: latents move while D + λ·R of the image falls. The decoder stays as it is.
 
 **Transform codecs.** Rounding takes each latent by itself. But what an integer costs in bits, and what other latents
 already do for the same pixels, can make the next one better (Yang, Bamler and Mandt 2020, "Improving inference for
@@ -30,7 +30,7 @@ from codec_zoo.models.report2017 import BlockModel
 # Latents that share pixels would overshoot together. Of so many places in each direction, all channels, one moves,
 # and with it only what gains nearly as much.
 NEIGHBOURHOOD, NEARLY = 3, 0.7
-# Pictures of random signs that the curvature is estimated from.
+# Images of random signs that the curvature is estimated from.
 PROBES = 2
 # What a network, or a rate, does to a tensor.
 Transform = Callable[[tf.Tensor], tf.Tensor]
@@ -71,7 +71,7 @@ def _search_layer(model: LayeredAutoencoder, k: int) -> Signature:
 
 
 def _inside(shape: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
-    """1 in the picture, 0 in its padding: float32 ``[1, H, W, 1]``."""
+    """1 in the image, 0 in its padding: float32 ``[1, H, W, 1]``."""
     rows, columns = (tf.cast(tf.range(padded[axis]) < shape[axis], tf.float32) for axis in (1, 2))
     return rows[None, :, None, None] * columns[None, None, :, None]
 
@@ -93,7 +93,7 @@ def _move(
     weight: float,
     rounds: tf.Tensor,
 ) -> tf.Tensor:
-    """The best of what ``rounds`` rounds of the search come by, ``y`` among it, for each picture."""
+    """The best of what ``rounds`` rounds of the search come by, ``y`` among it, for each image."""
     curvature = 255.0**2 * 2 / 3 * _curvature(codec.synthesis, y, inside)
 
     def search(count: tf.Tensor, y: tf.Tensor, best: tf.Tensor, least: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -120,7 +120,7 @@ def _curvature(synthesis: Transform, latents: tf.Tensor, inside: tf.Tensor) -> t
     """‖∂x̂/∂ŷ‖² of each latent: float32, the shape of ``latents``.
 
     The squares of ∂(x̂·v)/∂ŷ, for random signs v, have it as their mean. They vary much, so half of what counts is the
-    mean over the picture, half that of the neighbours.
+    mean over the image, half that of the neighbours.
     """
     squares = tf.zeros_like(latents)
     shape = tf.concat([tf.shape(latents)[:1], tf.shape(inside)[1:3], [3]], 0)
@@ -154,7 +154,7 @@ def _search_blocks(model: BlockModel, k: int) -> Signature:
 def _follow(
     synthesis: Transform, target: tf.Tensor, inside: tf.Tensor, start: tf.Tensor, levels: int, rounds: tf.Tensor
 ) -> tf.Tensor:
-    """``start``, or latents (0 … 1, rounded to levels) with a smaller error, for each picture; see the module."""
+    """``start``, or latents (0 … 1, rounded to levels) with a smaller error, for each image; see the module."""
     scale = _curvature(synthesis, start, inside)
     scale += 1e-3 * tf.reduce_mean(scale, (1, 2, 3), keepdims=True)  # a latent may change nothing here
 
@@ -181,7 +181,7 @@ def _follow(
         direction = tf.where(
             free, descent + tf.maximum(tf.math.divide_no_nan(turn, size_before), 0.0) * direction, 0.0
         )
-        # How the picture changes along the way, by a probe of one level.
+        # How the image changes along the way, by a probe of one level.
         probe = tf.math.divide_no_nan(1 / levels, tf.reduce_max(tf.abs(direction), (1, 2, 3), keepdims=True))
         change = (synthesis(values + probe * direction) - decoded) * inside
         slope = -inner(direction, gradient) / 2

@@ -2,7 +2,7 @@
 
 A codec around a :class:`ServedModel` runs the transforms on the server; entropy coding and codec steps stay here.
 
-    picture ─▶ codec ─▶ ServedModel.run ─▶ PredictionService ─▶ SavedModel's signature
+    image ─▶ codec ─▶ ServedModel.run ─▶ PredictionService ─▶ SavedModel's signature
     file    ◀─ codec ◀────────────────────────────────────────◀─┘
 """
 

@@ -9,7 +9,7 @@ from codec_zoo.codecs.processes import Worker
 
 
 def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
-    """Code and decode one picture in a fresh process; the second pass of two is timed.
+    """Code and decode one image in a fresh process; the second pass of two is timed.
 
     Args:
         spec: a codec, as in ``codec_zoo.codecs.specs``.
@@ -22,8 +22,8 @@ def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
         included; ``bytes``, ``psnr`` (dB).
 
     Raises:
-        CodecZooError: the codec cannot be made, or not code the picture.
-        MemoryLimitError: the picture needs more memory than the limit.
+        CodecZooError: the codec cannot be made, or not code the image.
+        MemoryLimitError: the image needs more memory than the limit.
     """
     from codec_zoo.codecs.specs import split_spec
 

@@ -96,7 +96,7 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw how often each residual value −255 … 255 occurs (Fu 2019, Fig. 5).
 
     Args:
-        counts: name of a picture or set → ``int [511]``, from −255 up.
+        counts: name of an image or set → ``int [511]``, from −255 up.
         path: ``.png``, ``.svg`` or ``.pdf``.
     """
     figure = Figure(figsize=(14, 5), layout="constrained")
@@ -117,7 +117,7 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def held_out_curve(points: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw how PSNR, and the loss where it is known, of held-out pictures went with the steps of a run.
+    """Draw how PSNR, and the loss where it is known, of held-out images went with the steps of a run.
 
     Args:
         points: of a run's record, ``curve``: ``step``, ``psnr`` (dB) and perhaps ``loss``.

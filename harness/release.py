@@ -94,7 +94,7 @@ def pack(folder: Path, directory: Path, results: Path) -> Entry:
 
 
 def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
-    """Points on the Kodak pictures of a model with these weights.
+    """Points on the Kodak images of a model with these weights.
 
     Args:
         weights_sha256: as in the card.
@@ -110,7 +110,7 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
 
 
 def write_cards(directory: Path, results: Path = Path("docs"), force: bool = False) -> list[Path]:
-    """Render the card of every preset as a Markdown page, with a picture of its training, and a list of them.
+    """Render the card of every preset as a Markdown page, with an image of its training, and a list of them.
 
     Args:
         directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.
@@ -222,7 +222,7 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
 
 
 def _shows_curve(card: Mapping[str, Any]) -> bool:
-    """Whether the training was held against held-out pictures more than once."""
+    """Whether the training was held against held-out images more than once."""
     return len(card["training"].get("curve", ())) > 1
 
 

@@ -24,7 +24,7 @@ class Table:
 
     Attributes:
         title: as the paper counts it, and what it shows.
-        note: what was measured, on which pictures, and what differs from the paper. Markdown.
+        note: what was measured, on which images, and what differs from the paper. Markdown.
         header: of the columns.
         rows: cells as they are shown; ``""`` where there is no number.
     """
@@ -118,8 +118,8 @@ class Section:
         tables: its tables; the first is our numbers beside the paper's, for an overview.
         charts: its figures.
         rows: what everything was made from, as ``codec_zoo.harness.evaluation.evaluate`` gives it: numbers of each
-            picture, seconds, machine, commit, hashes.
-        shown: specs of ``rows`` whose decoded pictures are worth looking at.
+            image, seconds, machine, commit, hashes.
+        shown: specs of ``rows`` whose decoded images are worth looking at.
     """
 
     paper: str

@@ -1,4 +1,4 @@
-"""RGB, YCbCr (BT.601, full range, as in JPEG; 16-bit fixed point) and YCoCg-R (lossless) of 8-bit pictures.
+"""RGB, YCbCr (BT.601, full range, as in JPEG; 16-bit fixed point) and YCoCg-R (lossless) of 8-bit images.
 
 Integers throughout, so that every machine gives the same pixels. The functions of YCbCr take NumPy arrays and tensors
 of any Keras backend.

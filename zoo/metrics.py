@@ -20,7 +20,7 @@ _WINDOW = [tap / sum(_WINDOW) for tap in _WINDOW]
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """One held-out picture through a model in training.
+    """One held-out image through a model in training.
 
     Attributes:
         original: what the reconstruction is to be: ``uint8 [H, W, 1 or 3]``.
@@ -39,8 +39,8 @@ class Probe:
 
 
 def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio of two pictures of one shape, in dB; ``inf`` where they are equal."""
-    # Row by row: a large picture in float64 would take more memory than its coding.
+    """Peak signal-to-noise ratio of two images of one shape, in dB; ``inf`` where they are equal."""
+    # Row by row: a large image in float64 would take more memory than its coding.
     error = sum(float(np.sum(np.square(x.astype(np.float64) - y))) for x, y in zip(a, b, strict=True)) / np.size(a)
     return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
 
@@ -108,7 +108,7 @@ def ssim(a: Array, b: Array, peak: float = 255.0) -> Array:
 def _as_floats(a: Array, b: Array) -> tuple[Any, Array, Array]:
     """NumPy or ``keras.ops``, and two float32 arrays of its kind.
 
-    Pictures are measured in NumPy: several times faster than by a backend on the CPU, and without Keras.
+    Images are measured in NumPy: several times faster than by a backend on the CPU, and without Keras.
     """
     if isinstance(a, np.ndarray):
         return np, a.astype(np.float32), b.astype(np.float32)

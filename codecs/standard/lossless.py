@@ -1,4 +1,4 @@
-"""Standard lossless codecs through Pillow and imagecodecs; gray pictures stay gray.
+"""Standard lossless codecs through Pillow and imagecodecs; gray images stay gray.
 
 The lossless JPEG of 1992 is missing: the decoder that imagecodecs has for it crashes on damaged files.
 """
@@ -29,7 +29,7 @@ class LosslessPillowCodec(PillowCodec):
         return save(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), self.format, self.options())
 
     def convert(self, image: Image.Image) -> np.ndarray:
-        """Gray pictures come back as such."""
+        """Gray images come back as such."""
         return np.asarray(image)[..., None] if image.mode == "L" else super().convert(image)
 
 

@@ -262,7 +262,7 @@ def _residual_table(counts: np.ndarray) -> Table:
 
 
 def show_layers(picture: Path, folder: Path) -> None:
-    """Code a picture at several rates; write ``files/`` and all of them side by side, ``layers.png``."""
+    """Code an image at several rates; write ``files/`` and all of them side by side, ``layers.png``."""
     model = open_model(PRESET)
     original = images.read_image(picture)
     shown = [original]

@@ -56,7 +56,7 @@ def reproduce(bench: Bench) -> Section:
 
 
 def gains(rows: Sequence[Row], name: str, switch: str = "", metric: str = "psnr_y") -> dict[str, float]:
-    """Gain in PSNR of luma, or of RGB (``"psnr"``), dB, of each picture by the filter, at one of :data:`SWITCHES`."""
+    """Gain in PSNR of luma, or of RGB (``"psnr"``), dB, of each image by the filter, at one of :data:`SWITCHES`."""
     off, on = (
         {row["image"]: row[metric] for row in rows if row["codec"] == f"{name}{which}"}
         for which in (",filter=off", switch)
@@ -65,7 +65,7 @@ def gains(rows: Sequence[Row], name: str, switch: str = "", metric: str = "psnr_
 
 
 class _Gains(NamedTuple):
-    """Mean gains in PSNR, dB, and how many pictures gain in both."""
+    """Mean gains in PSNR, dB, and how many images gain in both."""
 
     rgb: float
     luma: float

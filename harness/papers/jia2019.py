@@ -10,7 +10,7 @@ from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
 
 LAYERS = ("base", "e1", "e2", "e3", "e4")
-# Rate as published, PSNR (dB) and MS-SSIM of the authors' own decoded pictures, means over 24 Kodak pictures, layer
+# Rate as published, PSNR (dB) and MS-SSIM of the authors' own decoded images, means over 24 Kodak images, layer
 # by layer: computed from the supplement of the paper, https://github.com/chuanminj/MIPR2019.
 AUTHORS = {
     "mse": (
@@ -28,7 +28,7 @@ AUTHORS = {
     ),
 }
 # The supplement and the paper call these rates bits a pixel. They are bits a sample: times 3 · 768 · 512 / 8 each of
-# the supplement's 216 numbers is a whole number of bytes, and what a layer adds is even but for one picture: the
+# the supplement's 216 numbers is a whole number of bytes, and what a layer adds is even but for one image: the
 # range coder of TensorFlow Compression wrote words of 16 bits then, the last without its second byte where that is
 # zero. Times 768 · 512 / 8, 78 are whole (``tests/harness/test_papers.py``).
 SAMPLES = 3

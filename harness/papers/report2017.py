@@ -34,7 +34,7 @@ REPORT_TABLE_2 = {
     "report2017-gan-ae-l1-dc": 28.23,
     "report2017-cnn-ae-ft": None,
 }
-# Table 3: PSNR, dB, and SSIM on large pictures, at 16:1.
+# Table 3: PSNR, dB, and SSIM on large images, at 16:1.
 REPORT_TABLE_3 = {
     "jpeg2000": (36.1, 0.993),
     "report2017-cnn-ae-ft": (33.9, 0.99),
@@ -56,7 +56,7 @@ PAPER = "steps not given"
 
 
 def reproduce(bench: Bench) -> Section:
-    """Measure the tables; Table 2 where CIFAR's test pictures are given, or rows of theirs are there."""
+    """Measure the tables; Table 2 where CIFAR's test images are given, or rows of theirs are there."""
     gray = _measure_gray(bench)
     lossless = bench.measure(LOSSLESS, "kodak")
     if any(row["psnr"] != np.inf for row in (*gray, *lossless)):
@@ -88,7 +88,7 @@ def reproduce(bench: Bench) -> Section:
         tables=tables,
         charts=[],
         rows=[*lossless, *large],
-        # Not the one that learns each picture: minutes.
+        # Not the one that learns each image: minutes.
         shown=[*(f"{name},coding=jxl" for name in networks if name != "report2017-cnn-ae-ft"), "jpeg-420:75"],
     )
 
