@@ -14,7 +14,7 @@ Each image gives one file, byte for byte that of ``codec-zoo compress``, or one 
 - **A second run** passes over what has its file and tries dead letters again. ``OUTPUT/corpus.json`` says which
   weights and options made the files; a run with others is refused. What exists is asked behind a barrier
   (``Reshuffle``) before any file is written: a retried bundle does not take its own work for an earlier run's.
-- **Counters** (namespace ``codec_zoo``): images, bytes_in, bytes_out, dead_letters, skipped.
+- **Counters** (namespace ``codec_zoo``): pictures, bytes_in, bytes_out, dead_letters, skipped.
 
 Paths are those of Beam's FileSystems (``gs://``, ``s3://``, ``hdfs://``, … where the installed Beam has them).
 Workers need this package; a model given as a folder must be there on every worker.
@@ -176,11 +176,9 @@ class Compress(beam.DoFn):
         try:
             with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 data = file.read()
-            picture = read_image(path, data=data, background=self._background)
-            memory_estimates.check_size(
-                path, picture.shape[0], picture.shape[1], self._codec.model.preset, self._options
-            )
-            coded = self._codec.encode(picture)
+            image = read_image(path, data=data, background=self._background)
+            memory_estimates.check_size(path, image.shape[0], image.shape[1], self._codec.model.preset, self._options)
+            coded = self._codec.encode(image)
         except Exception as error:
             text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
             if FileSystems.exists(target):  # of an earlier run, when the image was another

@@ -322,21 +322,21 @@ class PatchSampler:
         """
         random = np.random.default_rng([self.seed, step])
         chosen = [int(index) for index in random.integers(len(self), size=self.batch_size)]
-        pictures = self._load(set(chosen))
-        return np.stack([self._patch(pictures[index], random) for index in chosen])
+        images = self._load(set(chosen))
+        return np.stack([self._patch(images[index], random) for index in chosen])
 
     def _load(self, indices: set[int]) -> dict[int, np.ndarray]:
-        pictures = {i: self._decoded[i] for i in indices if i in self._decoded}
-        missing = sorted(indices - pictures.keys())
+        images = {i: self._decoded[i] for i in indices if i in self._decoded}
+        missing = sorted(indices - images.keys())
         if missing:
             with ThreadPoolExecutor(THREADS) as pool:
-                pictures |= zip(missing, pool.map(self._decode, missing), strict=True)
+                images |= zip(missing, pool.map(self._decode, missing), strict=True)
             with self._lock:
                 for i in missing:
-                    if i not in self._decoded and pictures[i].nbytes <= self._free:
-                        self._decoded[i] = pictures[i]
-                        self._free -= pictures[i].nbytes
-        return pictures
+                    if i not in self._decoded and images[i].nbytes <= self._free:
+                        self._decoded[i] = images[i]
+                        self._free -= images[i].nbytes
+        return images
 
     def _decode(self, index: int) -> np.ndarray:
         """Image number ``index``, or the next that can be used."""
@@ -380,8 +380,8 @@ def _resize(patch: np.ndarray, size: int) -> np.ndarray:
     """``uint8 [H, W, C]`` → ``[size, size, C]``, by Lanczos; channels one by one unless they are RGB."""
     parts = [patch] if patch.shape[2] == 3 else np.moveaxis(patch, 2, 0)
     # Of a copy Pillow's image is made four times as fast as of a view.
-    pictures = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
-    resized = [np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures]
+    images = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
+    resized = [np.asarray(image.resize((size, size), Image.Resampling.LANCZOS)) for image in images]
     return resized[0] if patch.shape[2] == 3 else np.stack(resized, axis=-1)
 
 

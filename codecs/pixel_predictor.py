@@ -35,13 +35,13 @@ from codec_zoo.presets import Preset, Recipe, get_preset
 if TYPE_CHECKING:
     import keras
 
-# Rows above, pixels to each side.
-REACH = 5
-NEIGHBOURS = [(-y, x) for y in range(REACH, 0, -1) for x in range(-REACH, REACH + 1)]
-NEIGHBOURS += [(0, x) for x in range(-REACH, 0)]
+# The causal neighbourhood of a pixel: rows above it, and pixels to each side.
+RADIUS = 5
+NEIGHBOURS = [(-y, x) for y in range(RADIUS, 0, -1) for x in range(-RADIUS, RADIUS + 1)]
+NEIGHBOURS += [(0, x) for x in range(-RADIUS, 0)]
 LEFT, UPPER = NEIGHBOURS.index((0, -1)), NEIGHBOURS.index((-1, 0))
 # A pixel's neighbours are known once the row above is this much further.
-LAG = REACH + 1
+LAG = RADIUS + 1
 # Fixed point: weights, and what goes from layer to layer.
 WEIGHT_BITS, VALUE_BITS = 10, 6
 # Largest sum of |errors| around a pixel, the left and the upper one twice, in each context.
@@ -164,10 +164,10 @@ def _pad(plane: np.ndarray, levels: int) -> np.ndarray:
     To the right a row goes on with its last pixel, to the left with the first of the row above; above all is gray.
     """
     height, width = plane.shape
-    padded = np.full((height + REACH, width + 2 * REACH), levels // 2, np.float64)
-    padded[REACH:, REACH : REACH + width] = plane
-    padded[REACH:, REACH + width :] = plane[:, -1:]
-    padded[REACH + 1 :, :REACH] = plane[:-1, :1]
+    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.float64)
+    padded[RADIUS:, RADIUS : RADIUS + width] = plane
+    padded[RADIUS:, RADIUS + width :] = plane[:, -1:]
+    padded[RADIUS + 1 :, :RADIUS] = plane[:-1, :1]
     return padded
 
 
@@ -209,12 +209,13 @@ def is_exact(weights: Weights, levels: int) -> bool:
 
 def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: int = 64) -> np.ndarray:
     """Predictions of a whole plane from its padded pixels: int32 ``[H, W]``."""
-    height, width = padded.shape[0] - REACH, padded.shape[1] - 2 * REACH
+    height, width = padded.shape[0] - RADIUS, padded.shape[1] - 2 * RADIUS
     predicted = np.empty((height, width), np.int32)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         known = np.stack(
-            [padded[REACH + top + y : REACH + bottom + y, REACH + x : REACH + x + width] for y, x in NEIGHBOURS], -1
+            [padded[RADIUS + top + y : RADIUS + bottom + y, RADIUS + x : RADIUS + x + width] for y, x in NEIGHBOURS],
+            -1,
         )
         predicted[top:bottom] = predict(known.reshape(-1, len(NEIGHBOURS)), weights, levels).reshape(-1, width)
     return predicted
@@ -241,7 +242,7 @@ def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights
     chosen = random.choice(plane.size, min(plane.size, SAMPLES), replace=False)
     y, x = np.divmod(chosen, plane.shape[1])
     padded = _pad(plane, int(plane.max()) + 1)
-    known = np.stack([padded[y + REACH + dy, x + REACH + dx] for dy, dx in NEIGHBOURS], axis=-1)
+    known = np.stack([padded[y + RADIUS + dy, x + RADIUS + dx] for dy, dx in NEIGHBOURS], axis=-1)
     reference = np.floor((known[:, LEFT] + known[:, UPPER]) / 2)
     inputs, target = known - reference[:, None], plane[y, x] - reference
     gram = inputs.T @ inputs
@@ -415,18 +416,18 @@ class _RangeErrors:
 
 def _decode_plane(height: int, width: int, levels: int, weights: Weights | None, errors: Any) -> np.ndarray:
     """The pixels of a plane: int32 ``[H, W]``."""
-    padded = np.full((height + REACH, width + 2 * REACH), levels // 2, np.float64)
-    flat, stride = padded.reshape(-1), width + 2 * REACH
+    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.float64)
+    flat, stride = padded.reshape(-1), width + 2 * RADIUS
     offsets = np.array([dy * stride + dx for dy, dx in NEIGHBOURS])
     for y, x in _fronts(height, width):
-        places = (y + REACH) * stride + x + REACH
+        places = (y + RADIUS) * stride + x + RADIUS
         predicted = predict(flat[places[:, None] + offsets], weights, levels)
         flat[places] = (predicted + errors.take(y, x)) % levels
         if x[-1] == 0 and y[-1] + 1 < height:
-            padded[REACH + y[-1] + 1, :REACH] = flat[places[-1]]
+            padded[RADIUS + y[-1] + 1, :RADIUS] = flat[places[-1]]
         if x[0] == width - 1:
-            padded[REACH + y[0], REACH + width :] = flat[places[0]]
-    return padded[REACH:, REACH : REACH + width].astype(np.int32)
+            padded[RADIUS + y[0], RADIUS + width :] = flat[places[0]]
+    return padded[RADIUS:, RADIUS : RADIUS + width].astype(np.int32)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

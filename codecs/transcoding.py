@@ -120,20 +120,20 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     # A pipe can be read once only, and Pillow goes back and forth.
     streamed = task.source is None or task.source.is_fifo()
     data = batch.read_source(task) if streamed else None
-    picture = images.read_image(task.source_name, notice, data, encoder.background)
+    image = images.read_image(task.source_name, notice, data, encoder.background)
     codec = encoder.open()
     if not encoder.server:
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         memory_estimates.check_size(task.source_name, height, width, codec.model.preset, dict(encoder.options))
-    coded = codec.encode(picture)
+    coded = codec.encode(image)
     decoded = codec.decode(coded)
     batch.write_target(task, coded)
     values: dict[str, Any] = {
         "input": task.source_name,
         "output": task.target_name,
         "bytes": len(coded),
-        "bpp": 8 * len(coded) / (picture.shape[0] * picture.shape[1]),
-        "psnr": psnr(picture, decoded),
+        "bpp": 8 * len(coded) / (image.shape[0] * image.shape[1]),
+        "psnr": psnr(image, decoded),
         "pixels_sha256": hash_pixels(decoded),
     }
     return values | check_target(task.target_name, dict(encoder.options), values["bpp"], values["psnr"])
@@ -185,12 +185,12 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
             notice(f"{task.source_name} has no more than {batch.count_layers(there)}: all are decoded.")
         layers = min(decoder.layers or there, there)
         if decoder.no_filter:
-            picture = decode_plain(stream)
+            image = decode_plain(stream)
         else:
-            picture = codec_for(decoder.find(stream)).decode_layers(stream, layers)
+            image = codec_for(decoder.find(stream)).decode_layers(stream, layers)
     named = task.target.suffix.lower() if task.target else ""
     suffix = named if named in images.OUTPUT_FORMATS else decoder.suffix
-    batch.write_target(task, images.encode_image(picture, suffix))
+    batch.write_target(task, images.encode_image(image, suffix))
     return {
         "input": task.source_name,
         "output": task.target_name,
@@ -198,10 +198,10 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
         "height": stream.height,
         "layers": layers,
         "missing_layers": stream.missing,
-        "pixels_sha256": hash_pixels(picture),
+        "pixels_sha256": hash_pixels(image),
     }
 
 
-def hash_pixels(picture: np.ndarray) -> str:
+def hash_pixels(image: np.ndarray) -> str:
     """SHA-256 of an image's shape and samples, hex."""
-    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()

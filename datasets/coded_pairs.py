@@ -30,14 +30,14 @@ def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[n
 
 
 def _luma_pair(image: np.ndarray, codec: str, folder: Path) -> np.ndarray:
-    picture = color.rgb_to_ycbcr(image)
-    key = hashlib.sha256(f"{codec} {picture.shape}".encode() + picture.tobytes()).hexdigest()
+    ycbcr = color.rgb_to_ycbcr(image)
+    key = hashlib.sha256(f"{codec} {ycbcr.shape}".encode() + ycbcr.tobytes()).hexdigest()
     path = folder / f"{key}.npy"
     try:
         decoded = np.load(path)
     except (OSError, ValueError, EOFError):
         step = get_ycbcr_codec(codec)
-        decoded = step.decode_ycbcr(step.encode_ycbcr(picture))[..., 0]
+        decoded = step.decode_ycbcr(step.encode_ycbcr(ycbcr))[..., 0]
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, decoded)
-    return np.stack([decoded, picture[..., 0]], axis=-1)
+    return np.stack([decoded, ycbcr[..., 0]], axis=-1)

@@ -115,8 +115,8 @@ def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int, notic
                 yield ahead.popleft().result()
 
     def held_out(most: int) -> list[np.ndarray]:
-        pictures = decode_usable(image_paths(folder, "val"), most, notice)
-        images = crop_to_memory(pictures, preset, notice)
+        usable_images = decode_usable(image_paths(folder, "val"), most, notice)
+        images = crop_to_memory(usable_images, preset, notice)
         return _prepare(images, preset) or images
 
     return Source(_describe(folder), batches, held_out)
@@ -158,7 +158,7 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Cal
             found = list(itertools.islice(pipeline.load(data, "val").as_numpy_iterator(), most))
         else:
             found = decode_usable(image_paths(data, "val"), most, notice)
-        pictures = crop_to_memory(found, preset, notice)
-        return _prepare(pictures, preset) or pictures
+        cropped = crop_to_memory(found, preset, notice)
+        return _prepare(cropped, preset) or cropped
 
     return Source(data if of_tfds else _describe(data), batches, held_out)

@@ -54,23 +54,23 @@ def _ycbcr_to_rgb(ycbcr: Array) -> Array:
     return _stack([y + _divide(CR_TO_R * cr), y + _divide(CB_TO_G * cb + CR_TO_G * cr), y + _divide(CB_TO_B * cb)])
 
 
-def _in_parts(convert: Callable[[np.ndarray], np.ndarray], picture: np.ndarray) -> np.ndarray:
+def _in_parts(convert: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
     """``convert`` of an array of pixels, some at a time: whole, its int32 channels would take ten times the bytes."""
-    pixels = picture.reshape(-1, 3)
+    pixels = image.reshape(-1, 3)
     result = np.empty(pixels.shape, np.uint8)
     for start in range(0, len(pixels), PART):
         result[start : start + PART] = convert(pixels[start : start + PART])
-    return result.reshape(picture.shape)
+    return result.reshape(image.shape)
 
 
-def _channels(picture: Array) -> tuple[Array, Array, Array]:
+def _channels(image: Array) -> tuple[Array, Array, Array]:
     """The three channels, int32."""
-    if isinstance(picture, np.ndarray):
-        values = picture.astype(np.int32)
+    if isinstance(image, np.ndarray):
+        values = image.astype(np.int32)
     else:
         from keras import ops
 
-        values = ops.cast(picture, "int32")
+        values = ops.cast(image, "int32")
     return values[..., 0], values[..., 1], values[..., 2]
 
 

@@ -238,13 +238,13 @@ def _ablation_verdicts(points: Mapping[str, Sequence[Row]]) -> list[Verdict]:
     ]
 
 
-def residual_counts(pictures: Sequence[Path]) -> np.ndarray:
+def residual_counts(paths: Sequence[Path]) -> np.ndarray:
     """How often each residual −255 … 255 of the coarse reconstruction occurs: ``int64 [511]``."""
     codec = HybridCodec(open_model(PRESET), layers=1)
     counts = np.zeros(511, np.int64)
-    for path in pictures:
-        picture = images.as_rgb(images.read_image(path))
-        residual = picture.astype(np.int16) - codec.decode(codec.encode(picture))
+    for path in paths:
+        image = images.as_rgb(images.read_image(path))
+        residual = image.astype(np.int16) - codec.decode(codec.encode(image))
         counts += np.bincount(residual.ravel() + 255, minlength=511)
     return counts
 
