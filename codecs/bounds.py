@@ -12,7 +12,7 @@ from codec_zoo.codecs.range_coder import MISSING
 from codec_zoo.errors import BitstreamError
 from codec_zoo.export.tables import Tables
 
-# Bits of zeros that the decoder may read behind a string: those that it lacks, and what is ahead of the last value.
+# Zero bits that the decoder may read behind a string: the missing ones, and its look-ahead at the last value.
 _BEHIND = 8 * (MISSING + 8)
 
 

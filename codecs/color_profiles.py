@@ -60,7 +60,7 @@ def find_transform(image: Image.Image, channels: int, notes: list[str]) -> Any:
 
 
 def _find_profile(image: Image.Image, notes: list[str]) -> tuple[bytes | None, str | None]:
-    """The image's ICC profile, or one made of what else the file says of colours; and its name if that is known."""
+    """The image's ICC profile, or one made from the file's other colour data; and its name, if known."""
     if image.mode == "LAB":
         return None, None  # Pillow's conversion to RGB is one to sRGB
     if len(image.info.get("cicp") or ()) == 2:
@@ -155,7 +155,7 @@ def _changes_nothing(transform: Any, mode: str) -> bool:
 
 
 def _gray_table(transform: Any) -> np.ndarray:
-    """What a transform makes of the 256 grays: their green."""
+    """The transform as a table of the 256 grays: ``uint8 [256]``, from the green channel."""
     grays = np.arange(256, dtype=np.uint8)[None]
     source = Image.fromarray(grays)
     if transform.input_mode == "RGB":

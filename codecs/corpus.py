@@ -5,7 +5,7 @@ pattern ─▶ match ─▶ what has no file yet ─▶ read ─▶ encode ─�
                                              └───────┴──────▶ OUTPUT/dead_letters.jsonl: {"path", "error"} a line
 ```
 
-Each image gives one file, byte for byte that of ``codec-zoo compress``, or one dead letter.
+Each image gives one file, the same bytes as from ``codec-zoo compress``, or one dead letter.
 
 - **Names.** ``photos/**.png`` has the fixed part ``photos/``: ``photos/a/b.png`` becomes ``OUTPUT/a/b.png.czoo``. The
   image's own suffix stays, so that ``b.png`` and ``b.jpg`` cannot collide, now or when one is added later.
@@ -82,7 +82,7 @@ def compress_corpus(
     Raises:
         UsageError: nothing matches, ``output`` holds files made otherwise, or impossible options.
         ModelError: no such model, or one without weights.
-        CodecZooError: the pipeline fails; what is finished stays.
+        CodecZooError: the pipeline fails; finished files stay.
     """
     pattern, output = _absolute(pattern), _absolute(output).rstrip("/")
     flags = _pipeline_options(runner, beam_options)
@@ -198,7 +198,7 @@ def open_codec(model: str, options: Mapping[str, Any]) -> ModelCodec:
 
 
 def fixed_part(pattern: str) -> str:
-    """What a glob fixes: the folder, with its slash, above the first wildcard."""
+    """The fixed part of a glob: the folder above the first wildcard, with its slash."""
     fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     return fixed[: fixed.rfind("/") + 1]
 
@@ -209,11 +209,11 @@ def target_of(path: str, pattern: str, output: str) -> str:
 
 
 def write_whole(path: str, data: bytes, scratch: str) -> None:
-    """Write a file that appears whole, replacing what was there, on any of Beam's file systems.
+    """Write a file that appears whole, and replaces an older one, on any of Beam's file systems.
 
     Args:
         path: of the file.
-        data: what it holds.
+        data: its content.
         scratch: a folder on the same file system, for the file while it is unfinished.
 
     Raises:
@@ -297,7 +297,7 @@ def _pipeline_options(runner: str, flags: Sequence[str]) -> PipelineOptions:
 
 
 def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mapping[str, Any], force: bool) -> None:
-    """Write what makes the files of ``output``; refuse what would mix them with others."""
+    """Write the record of the options of ``output``; refuse options that differ from an earlier record."""
     card = codec.model.card
     wanted = {
         "inputs": inputs,

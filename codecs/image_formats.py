@@ -94,7 +94,7 @@ def add_note(notes: list[str], note: str) -> None:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the file's samples lie, in Pillow's words."""
+    """Pillow's name of the layout of the file's samples: ``"RGB;16B"``."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else ""
     return arguments if isinstance(arguments, str) else str(arguments[0])
@@ -102,9 +102,12 @@ def raw_mode(image: Image.Image) -> str:
 
 @contextlib.contextmanager
 def pillow_warnings(notes: list[str]) -> Iterator[None]:
-    """Turn Pillow's warnings, which are of metadata, into a note. The lock: Python's filters are the process's."""
+    """Turn Pillow's warnings, which concern metadata, into a note.
+
+    Python's warning filters belong to the whole process, hence the lock.
+    """
     with _WARNINGS_LOCK:
-        silent = logging.NullHandler()  # or what Pillow logs goes to stderr where a program has set up no logging
+        silent = logging.NullHandler()  # without it, Python prints log records of programs that set up no logging
         logging.getLogger("PIL").addHandler(silent)
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -151,7 +154,7 @@ def _open_any(file: BinaryIO, path: str | os.PathLike[str], notes: list[str]) ->
 
 
 def _sound_png(data: bytes) -> bytes:
-    """A PNG without the chunks that pixels do not need, but for those of colours whose checksum is right."""
+    """A PNG with the chunks that its pixels need, and the colour chunks with a right checksum."""
     kept, place = [data[:8]], 8
     while place + 12 <= len(data):
         length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
@@ -191,7 +194,7 @@ def _load_plug_in(name: str, path: str | os.PathLike[str]) -> None:
 
 
 def _foreign_kind(start: bytes) -> str | None:
-    """What a file is that Pillow does not read, and what helps."""
+    """Name the kind of a file that Pillow does not read, with a remedy; None if it is not known."""
     if re.match(rb"\s*(\xef\xbb\xbf)?\s*<(\?xml|!--|!DOCTYPE svg|svg)", start) and b"<svg" in start:
         return "an SVG drawing. Render it to PNG first."
     if start.startswith((b"%!PS", b"%PDF", b"\xc5\xd0\xd3\xc6")):
@@ -207,7 +210,7 @@ def _raw_refusal(path: str | os.PathLike[str]) -> str:
 
 
 def _check_header(image: Image.Image, file: BinaryIO, path: str | os.PathLike[str], notes: list[str]) -> None:
-    """Refuse what cannot be coded; note what follows from the header."""
+    """Refuse an image that cannot be coded. Note the conversions that follow from the header."""
     width, height = image.size
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise ImageError(
@@ -222,7 +225,7 @@ def _check_header(image: Image.Image, file: BinaryIO, path: str | os.PathLike[st
     tags = getattr(image, "tag_v2", {})
     if _TIFF_DNG_VERSION in tags:
         raise ImageError(_raw_refusal(path))
-    if tags:  # what Pillow would read of a TIFF, with its warnings, while it decodes the pixels
+    if tags:  # read the EXIF data now: their warnings would come while the pixels are decoded
         with contextlib.suppress(Exception):
             exif = image.getexif()
             for tag in (EXIF_IFD, INTEROP_IFD):
@@ -263,7 +266,7 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
 
 
 def _first_mebibyte(file: BinaryIO) -> bytes:
-    """Where a file's header is, and its profile: the first MiB."""
+    """The first MiB of a file, with its header and its colour profile."""
     place = file.tell()
     try:
         file.seek(0)
@@ -273,7 +276,7 @@ def _first_mebibyte(file: BinaryIO) -> bytes:
 
 
 def _complete_colors(image: Image.Image, file: BinaryIO) -> None:
-    """Add what Pillow passes over to the image's ``info``: primaries and transfer, and the profile of JPEG 2000."""
+    """Add to the image's ``info`` the colour data that Pillow skips: primaries, transfer, JPEG 2000's profile."""
     if image.format == "PNG":
         start, place = _first_mebibyte(file), 8
         while (kind := start[place + 4 : place + 8]) not in (b"", b"IDAT"):

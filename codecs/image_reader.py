@@ -32,10 +32,10 @@ def read_image(
 
     Args:
         path: of any format that Pillow reads.
-        notice: gets a line for each conversion that changes what the file says, and for metadata that are damaged.
+        notice: gets a line for each conversion of the pixels, and one for damaged metadata.
         data: the file's bytes, where ``path`` only names it in messages.
-        background: the colour behind transparent parts, as :func:`background_color` takes or gives it; the mean
-            weighted with alpha is that of the sRGB values, as in browsers. None refuses such files.
+        background: the colour behind transparent parts: RGB, or a text for :func:`background_color`. sRGB values are
+            mixed, weighted with alpha, as in browsers. None refuses files with transparent parts.
 
     Returns:
         ``uint8 [H, W, 3]`` RGB, or ``uint8 [H, W, 1]`` for gray images.
@@ -64,10 +64,10 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def inspect_image(path: str | os.PathLike[str]) -> list[str]:
-    """What :func:`read_image` would note, without the path, from the file's header alone: no pixel is decoded.
+    """The notes of :func:`read_image`, without the path, from the file's header alone. No pixel is decoded.
 
     Raises:
-        ImageError: what the header says cannot be read: not an image, several frames, too large, …
+        ImageError: by its header the file cannot be read: not an image, several frames, too large, …
     """
     with open_image(path, None) as (image, notes, _):
         if image.format != "PNG" or "exif" in image.info:  # a PNG's EXIF may stand behind its pixels
@@ -96,7 +96,7 @@ def _read_orientation(image: Image.Image, notes: list[str]) -> int:
     try:
         with pillow_warnings(notes):
             if isinstance(block := image.info.get("exif"), bytes):
-                Image.Exif().load(block)  # what Pillow met already, it passes over in silence
+                Image.Exif().load(block)  # parsed again: Pillow warns of damage only the first time
             value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # Pillow raises many kinds
         add_note(notes, DAMAGED)

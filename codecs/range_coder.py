@@ -1,6 +1,6 @@
 """Range coding of integers over tables, byte for byte as tensorflow-compression does it.
 
-The arithmetic is that of Martin 1979, "Range coding: an algorithm for removing redundancy from a digitised message",
+The arithmetic follows Martin 1979, "Range coding: an algorithm for removing redundancy from a digitised message",
 in 32 bits; ``docs/bitstream.md``, "Range coder", writes it down for other languages. Numba compiles it.
 """
 
@@ -14,11 +14,12 @@ from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.tables import LARGEST, Tables
 
 GAMMA_BITS = 30
-# The end of a string may lack zeros, which the decoder reads there: 4 bytes, and what a carry made zeros of. More of
-# those than these bytes no string has by chance (one of 2^128 would), but a cut one has.
+# The encoder leaves out zeros at the end of a string, and the decoder reads them there: up to 4 bytes, and the bytes
+# that a carry turned to zero. If more bytes are missing, the string was cut: by chance, one string of 2^128 would
+# lack as many.
 MISSING = 16
 
-# What the compiled decoder gives back.
+# Results of the compiled decoder.
 _FINE, _TOO_SHORT, _ESCAPE_TOO_LONG = range(3)
 _MASK = 2**32 - 1
 
@@ -45,7 +46,7 @@ def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
 
 
 def decode(data: bytes, rows: np.ndarray, tables: Tables) -> np.ndarray:
-    """Decode what :func:`encode` made with the same rows and tables: int32, the shape of ``rows``.
+    """Inverse of :func:`encode` for the same rows and tables: int32, the shape of ``rows``.
 
     Most damage gives other numbers: checksums are the container's business.
 
@@ -60,7 +61,7 @@ class Decoder:
     """Decodes a string piece by piece, where the rows of later values depend on earlier ones.
 
     Args:
-        data: what :func:`encode` made.
+        data: a string of :func:`encode`.
         tables: the same.
         count: of values in the string.
     """

@@ -109,7 +109,7 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     """Compress an image.
 
     Returns:
-        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of what a decoder will show;
+        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of the decoded image;
         with a target, the target and ``target_met``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training images as a codec decodes them, beside what they were: for filters behind codecs."""
+"""Pairs of decoded and original luma, to train filters behind codecs."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[n
     Args:
         images: ``uint8 [H, W, 3]`` RGB.
         codec: of YCbCr images, with its quality: ``"svac:48"``.
-        folder: for what was decoded.
+        folder: cache of the decoded luma.
 
     Returns:
         ``uint8 [H, W, 2]`` for each image: decoded and true luma.

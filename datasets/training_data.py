@@ -38,7 +38,7 @@ class Source:
 def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None] = warn) -> Source:
     """Open ``tfds:NAME`` or a folder of images for training ``preset`` by ``recipe``.
 
-    A filter behind a codec trains on what that codec decodes: its images have two channels, decoded and true luma.
+    A filter behind a codec trains on decoded images: its images have two channels, decoded and true luma.
     Representations for JPEG train on luma alone; blocks are cropped, but not scaled. Files of a folder that cannot be
     used, or are converted, are counted in notices, as are held-out images that are cropped to fit the memory limit.
 
@@ -72,7 +72,7 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
 
 
 def crop_to_memory(images: Iterable[np.ndarray], preset: Preset, notice: Callable[[str], None]) -> list[np.ndarray]:
-    """Held-out images, ``uint8 [H, W, C]``; of those too large for the memory limit the middle, of the same shape.
+    """Held-out images, ``uint8 [H, W, C]``. An image too large for the memory limit is cropped to its middle.
 
     Args:
         images: decoded one after the other, so that one at a time is in memory.

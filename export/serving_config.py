@@ -22,7 +22,7 @@ IMAGE = "tensorflow/serving:2.17.0"
 GRPC_PORT, REST_PORT = 8500, 8501
 
 # Images differ in size, and TF Serving fails a batch of unequal ones: a request is never joined with another,
-# one with several images goes through one by one. What batching gives here is the bounded queue.
+# one with several images goes through one by one. Batching is on for its bounded queue.
 BATCHING = """\
 max_batch_size { value: 64 }
 enable_large_batch_splitting { value: true }

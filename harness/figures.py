@@ -42,12 +42,12 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
 
 
 def draw_chart(chart: Chart, folder: Path) -> list[Path]:
-    """Draw a chart as ``NAME.svg`` and ``NAME.png``: what was measured thick, what was published thin behind it.
+    """Draw a chart as ``NAME.svg`` and ``NAME.png``: measured curves thick, published ones thin behind them.
 
     The same chart gives the same bytes.
 
     Args:
-        chart: its ``name`` is that of the files.
+        chart: its ``name`` names the files.
         folder: made if need be.
 
     Returns:

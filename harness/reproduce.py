@@ -17,7 +17,7 @@ from codec_zoo.harness.report import write_report
 from codec_zoo.harness.results import LEGEND, Section, verdict_table
 
 PAPERS = ("fu2019", "jia2019", "hu2018", "zhao2018", "report2017")
-# What is between these lines of a README is written by :func:`update_readme`.
+# :func:`update_readme` writes the text between these lines of a README.
 BEGIN, END = "<!-- Written by `codec-zoo reproduce all --readme`. -->\n", "<!-- End of what is written. -->\n"
 
 

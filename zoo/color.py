@@ -20,11 +20,11 @@ def fixed(value: float) -> int:
     return round(value * (1 << BITS))
 
 
-# Rows: what R, G, B weigh in Y, Cb, Cr; the first sums to one exactly.
+# Weights of R, G and B in Y, Cb and Cr. The weights of Y sum to one exactly.
 TO_Y = (fixed(0.299), fixed(0.587), (1 << BITS) - fixed(0.299) - fixed(0.587))
 TO_CB = (-fixed(0.168735892), -fixed(0.331264108), fixed(0.5))
 TO_CR = (fixed(0.5), -fixed(0.418687589), -fixed(0.081312411))
-# What Cr weighs in R, Cb and Cr in G, Cb in B.
+# Weights of Cr in R, of Cb and Cr in G, and of Cb in B.
 CR_TO_R, CB_TO_G, CR_TO_G, CB_TO_B = fixed(1.402), -fixed(0.344136286), -fixed(0.714136286), fixed(1.772)
 
 

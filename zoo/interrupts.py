@@ -34,7 +34,7 @@ def install() -> None:
 
 
 def exit_status(interrupt: BaseException) -> int:
-    """What a shell expects of a process that this ended: 143 for SIGTERM, 130 for Ctrl-C."""
+    """The exit status that shells expect after this interrupt: 143 for SIGTERM, 130 for Ctrl-C."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
