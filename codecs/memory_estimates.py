@@ -88,7 +88,7 @@ def needed(way: str, preset: str, height: int, width: int, options: Mapping[str,
     Args:
         way: ``"compress"`` (codes, decodes and compares), ``"decompress"``, or ``"evaluate"``.
         preset: or a standard codec, of which only the measures of ``evaluate`` are known.
-        height: of the image, pixels.
+        height: of the picture, pixels.
         width: likewise.
         options: of the codec; for ``decompress`` those that :func:`options_of` finds in a file.
 

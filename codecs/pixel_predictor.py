@@ -42,7 +42,7 @@ NEIGHBOURS += [(0, x) for x in range(-RADIUS, 0)]
 LEFT, UPPER = NEIGHBOURS.index((0, -1)), NEIGHBOURS.index((-1, 0))
 # A pixel's neighbours are known once the row above is this much further.
 LAG = RADIUS + 1
-# Fixed point: weights, and what goes from layer to layer.
+# Bits behind the point: of weights, and of values between layers.
 WEIGHT_BITS, VALUE_BITS = 10, 6
 # Largest sum of |errors| around a pixel, the left and the upper one twice, in each context.
 CONTEXTS = np.array([0, 1, 2, 3, 5, 7, 9, 12, 15, 19, 24, 30, 37, 46, 58, 72, 90, 115, 145, 185, 240, 320, 480])
@@ -159,7 +159,7 @@ def _wrap(errors: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _pad(plane: np.ndarray, levels: int) -> np.ndarray:
-    """The plane with what stands for neighbours outside: float64 ``[H + 5, W + 10]``.
+    """The plane, padded with values for the neighbours outside it: float64 ``[H + 5, W + 10]``.
 
     To the right a row goes on with its last pixel, to the left with the first of the row above; above all is gray.
     """
@@ -262,7 +262,7 @@ def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights
     weights = []
     for i, layer in enumerate(network.stack):
         weights.append(np.round(layer.kernel.numpy().astype(np.float64) * 2**WEIGHT_BITS))
-        # Biases are in units of what the layer's inputs times weights are in, and of pixels again.
+        # Biases have the unit of the layer's sums: inputs times weights; and pixels are scaled back.
         unit = 2.0 ** (WEIGHT_BITS + (VALUE_BITS if i else 0)) / scale
         weights.append(np.round(layer.bias.numpy().astype(np.float64) * unit))
     return weights
@@ -468,7 +468,7 @@ def _logistic(scale: decimal.Decimal) -> list[int]:
 
 
 def _row(mass: list[int]) -> np.ndarray:
-    """A row of the coder's table; what is left over escapes, but for at least one unit of it."""
+    """A row of the coder's table. The escape gets the mass that is left over, at least one unit."""
     left = 2**PRECISION - sum(mass)
     if left < 1:
         mass = [*mass]

@@ -80,7 +80,7 @@ class Mapping:
 
 
 def _look_up(table: np.ndarray, values: np.ndarray, offset: int = 0) -> np.ndarray:
-    """``table[values + offset]``, in parts: NumPy looks up by int64, of which a whole image would take much."""
+    """``table[values + offset]``, in parts: NumPy looks up by int64, of which a whole picture would take much."""
     flat = values.reshape(-1)
     result = np.empty(flat.shape, table.dtype)
     for start in range(0, len(flat), _PART):

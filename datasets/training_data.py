@@ -58,7 +58,7 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Ca
 
 
 def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
-    """The images that a preset around a codec trains on; None for presets that train on the images as they are."""
+    """What a preset around a codec trains on, made of pictures; None for presets that train on the pictures."""
     if preset.pipeline["kind"] == "filter":
         from codec_zoo.datasets.coded_pairs import luma_pairs
 

@@ -64,7 +64,7 @@ class Entry:
         bytes: size of the archive.
         sha256: of the archive.
         unpacked_bytes: size of all its files together.
-        card_schema: of the model card in it; a client passes over what it does not know.
+        card_schema: of the model card in it; a client skips entries with a schema that it does not know.
         weights_sha256: as in the card: what coded files are tied to.
         licence: SPDX name.
         rd: measured points on Kodak, from ``codec-zoo evaluate``: ``codec``, ``bpp``, ``psnr`` (dB), ``ms_ssim``,

@@ -1,4 +1,4 @@
-"""An encoder that searches: latents move while D + λ·R of the image falls. The decoder stays as it is.
+"""An encoder that searches: latents move while D + λ·R of the picture falls. The decoder stays as it is.
 
 **Transform codecs.** Rounding takes each latent by itself. But what an integer costs in bits, and what other latents
 already do for the same pixels, can make the next one better (Yang, Bamler and Mandt 2020, "Improving inference for
@@ -30,10 +30,8 @@ from codec_zoo.models.report2017 import BlockModel
 # Latents that share pixels would overshoot together. Of so many places in each direction, all channels, one moves,
 # and with it only what gains nearly as much.
 NEIGHBOURHOOD, NEARLY = 3, 0.7
-# Images of random signs that the curvature is estimated from.
+# Pictures of random signs that the curvature is estimated from.
 PROBES = 2
-# What a network, or a rate, does to a tensor.
-Transform = Callable[[tf.Tensor], tf.Tensor]
 
 
 def signatures(model: keras.Model) -> dict[str, Signature]:
@@ -54,7 +52,7 @@ def signatures(model: keras.Model) -> dict[str, Signature]:
 def _search_layer(model: LayeredAutoencoder, k: int) -> Signature:
     below, codec, weight = model.codecs[: k - 1], model.codecs[k - 1], model.rate_weights[k - 1]
 
-    def search(images: tf.Tensor, rounds: tf.Tensor, **latents: tf.Tensor) -> dict[str, tf.Tensor]:
+    def search(images, rounds, **latents):
         padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32)
         reconstruction = tf.fill(tf.shape(padded), model.GRAY)
         for lower, y in zip(below, latents.values(), strict=True):
@@ -70,13 +68,13 @@ def _search_layer(model: LayeredAutoencoder, k: int) -> Signature:
     return Signature(search, {"images": ("uint8", (None, None, None, 3)), **latents, "rounds": ("int32", (None,))})
 
 
-def _inside(shape: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
-    """1 in the image, 0 in its padding: float32 ``[1, H, W, 1]``."""
+def _inside(shape, padded):
+    """1 in the picture, 0 in its padding: float32 ``[1, H, W, 1]``."""
     rows, columns = (tf.cast(tf.range(padded[axis]) < shape[axis], tf.float32) for axis in (1, 2))
     return rows[None, :, None, None] * columns[None, None, :, None]
 
 
-def _rate(codec: TransformCodec, z: tf.Tensor | None) -> Transform:
+def _rate(codec: TransformCodec, z) -> Callable:
     """y → bits of each latent, as the tables have them."""
     if z is None:
         return lambda y: bits(codec.prior(y))
@@ -84,19 +82,11 @@ def _rate(codec: TransformCodec, z: tf.Tensor | None) -> Transform:
     return lambda y: bits(gaussian_likelihood(y, scale))
 
 
-def _move(
-    codec: TransformCodec,
-    target: tf.Tensor,
-    inside: tf.Tensor,
-    y: tf.Tensor,
-    rate: Transform,
-    weight: float,
-    rounds: tf.Tensor,
-) -> tf.Tensor:
-    """The best of what ``rounds`` rounds of the search come by, ``y`` among it, for each image."""
+def _move(codec: TransformCodec, target, inside, y, rate: Callable, weight: float, rounds):
+    """The best of what ``rounds`` rounds of the search come by, ``y`` among it, for each picture."""
     curvature = 255.0**2 * 2 / 3 * _curvature(codec.synthesis, y, inside)
 
-    def search(count: tf.Tensor, y: tf.Tensor, best: tf.Tensor, least: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def search(count, y, best, least):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(y)
             error = 255.0 * (codec.synthesis(y) - target) * inside
@@ -116,11 +106,11 @@ def _move(
     return tf.while_loop(lambda count, *_: count <= rounds, search, start)[2]
 
 
-def _curvature(synthesis: Transform, latents: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+def _curvature(synthesis: Callable, latents, inside):
     """‖∂x̂/∂ŷ‖² of each latent: float32, the shape of ``latents``.
 
     The squares of ∂(x̂·v)/∂ŷ, for random signs v, have it as their mean. They vary much, so half of what counts is the
-    mean over the image, half that of the neighbours.
+    mean over the picture, half that of the neighbours.
     """
     squares = tf.zeros_like(latents)
     shape = tf.concat([tf.shape(latents)[:1], tf.shape(inside)[1:3], [3]], 0)
@@ -135,13 +125,13 @@ def _curvature(synthesis: Transform, latents: tf.Tensor, inside: tf.Tensor) -> t
 
 
 def _search_blocks(model: BlockModel, k: int) -> Signature:
-    def search(images: tf.Tensor, rounds: tf.Tensor, **latents: tf.Tensor) -> dict[str, tf.Tensor]:
+    def search(images, rounds, **latents):
         padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32) / 255.0
         inside = _inside(tf.shape(images), tf.shape(padded))
         below = [model.from_integers(values) for values in latents.values()]
         start = model.analyse(padded, below)
 
-        def synthesis(values: tf.Tensor) -> tf.Tensor:
+        def synthesis(values):
             return tf.clip_by_value(model.synthesise([*below, values]), 0.0, 1.0)
 
         moved = _follow(synthesis, padded, inside, start, model.levels, tf.reduce_max(rounds))
@@ -151,23 +141,19 @@ def _search_blocks(model: BlockModel, k: int) -> Signature:
     return Signature(search, {"images": ("uint8", (None, None, None, 3)), **latents, "rounds": ("int32", (None,))})
 
 
-def _follow(
-    synthesis: Transform, target: tf.Tensor, inside: tf.Tensor, start: tf.Tensor, levels: int, rounds: tf.Tensor
-) -> tf.Tensor:
-    """``start``, or latents (0 … 1, rounded to levels) with a smaller error, for each image; see the module."""
+def _follow(synthesis: Callable, target, inside, start, levels: int, rounds):
+    """``start``, or latents (0 … 1, rounded to levels) with a smaller error, for each picture; see the module."""
     scale = _curvature(synthesis, start, inside)
     scale += 1e-3 * tf.reduce_mean(scale, (1, 2, 3), keepdims=True)  # a latent may change nothing here
 
-    def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    def inner(a, b):
         return tf.reduce_sum(a * b, (1, 2, 3), keepdims=True)
 
-    def squared_error(values: tf.Tensor) -> tf.Tensor:
+    def squared_error(values):
         error = (synthesis(values) - target) * inside
         return inner(error, error)
 
-    def follow(
-        count: tf.Tensor, values: tf.Tensor, direction: tf.Tensor, gradient: tf.Tensor, size: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def follow(count, values, direction, gradient, size):
         before, size_before = gradient, size
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
@@ -181,7 +167,7 @@ def _follow(
         direction = tf.where(
             free, descent + tf.maximum(tf.math.divide_no_nan(turn, size_before), 0.0) * direction, 0.0
         )
-        # How the image changes along the way, by a probe of one level.
+        # How the picture changes along the way, by a probe of one level.
         probe = tf.math.divide_no_nan(1 / levels, tf.reduce_max(tf.abs(direction), (1, 2, 3), keepdims=True))
         change = (synthesis(values + probe * direction) - decoded) * inside
         slope = -inner(direction, gradient) / 2

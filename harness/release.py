@@ -110,7 +110,7 @@ def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
 
 
 def write_cards(directory: Path, results: Path = Path("docs"), force: bool = False) -> list[Path]:
-    """Render the card of every preset as a Markdown page, with an image of its training, and a list of them.
+    """Render the card of every preset as a Markdown page, with a picture of its training, and a list of them.
 
     Args:
         directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.

@@ -94,7 +94,7 @@ def write_report(
 
 @dataclasses.dataclass(frozen=True)
 class _Shown:
-    """Images and what codecs made of them, as lossless files.
+    """Images and their decoded versions, as lossless files.
 
     Attributes:
         pictures: the originals.
@@ -127,7 +127,7 @@ class _Embedded:
 
 
 def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder: Path, workers: int) -> _Shown:
-    """Code and decode what is not in ``folder`` yet."""
+    """Code and decode the images that are not in ``folder`` yet."""
     specs = list(dict.fromkeys(spec for section in sections for spec in section.shown))
     weights = {spec: weights_of(spec) for spec in specs}  # a mistake shows before the work starts
     hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
@@ -143,7 +143,7 @@ def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder
 
 
 def _code_picture(spec: str, picture: Path, file: Path) -> None:
-    """Write what ``spec`` makes of an image; the image itself if ``spec`` is empty."""
+    """Write the image as ``spec`` codes and decodes it; the image itself if ``spec`` is empty."""
     from codec_zoo.codecs.images import as_rgb, read_image
     from codec_zoo.codecs.specs import open_codec
 
@@ -374,7 +374,7 @@ def _seconds(rows: Sequence[Row]) -> Table:
 
 
 def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """What was measured, where and with what."""
+    """The table of what was measured, on which hosts, with which versions."""
     pictures = len({row.get("image_sha256", row["image"]) for row in rows})
     found = [("pictures", str(pictures)), ("rows", f"{len(rows):,}")]
     for key, name in (("device", "machine"), ("commit", "commit"), ("python", "Python")):

@@ -20,7 +20,7 @@ _WINDOW = [tap / sum(_WINDOW) for tap in _WINDOW]
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """One held-out image through a model in training.
+    """One held-out picture through a model in training.
 
     Attributes:
         original: what the reconstruction is to be: ``uint8 [H, W, 1 or 3]``.

@@ -58,7 +58,7 @@ class BPGFile:
 
     @property
     def coded_size(self) -> tuple[int, int]:
-        """Width and height of what HEVC codes."""
+        """Width and height of the HEVC picture."""
         side = self.tools.min_cb
         return -(-self.width // side) * side, -(-self.height // side) * side
 
@@ -263,9 +263,10 @@ class BPG(YCbCrCodec):
 
 
 class RawHEVC(BPG):
-    """The HEVC stream that :class:`BPG` puts into its files, as x265 wrote it: what the container costs.
+    """The HEVC stream that :class:`BPG` puts into its files, as x265 wrote it.
 
-    Sides must be multiples of 8 from 16 up: a raw stream has no other size. YCbCr 4:4:4, 8 bits.
+    The difference in bytes is the cost of the container. Sides must be multiples of 8 from 16 up: a raw stream has
+    no other size. YCbCr 4:4:4, 8 bits.
     """
 
     def __init__(self, quality: float = 32):

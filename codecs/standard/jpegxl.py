@@ -16,7 +16,7 @@ MAX_SIDE = 2**18
 # Frames that others may be put together from come before the image; this encoder writes one, of repeated letters.
 MAX_FRAMES = 4
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
-# Distributions of the format's U32: what a choice of four adds, and how many bits follow.
+# Distributions of the format's U32: offset and number of bits of each of four choices.
 _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
 _SIDE = ((1, 9), (1, 13), (1, 18), (1, 30))
 _CROP = ((0, 8), (256, 11), (2304, 14), (18688, 30))
@@ -256,7 +256,7 @@ class JPEGXL(Codec):
 
 
 class LosslessJPEGXL(JPEGXL):
-    """JPEG XL, lossless (modular mode): what comes back is what went in, to the last bit."""
+    """JPEG XL, lossless (modular mode)."""
 
     name = "jxl-lossless"
     qualities = ()

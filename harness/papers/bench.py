@@ -13,7 +13,7 @@ from codec_zoo.harness.evaluation import Row
 from codec_zoo.harness.results import Curve, Table
 from codec_zoo.presets import Recipe
 
-# Sets of images that do not come with the package, and what they are.
+# Sets of images that do not come with the package, and their descriptions.
 SETS = {
     "cifar10": "test pictures of CIFAR-10",
     "classic": "classic gray pictures (Barbara, boats, Lena, peppers, …)",

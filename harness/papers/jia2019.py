@@ -38,7 +38,7 @@ TABLE_3 = {"balle2017": (-65.2, 3.38), "balle2018": (-0.6, 0.021)}
 PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
 BASELINES = {"balle2017": "balle2017-factorized-mse", "balle2018": "balle2018-hyperprior-mse"}
 BPG, QPS = ("bpg-rgb444", "bpg-ycbcr444"), (40, 34, 28, 22)
-# Encoders: what a codec's specification says of it → what tables call it. The papers' encoders only round.
+# Encoders: option in a codec's specification → name in tables. The papers' encoders only round.
 ENCODERS = {"": "", ",search=10": ", latents searched"}
 PAPER = "1,000 epochs of 5,500 patches of 256×256 a layer"
 
@@ -121,7 +121,7 @@ def _cell(value: float | None, form: str) -> str:
 def _models_table(
     ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
 ) -> Table:
-    """Every trained model beside what was published at its rate."""
+    """Every trained model beside the published quality at its rate."""
     rows = []
 
     def add(name: str, point: Row, theirs: Points, training: str) -> None:

@@ -45,7 +45,7 @@ REPORT_TABLE_3 = {
 }
 # 24 bits a pixel through 16.
 RATIO_BPP = 1.5
-# How latents are found: options, and what the tables add to a network's name.
+# How latents are found: options, and the suffix of a network's name in tables.
 ENCODERS = {"": "", ",search=5": ", latents searched"}
 STANDARD = {"jpeg": ("jpeg-420", range(1, 101)), "jpeg2000": ("jpeg2000", range(16, 56))}
 

@@ -76,7 +76,7 @@ def _merge(points: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
 
 
 def upper_envelope(points: Mapping[str, Sequence[Row]], name: str, metric: str) -> Points:
-    """Of both resolutions, the points that none with fewer bits equals: what a choice by rate gives."""
+    """The points of both resolutions that no point with fewer bits equals: the result of a choice by rate."""
     both = sorted(pair for key in BRANCHES for pair in curve(points.get(f"{name}, {key}", ()), metric))
     best: Points = []
     for bpp, value in both:

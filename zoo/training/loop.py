@@ -39,7 +39,7 @@ DIVERGED = (
 
 
 class Logger(Protocol):
-    """Where curves and images of a run go (TensorBoard, in ``codec_zoo.cli.tensorboard_log``).
+    """Where curves and pictures of a run go (TensorBoard, in ``codec_zoo.cli.tensorboard_log``).
 
     Its errors end the training. One that cannot write should say so once and go on.
     """
@@ -166,7 +166,7 @@ def evaluate(
             None: ``bpp`` is the probe's.
 
     Returns:
-        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over images, and the probe of each image.
+        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
     """
     size_of = file_sizes(model) if file_sizes else None
     probes, scores = [], []
@@ -213,7 +213,7 @@ def train(
         recipe: how; normally ``preset.recipe``, with a patch size that is a multiple of the stride.
         batches: start step → iterator of ``uint8 [B, P, P, 3]`` batches. Batch number k must depend on
             k alone: then a run that was killed and resumed ends with the weights of one that was not.
-        held_out: images for the held-out curve, ``uint8 [H, W, 3]``; never test images.
+        held_out: pictures for the held-out curve, ``uint8 [H, W, 3]``; never test pictures.
         folder: the run's folder.
         data: what the batches are made of, for the record.
         resume: go on from the folder's checkpoint, if it has one.
@@ -225,7 +225,7 @@ def train(
         evaluate_every: steps between points of the held-out curve.
         checkpoint_every_s: seconds between checkpoints; one is also written at the end, on Ctrl-C and
             on SIGTERM.
-        logger: gets curves, images, histograms and hparams.
+        logger: gets curves, pictures, histograms and hparams.
         report: called with step and values at each line of the curve, for a progress bar.
         workers: that train together (see ``codec_zoo.training.workers``); without, this process alone. Each gives
             the same arguments. Worker 0 has the folder; the others take their state from it and write nothing.
@@ -236,7 +236,7 @@ def train(
 
     Raises:
         UsageError: the folder holds a run and ``resume`` is False, or one of another recipe (but for more steps),
-            data or seed; or the recipe or the held-out images do not fit the model or the workers.
+            data or seed; or the recipe or the held-out pictures do not fit the model or the workers.
         CodecZooError: the checkpoint cannot be read or written; the loss is not finite any more.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, behind the step in progress, its evaluation and a checkpoint.
     """
