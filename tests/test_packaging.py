@@ -10,7 +10,8 @@ FOLDERS = ("zoo", "datasets", "export", "codecs", "harness", "cli")
 # In a process of its own: setuptools changes the process that it runs in.
 PROGRAM = """
 import json, os, sys
-from setuptools._distutils.core import run_setup
+import setuptools  # first: it brings the distutils that Python has no more
+from distutils.core import run_setup
 sys.stdout, printed = sys.stderr, sys.stdout
 command = run_setup("setup.py", stop_after="init").get_command_obj("build_py")
 command.ensure_finalized()
