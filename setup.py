@@ -33,7 +33,7 @@ setup(
         "codec_zoo": ["pretrained/*.h5", "pretrained/*.json", "pretrained/*.npz", "py.typed"],
         "codec_zoo.codecs": ["memory.csv"],
         "codec_zoo.harness": ["published.csv", "report_assets/*"],
-        "codec_zoo.datasets.kodak": ["*.png", "*.tsv", "*.txt"],
+        "codec_zoo.datasets.kodak": ["*.png", "*.tsv"],
     },
     # What models, training and the coder need; any Keras backend will do.
     install_requires=[

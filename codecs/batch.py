@@ -1,4 +1,4 @@
-"""Commands that take files: which files there are, where each result goes, and what became of each.
+"""Commands that take files: they find the inputs, name the results, and report on each file.
 
 ```
 arguments ─▶ files, folders, globs, - ─▶ tasks: source, target ─▶ results and failures, as they come
@@ -28,7 +28,7 @@ STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a command writes.
+    """The outputs of a command.
 
     Attributes:
         name: of a result, for messages.
@@ -166,7 +166,7 @@ def check(task: Task) -> None:
     """Check before the work that a result can be written.
 
     Raises:
-        UsageError: it would replace what it must not.
+        UsageError: it would replace a file that it must not replace.
         CodecZooError: its place cannot be written.
     """
     if task.target is None:
@@ -221,7 +221,7 @@ def _open_stdout() -> int:
 
 @contextlib.contextmanager
 def naming(task: Task) -> Iterator[None]:
-    """What is wrong with a coded file is said with its name."""
+    """Put the name of a coded file before the message of its error."""
     try:
         yield
     except BitstreamError as error:
@@ -246,7 +246,7 @@ def run(
         function: of a module, so that other processes find it.
         tasks: of :func:`plan`.
         workers: processes; a single one is the caller's.
-        title: what the bar calls the work.
+        title: the name of the work on the progress bar.
         failed: gets a task and what its call raised; of a single task it is raised here.
 
     Yields:

@@ -1,13 +1,13 @@
 """How many values a string of the range coder can hold: a file's header may claim no more.
 
 A value costs at least the information of its row's most probable interval. So a few bytes cannot stand for a large
-picture, which shows before anything is allocated.
+image, which shows before anything is allocated.
 """
 
 from codec_zoo.codecs.range_coder import MISSING
 from codec_zoo.errors import BitstreamError
 
-# Bits of zeros that the decoder may read behind a string: those that it lacks, and what is ahead of the last value.
+# Zero bits that the decoder may read behind a string: the missing ones, and its look-ahead at the last value.
 _BEHIND = 8 * (MISSING + 8)
 
 
@@ -16,8 +16,8 @@ def check_string(length: int, bits: float, width: int, height: int) -> None:
 
     Args:
         length: of the string, bytes.
-        bits: the fewest that the values cost which a picture of this size has.
-        width: of the picture that the file claims, for the message.
+        bits: the fewest that the values cost which an image of this size has.
+        width: of the image that the file claims, for the message.
         height: likewise.
 
     Raises:

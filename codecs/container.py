@@ -83,7 +83,7 @@ def write(preset: str, weights_sha256: str, width: int, height: int, channels: i
         layers: 1 to 15, in decoding order.
 
     Raises:
-        ImageError: the picture or a layer is larger than the format allows.
+        ImageError: the image or a layer is larger than the format allows.
     """
     check_size(width, height, ImageError)
     if channels not in (1, 3) or not 1 <= len(layers) <= MAX_LAYERS:
@@ -111,7 +111,7 @@ def read(data: bytes) -> Bitstream:
     """Parse a file; layers that a cut took away are reported, not an error, as long as one is whole.
 
     Raises:
-        BitstreamError: not a ``.czoo`` file, of a newer version, damaged, with a size that no picture
+        BitstreamError: not a ``.czoo`` file, of a newer version, damaged, with a size that no image
             has, or without one whole layer.
     """
     if data[: len(MAGIC)] != MAGIC[: len(data)]:

@@ -1,14 +1,14 @@
-"""Pictures by the million: ``codec-zoo compress-corpus`` as an Apache Beam pipeline, on any of Beam's runners.
+"""Images by the million: ``codec-zoo compress-corpus`` as an Apache Beam pipeline, on any of Beam's runners.
 
 ```
 pattern ─▶ match ─▶ what has no file yet ─▶ read ─▶ encode ─▶ OUTPUT/<path below the pattern's fixed part>.czoo
                                              └───────┴──────▶ OUTPUT/dead_letters.jsonl: {"path", "error"} a line
 ```
 
-Each picture gives one file, byte for byte that of ``codec-zoo compress``, or one dead letter.
+Each image gives one file, the same bytes as from ``codec-zoo compress``, or one dead letter.
 
 - **Names.** ``photos/**.png`` has the fixed part ``photos/``: ``photos/a/b.png`` becomes ``OUTPUT/a/b.png.czoo``. The
-  picture's own suffix stays, so that ``b.png`` and ``b.jpg`` cannot collide, now or when one is added later.
+  image's own suffix stays, so that ``b.png`` and ``b.jpg`` cannot collide, now or when one is added later.
 - **Retries.** Beam may run a bundle again, or twice at once. A file is written in ``OUTPUT/.unfinished`` and then
   takes its name, which follows from the input alone: whoever comes last replaces the file with an equal one.
 - **A second run** passes over what has its file and tries dead letters again. ``OUTPUT/corpus.json`` says which
@@ -64,7 +64,7 @@ def compress_corpus(
     force: bool = False,
     background: tuple[int, int, int] | None = None,
 ) -> dict[str, int]:
-    """Compress the pictures that ``pattern`` matches; see the module.
+    """Compress the images that ``pattern`` matches; see the module.
 
     Args:
         pattern: a glob of Beam's: ``*`` stays within a folder, ``**`` does not. Files under ``output`` are left out.
@@ -74,7 +74,7 @@ def compress_corpus(
         runner: of Beam.
         beam_options: more flags of Beam's ``PipelineOptions``.
         force: do finished files again, and take over files of other weights, options or inputs.
-        background: RGB behind transparent parts; None makes dead letters of pictures that have them.
+        background: RGB behind transparent parts; None makes dead letters of images that have them.
 
     Returns:
         The counters of this run.
@@ -82,7 +82,7 @@ def compress_corpus(
     Raises:
         UsageError: nothing matches, ``output`` holds files made otherwise, or impossible options.
         ModelError: no such model, or one without weights.
-        CodecZooError: the pipeline fails; what is finished stays.
+        CodecZooError: the pipeline fails; finished files stay.
     """
     pattern, output = _absolute(pattern), _absolute(output).rstrip("/")
     flags = _pipeline_options(runner, beam_options)
@@ -133,14 +133,14 @@ def compress_corpus(
 
 
 class Unfinished(beam.DoFn):
-    """Path of a picture → the same, unless its file exists: that is counted as skipped."""
+    """Path of an image → the same, unless its file exists: that is counted as skipped."""
 
     def __init__(self, pattern: str, output: str):
         self._pattern, self._output = pattern, output
         self._skipped = Metrics.counter(NAMESPACE, "skipped")
 
     def process(self, path: str) -> Iterator[str]:
-        """One picture."""
+        """One image."""
         if FileSystems.exists(target_of(path, self._pattern, self._output)):
             self._skipped.inc()
         else:
@@ -148,9 +148,9 @@ class Unfinished(beam.DoFn):
 
 
 class Compress(beam.DoFn):
-    """Path of a picture → nothing, its file is written; or, tagged, a dead letter ``{"path", "error"}``.
+    """Path of an image → nothing, its file is written; or, tagged, a dead letter ``{"path", "error"}``.
 
-    The codec is opened once for each worker. Whatever goes wrong in reading or coding a picture (a damaged file, no
+    The codec is opened once for each worker. Whatever goes wrong in reading or coding an image (a damaged file, no
     permission, too many pixels for the memory) makes a dead letter; a file that cannot be written stops the pipeline.
     """
 
@@ -171,19 +171,17 @@ class Compress(beam.DoFn):
         self._codec = open_codec(self._model, self._options)
 
     def process(self, path: str) -> Iterable[Any]:
-        """One picture."""
+        """One image."""
         target = target_of(path, self._pattern, self._output)
         try:
             with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 data = file.read()
-            picture = read_image(path, data=data, background=self._background)
-            memory_estimates.check_size(
-                path, picture.shape[0], picture.shape[1], self._codec.model.preset, self._options
-            )
-            coded = self._codec.encode(picture)
+            image = read_image(path, data=data, background=self._background)
+            memory_estimates.check_size(path, image.shape[0], image.shape[1], self._codec.model.preset, self._options)
+            coded = self._codec.encode(image)
         except Exception as error:
             text = str(error) if isinstance(error, CodecZooError) else f"{type(error).__name__}: {error}"
-            if FileSystems.exists(target):  # of an earlier run, when the picture was another
+            if FileSystems.exists(target):  # of an earlier run, when the image was another
                 FileSystems.delete([target])
             self._counters["dead_letters"].inc()
             yield beam.pvalue.TaggedOutput(_DEAD, {"path": path, "error": text})
@@ -200,22 +198,22 @@ def open_codec(model: str, options: Mapping[str, Any]) -> ModelCodec:
 
 
 def fixed_part(pattern: str) -> str:
-    """What a glob fixes: the folder, with its slash, above the first wildcard."""
+    """The fixed part of a glob: the folder above the first wildcard, with its slash."""
     fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     return fixed[: fixed.rfind("/") + 1]
 
 
 def target_of(path: str, pattern: str, output: str) -> str:
-    """The file of the picture ``path``, which ``pattern`` matched, in the folder ``output``."""
+    """The file of the image ``path``, which ``pattern`` matched, in the folder ``output``."""
     return posixpath.join(output, path.removeprefix(fixed_part(pattern)) + SUFFIX)
 
 
 def write_whole(path: str, data: bytes, scratch: str) -> None:
-    """Write a file that appears whole, replacing what was there, on any of Beam's file systems.
+    """Write a file that appears whole, and replaces an older one, on any of Beam's file systems.
 
     Args:
         path: of the file.
-        data: what it holds.
+        data: its content.
         scratch: a folder on the same file system, for the file while it is unfinished.
 
     Raises:
@@ -299,7 +297,7 @@ def _pipeline_options(runner: str, flags: Sequence[str]) -> PipelineOptions:
 
 
 def _check_manifest(output: str, inputs: str, codec: ModelCodec, options: Mapping[str, Any], force: bool) -> None:
-    """Write what makes the files of ``output``; refuse what would mix them with others."""
+    """Write the record of the options of ``output``; refuse options that differ from an earlier record."""
     card = codec.model.card
     wanted = {
         "inputs": inputs,

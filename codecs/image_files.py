@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from codec_zoo.codecs.image_reader import SUFFIXES, inspect_image, read_rgb
+from codec_zoo.codecs.image_formats import SUFFIXES
+from codec_zoo.codecs.image_reader import inspect_image, read_rgb
 from codec_zoo.errors import ImageError, UsageError
 
 SPLITS = ("train", "val", "test")
@@ -77,7 +78,7 @@ def _walk(folder: Path) -> list[Path]:
     links: list[Path] = []
     seen = {str(parent) for parent in folder.resolve().parents}  # a link up from one split would lead to the others
     while folders or links:
-        # Links come last, so that what is reached through one and without has its own name.
+        # Links come last: a file that is found with and without a link keeps its own name.
         current = folders.pop() if folders else links.pop(links.index(min(links)))
         if (real := os.path.realpath(current)) in seen:
             continue
@@ -149,7 +150,7 @@ def decode_usable(paths: Sequence[Path], most: int, notice: Callable[[str], None
 def decode_replacing(paths: Sequence[Path], notice: Callable[[str], None]) -> Iterator[np.ndarray]:
     """:func:`decode`, but a file that cannot be used is replaced by the next that can, cyclically.
 
-    So the images are those of a :class:`PatchSampler` of the folder, number for number.
+    So image number ``i`` is the one that a :class:`PatchSampler` of the folder has as number ``i``.
 
     Raises:
         ImageError: none of the files can be used.
@@ -185,9 +186,9 @@ def _read(path: Path) -> np.ndarray | ImageError:
 
 
 def usable(paths: Sequence[Path], notice: Callable[[str], None]) -> list[Path]:
-    """The files whose headers say that they can be used, for training; no pixel is decoded.
+    """The files that training can use, by their headers; no pixel is decoded.
 
-    What the others are, and what reading will convert, is said in one notice a kind, with the number of files.
+    A notice counts the files that are left out. Each kind of conversion has a notice with the number of its files.
 
     Raises:
         ImageError: none of the files can be used.
@@ -198,7 +199,7 @@ def usable(paths: Sequence[Path], notice: Callable[[str], None]) -> list[Path]:
 
 
 def say_conversions(paths: Sequence[Path], notice: Callable[[str], None]) -> dict[Path, ImageError]:
-    """Say what reading will convert, in one notice a kind; return the files whose headers are refused."""
+    """Give a notice for each kind of conversion that reading will make; return the files with refused headers."""
     noted: dict[str, list[Path]] = {}
     failures = {}
     with ThreadPoolExecutor(THREADS) as pool:
@@ -249,9 +250,9 @@ class PatchSampler:
     patch comes from an image chosen at random; half of them are scaled (Lanczos, antialiased), then cropped,
     and all are turned by a multiple of 90° and mirrored at random, which moves pixels but changes none.
 
-    Images are decoded when first needed, in threads, and kept while they fit in ``max_bytes``; what does not
-    fit is decoded each time it is drawn, with the same result. An image with a side shorter than the patch
-    is extended by reflection.
+    Images are decoded when first needed, in threads, and kept while they fit in ``max_bytes``. An image
+    that does not fit is decoded each time it is drawn, with the same result. An image with a side shorter than
+    the patch is extended by reflection.
 
     Files of a folder that cannot be used (transparent, of several frames, damaged) do not end a training. Those that
     the header gives away are left out from the start. A file that fails when it is decoded is replaced by the
@@ -321,21 +322,21 @@ class PatchSampler:
         """
         random = np.random.default_rng([self.seed, step])
         chosen = [int(index) for index in random.integers(len(self), size=self.batch_size)]
-        pictures = self._load(set(chosen))
-        return np.stack([self._patch(pictures[index], random) for index in chosen])
+        images = self._load(set(chosen))
+        return np.stack([self._patch(images[index], random) for index in chosen])
 
     def _load(self, indices: set[int]) -> dict[int, np.ndarray]:
-        pictures = {i: self._decoded[i] for i in indices if i in self._decoded}
-        missing = sorted(indices - pictures.keys())
+        images = {i: self._decoded[i] for i in indices if i in self._decoded}
+        missing = sorted(indices - images.keys())
         if missing:
             with ThreadPoolExecutor(THREADS) as pool:
-                pictures |= zip(missing, pool.map(self._decode, missing), strict=True)
+                images |= zip(missing, pool.map(self._decode, missing), strict=True)
             with self._lock:
                 for i in missing:
-                    if i not in self._decoded and pictures[i].nbytes <= self._free:
-                        self._decoded[i] = pictures[i]
-                        self._free -= pictures[i].nbytes
-        return pictures
+                    if i not in self._decoded and images[i].nbytes <= self._free:
+                        self._decoded[i] = images[i]
+                        self._free -= images[i].nbytes
+        return images
 
     def _decode(self, index: int) -> np.ndarray:
         """Image number ``index``, or the next that can be used."""
@@ -378,9 +379,9 @@ class PatchSampler:
 def _resize(patch: np.ndarray, size: int) -> np.ndarray:
     """``uint8 [H, W, C]`` → ``[size, size, C]``, by Lanczos; channels one by one unless they are RGB."""
     parts = [patch] if patch.shape[2] == 3 else np.moveaxis(patch, 2, 0)
-    # Of a copy Pillow's picture is made four times as fast as of a view.
-    pictures = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
-    resized = [np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures]
+    # Of a copy Pillow's image is made four times as fast as of a view.
+    images = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
+    resized = [np.asarray(image.resize((size, size), Image.Resampling.LANCZOS)) for image in images]
     return resized[0] if patch.shape[2] == 3 else np.stack(resized, axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Pictures as arrays for the codecs, and their files; reading is :mod:`codec_zoo.codecs.image_reader`."""
+"""Images as arrays for the codecs, and their files; reading is :mod:`codec_zoo.codecs.image_reader`."""
 
 import io
 from pathlib import Path
@@ -61,7 +61,7 @@ def encode_image(image: np.ndarray, suffix: str) -> bytes:
         suffix: of the file's name, as in :data:`OUTPUT_FORMATS`.
 
     Raises:
-        ImageError: the suffix is not of a lossless format, or of one for gray pictures and this is RGB, or for RGB
+        ImageError: the suffix is not of a lossless format, or of one for gray images and this is RGB, or for RGB
             and it is gray.
     """
     kind = OUTPUT_FORMATS.get(suffix.lower())

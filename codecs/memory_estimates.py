@@ -1,4 +1,4 @@
-"""How much memory coding a picture will need, known before TensorFlow is imported or anything is allocated.
+"""How much memory coding an image will need, known before TensorFlow is imported or anything is allocated.
 
 The figures are measured (``memory.csv``, by ``experiments/measure_memory.py``): peak resident memory of a whole
 process, by command, preset and option.
@@ -42,9 +42,9 @@ class Row:
         option: the option it holds for: ``NAME`` (given, and not 0), ``NAME=VALUE`` with a pattern, alternatives
             between ``|``; empty: whatever the options.
         base: MiB of the process and its model.
-        tiles: MiB of a tile in the model, for a picture of more than :data:`ONE_PIECE` pixels.
+        tiles: MiB of a tile in the model, for an image of more than :data:`ONE_PIECE` pixels.
         network: bytes a pixel in the model, for one that goes through in one piece.
-        picture: bytes a pixel of arrays of the whole picture.
+        picture: bytes a pixel of arrays of the whole image.
     """
 
     way: str
@@ -62,7 +62,7 @@ class Row:
         return cls(values["way"], values["presets"], values["option"], *numbers)
 
     def need(self, height: int, width: int, tile: Any = None) -> int:
-        """Bytes for a picture of that size, in tiles of a side that was asked for, or of the model's own."""
+        """Bytes for an image of that size, in tiles of a side that was asked for, or of the model's own."""
         pixels = height * width
         share = 2 * int(tile) ** 2 / ONE_PIECE if str(tile).isdecimal() else 1.0
         model = self.network * pixels if pixels <= share * ONE_PIECE else share * self.tiles * 2**20
@@ -85,7 +85,7 @@ def write_table(rows: Iterable[Row]) -> None:
 
 
 def needed(way: str, preset: str, height: int, width: int, options: Mapping[str, Any] | None = None) -> int:
-    """Peak memory of a command's process for one picture, as measured.
+    """Peak memory of a command's process for one image, as measured.
 
     Args:
         way: ``"compress"`` (codes, decodes and compares), ``"decompress"``, or ``"evaluate"``.
@@ -170,13 +170,13 @@ def _preset_of_model(name_or_folder: str) -> str:
 
 @functools.cache
 def known_presets() -> tuple[str, ...]:
-    """Presets that code pictures as they come: with trained weights, or in need of none."""
+    """Presets that code images as they come: with trained weights, or in need of none."""
     index = json.loads((Path(codec_zoo.__file__).parent / "pretrained" / "index.json").read_text())
     return tuple(sorted({*index, *(row.presets for row in read_table() if not set("*?[") & set(row.presets))}))
 
 
 def fitting_presets(way: str, height: int, width: int) -> list[str]:
-    """Presets that can take a picture within the limit; a pattern where all that it matches can."""
+    """Presets that can take an image within the limit; a pattern where all that it matches can."""
     allowed = memory.limit()
     left = {name for name in known_presets() if 0 < needed(way, name, height, width) <= allowed}
     fitting, shown = set(left), []
@@ -191,7 +191,7 @@ def fitting_presets(way: str, height: int, width: int) -> list[str]:
 def check_size(
     where: str | Path, height: int, width: int, model: str, options: Mapping[str, Any], way: str = "compress"
 ) -> None:
-    """Refuse a picture whose coding would pass the memory limit.
+    """Refuse an image whose coding would pass the memory limit.
 
     Args:
         where: it is, for the message.
@@ -202,7 +202,7 @@ def check_size(
         way: ``"compress"`` or ``"evaluate"``.
 
     Raises:
-        MemoryLimitError: the need is above the limit; the message names the presets that can take the picture.
+        MemoryLimitError: the need is above the limit; the message names the presets that can take the image.
     """
     preset = _preset_of_model(model)
     need = needed(way, preset, height, width, options)
@@ -238,7 +238,7 @@ def _need_of(stream: Bitstream, model: str | None) -> int:
 
 
 def check_file(path: Path, model: str, options: Mapping[str, Any], way: str = "compress") -> None:
-    """:func:`check_size` of a picture file, from its header; one that cannot be read passes: its reader says why."""
+    """:func:`check_size` of an image file, from its header; one that cannot be read passes: its reader says why."""
     if size := _size_of(path):
         check_size(path, size[1], size[0], model, options, way)
 
@@ -246,16 +246,16 @@ def check_file(path: Path, model: str, options: Mapping[str, Any], way: str = "c
 def workers_for_pictures(
     way: str, codecs: Sequence[tuple[str, Mapping[str, Any]]], paths: Sequence[Path], workers: int
 ) -> int:
-    """How many processes can code pictures at once within the limit, from the pictures' headers.
+    """How many processes can code images at once within the limit, from the images' headers.
 
     Args:
         way: ``"compress"`` or ``"evaluate"``.
         codecs: model (or standard codec) and options of each.
-        paths: of the pictures; those that one process alone cannot take do not count.
+        paths: of the images; those that one process alone cannot take do not count.
         workers: how many are wanted.
 
     Raises:
-        MemoryLimitError: not one of the pictures can be coded by one of the codecs.
+        MemoryLimitError: not one of the images can be coded by one of the codecs.
     """
     needs: list[int] = []
     checks: list[Callable[[], None]] = []
@@ -292,7 +292,7 @@ def _fitting_workers(needs: Sequence[int], checks: Sequence[Callable[[], None]],
 
 
 def largest_picture(preset: str) -> int:
-    """Pixels that a model can code without tiles, as training looks at held-out pictures, in half of the limit.
+    """Pixels that a model can code without tiles, as training looks at held-out images, in half of the limit.
 
     The other half is for the training itself.
     """
@@ -303,7 +303,7 @@ def largest_picture(preset: str) -> int:
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture file, from its header."""
+    """Width and height of an image file, from its header."""
     if not path.is_file():
         return None
     with warnings.catch_warnings(), contextlib.suppress(Exception):  # Pillow's readers raise many kinds

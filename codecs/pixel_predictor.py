@@ -1,11 +1,11 @@
-"""Lossless files by a small network that learns each picture (report of 2017, §3 and §6.1).
+"""Lossless files by a small network that learns each image (report of 2017, §3 and §6.1).
 
-    picture ─▶ planes ─▶ perceptron (60 known pixels → prediction) ─▶ errors ─▶ Huffman, or range coder
+    image ─▶ planes ─▶ perceptron (60 known pixels → prediction) ─▶ errors ─▶ Huffman, or range coder
 
 A layer for each plane: luma, then Co and Cg of YCoCg-R; a file that is cut behind the first decodes as gray. The
-weights are learned for the picture, rounded, and stored. Encoder and decoder predict in integers (kept in float64,
+weights are learned for the image, rounded, and stored. Encoder and decoder predict in integers (kept in float64,
 every sum below 2^53, so exact in any order). The decoder goes over all pixels that have their 60 neighbours at once,
-a slanted front through the picture.
+a slanted front through the image.
 
 Payload of a layer: coding (1 byte: 0 Huffman, 1 range coder); weights (one byte of their width in bits, 0 for none,
 then the bits, for each of the network's tensors); the errors: for Huffman the length in bits (4 bytes), the
@@ -17,9 +17,8 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from bitarray import bitarray
 from bitarray.util import canonical_decode, canonical_huffman
@@ -33,14 +32,17 @@ from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import PRECISION, Tables
 from codec_zoo.presets import Preset, Recipe, get_preset
 
-# Rows above, pixels to each side.
-REACH = 5
-NEIGHBOURS = [(-y, x) for y in range(REACH, 0, -1) for x in range(-REACH, REACH + 1)]
-NEIGHBOURS += [(0, x) for x in range(-REACH, 0)]
+if TYPE_CHECKING:
+    import keras
+
+# The causal neighbourhood of a pixel: rows above it, and pixels to each side.
+RADIUS = 5
+NEIGHBOURS = [(-y, x) for y in range(RADIUS, 0, -1) for x in range(-RADIUS, RADIUS + 1)]
+NEIGHBOURS += [(0, x) for x in range(-RADIUS, 0)]
 LEFT, UPPER = NEIGHBOURS.index((0, -1)), NEIGHBOURS.index((-1, 0))
 # A pixel's neighbours are known once the row above is this much further.
-LAG = REACH + 1
-# Fixed point: weights, and what goes from layer to layer.
+LAG = RADIUS + 1
+# Bits behind the point: of weights, and of values between layers.
 WEIGHT_BITS, VALUE_BITS = 10, 6
 # Largest sum of |errors| around a pixel, the left and the upper one twice, in each context.
 CONTEXTS = np.array([0, 1, 2, 3, 5, 7, 9, 12, 15, 19, 24, 30, 37, 46, 58, 72, 90, 115, 145, 185, 240, 320, 480])
@@ -51,7 +53,7 @@ SAMPLES = 65_536
 # Steps that TensorFlow makes at a time.
 EXECUTED = 100
 HUFFMAN, RANGE_CODER = 0, 1
-# A front takes about 0.1 ms, however few its pixels are: longer pictures would take minutes.
+# A front takes about 0.1 ms, however few its pixels are: longer images would take minutes.
 MAX_FRONTS = 2**17
 # Whole numbers below it are exact in float64, and so are their sums.
 EXACT = 2.0**53
@@ -59,7 +61,7 @@ Weights = list[np.ndarray]
 
 
 class PerceptronCodec(ModelCodec):
-    """Lossless files of the picture's own perceptron.
+    """Lossless files of the image's own perceptron.
 
     Args:
         model: of kind ``perceptron``.
@@ -96,7 +98,7 @@ class PerceptronCodec(ModelCodec):
         count = min(planes.shape[2], self.layers)
         for i, learned in enumerate(learn([planes[..., i] + _lowest(i) for i in range(count)], self.model.preset)):
             plane, levels = planes[..., i] + _lowest(i), _levels(i)
-            # A small picture is not worth weights.
+            # A small image is not worth weights.
             usable = [learned] if learned and is_exact(learned, levels) else []
             payloads = [self._encode(plane, levels, weights) for weights in (None, *usable)]
             layers.append(Layer(LayerKind.PLANE, min(payloads, key=len)))
@@ -109,7 +111,7 @@ class PerceptronCodec(ModelCodec):
         return bytes([self.coding]) + _pack_weights(weights) + coded
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
-        """Decode the first layers: with fewer than three, a colour picture comes back gray.
+        """Decode the first layers: with fewer than three, a colour image comes back gray.
 
         Raises:
             BitstreamError: damaged, or not the layers of such a file.
@@ -162,15 +164,15 @@ def _wrap(errors: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _pad(plane: np.ndarray, levels: int) -> np.ndarray:
-    """The plane with what stands for neighbours outside: float64 ``[H + 5, W + 10]``.
+    """The plane, padded with values for the neighbours outside it: float64 ``[H + 5, W + 10]``.
 
     To the right a row goes on with its last pixel, to the left with the first of the row above; above all is gray.
     """
     height, width = plane.shape
-    padded = np.full((height + REACH, width + 2 * REACH), levels // 2, np.float64)
-    padded[REACH:, REACH : REACH + width] = plane
-    padded[REACH:, REACH + width :] = plane[:, -1:]
-    padded[REACH + 1 :, :REACH] = plane[:-1, :1]
+    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.float64)
+    padded[RADIUS:, RADIUS : RADIUS + width] = plane
+    padded[RADIUS:, RADIUS + width :] = plane[:, -1:]
+    padded[RADIUS + 1 :, :RADIUS] = plane[:-1, :1]
     return padded
 
 
@@ -212,37 +214,40 @@ def is_exact(weights: Weights, levels: int) -> bool:
 
 def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: int = 64) -> np.ndarray:
     """Predictions of a whole plane from its padded pixels: int32 ``[H, W]``."""
-    height, width = padded.shape[0] - REACH, padded.shape[1] - 2 * REACH
+    height, width = padded.shape[0] - RADIUS, padded.shape[1] - 2 * RADIUS
     predicted = np.empty((height, width), np.int32)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         known = np.stack(
-            [padded[REACH + top + y : REACH + bottom + y, REACH + x : REACH + x + width] for y, x in NEIGHBOURS], -1
+            [padded[RADIUS + top + y : RADIUS + bottom + y, RADIUS + x : RADIUS + x + width] for y, x in NEIGHBOURS],
+            -1,
         )
         predicted[top:bottom] = predict(known.reshape(-1, len(NEIGHBOURS)), weights, levels).reshape(-1, width)
     return predicted
 
 
 def learn(planes: Sequence[np.ndarray], preset: str) -> list[Weights | None]:
-    """Weights for a picture's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
+    """Weights for an image's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
 
     For each the network starts as the best linear predictor, the rest of it as the plane before left it.
     """
     network, fresh = _network(preset)
-    # Nothing stays of the picture before: a file does not depend on what was coded first.
+    # Nothing stays of the image before: a file does not depend on what was coded first.
     network.set_weights(fresh)
     recipe = get_preset(preset).recipe
     return [_learn(network, plane, recipe) for plane in planes]
 
 
-def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights | None:
+def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights | None:
+    import keras
+
     if plane.size < 256 or plane.min() == plane.max():
         return None
     random = np.random.default_rng(0)
     chosen = random.choice(plane.size, min(plane.size, SAMPLES), replace=False)
     y, x = np.divmod(chosen, plane.shape[1])
     padded = _pad(plane, int(plane.max()) + 1)
-    known = np.stack([padded[y + REACH + dy, x + REACH + dx] for dy, dx in NEIGHBOURS], axis=-1)
+    known = np.stack([padded[y + RADIUS + dy, x + RADIUS + dx] for dy, dx in NEIGHBOURS], axis=-1)
     reference = np.floor((known[:, LEFT] + known[:, UPPER]) / 2)
     inputs, target = known - reference[:, None], plane[y, x] - reference
     gram = inputs.T @ inputs
@@ -253,7 +258,7 @@ def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights |
         if variable is not network.optimizer.learning_rate:
             variable.assign(keras.ops.zeros_like(variable))
     scale = 1.0 / max(1.0, float(np.std(target)))
-    # Small pictures see each of their pixels about twenty times.
+    # Small images see each of their pixels about twenty times.
     steps = min(recipe.steps, EXECUTED * math.ceil(20 * len(inputs) / recipe.batch_size / EXECUTED))
     order = random.integers(len(inputs), size=steps * recipe.batch_size)
     inputs, target = ((values * scale).astype(np.float32)[order] for values in (inputs, target))
@@ -261,16 +266,18 @@ def _learn(network: keras.Model, plane: np.ndarray, recipe: Recipe) -> Weights |
 
     weights = []
     for i, layer in enumerate(network.stack):
-        weights.append(np.round(keras.ops.convert_to_numpy(layer.kernel).astype(np.float64) * 2**WEIGHT_BITS))
-        # Biases are in units of what the layer's inputs times weights are in, and of pixels again.
+        weights.append(np.round(layer.kernel.numpy().astype(np.float64) * 2**WEIGHT_BITS))
+        # Biases have the unit of the layer's sums: inputs times weights; and pixels are scaled back.
         unit = 2.0 ** (WEIGHT_BITS + (VALUE_BITS if i else 0)) / scale
-        weights.append(np.round(keras.ops.convert_to_numpy(layer.bias).astype(np.float64) * unit))
+        weights.append(np.round(layer.bias.numpy().astype(np.float64) * unit))
     return weights
 
 
 @functools.cache
-def _network(preset: str) -> tuple[keras.Model, Weights]:
+def _network(preset: str) -> "tuple[keras.Model, Weights]":
     """One network for all planes, so that TensorFlow traces its training once, and its random weights."""
+    import keras
+
     keras.utils.set_random_seed(0)
     recipe = get_preset(preset).recipe
     network = get_preset(preset).create()
@@ -317,7 +324,7 @@ def _unpack_weights(data: bytes, preset: Preset) -> tuple[Weights | None, int]:
 
 
 def _is_too_long(width: int, height: int) -> bool:
-    """Whether a picture has so many fronts that it would take minutes, however thin it is."""
+    """Whether an image has so many fronts that it would take minutes, however thin it is."""
     return width + LAG * (height - 1) > MAX_FRONTS
 
 
@@ -325,7 +332,7 @@ def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows and columns of the pixels that can be predicted at once, in decoding order."""
     for front in range(width + LAG * (height - 1)):
         y = np.arange(max(0, -(-(front - width + 1) // LAG)), min(height - 1, front // LAG) + 1)
-        if y.size:  # a narrow picture has gaps between its rows
+        if y.size:  # a narrow image has gaps between its rows
             yield y, front - LAG * y
 
 
@@ -414,18 +421,18 @@ class _RangeErrors:
 
 def _decode_plane(height: int, width: int, levels: int, weights: Weights | None, errors: Any) -> np.ndarray:
     """The pixels of a plane: int32 ``[H, W]``."""
-    padded = np.full((height + REACH, width + 2 * REACH), levels // 2, np.float64)
-    flat, stride = padded.reshape(-1), width + 2 * REACH
+    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.float64)
+    flat, stride = padded.reshape(-1), width + 2 * RADIUS
     offsets = np.array([dy * stride + dx for dy, dx in NEIGHBOURS])
     for y, x in _fronts(height, width):
-        places = (y + REACH) * stride + x + REACH
+        places = (y + RADIUS) * stride + x + RADIUS
         predicted = predict(flat[places[:, None] + offsets], weights, levels)
         flat[places] = (predicted + errors.take(y, x)) % levels
         if x[-1] == 0 and y[-1] + 1 < height:
-            padded[REACH + y[-1] + 1, :REACH] = flat[places[-1]]
+            padded[RADIUS + y[-1] + 1, :RADIUS] = flat[places[-1]]
         if x[0] == width - 1:
-            padded[REACH + y[0], REACH + width :] = flat[places[0]]
-    return padded[REACH:, REACH : REACH + width].astype(np.int32)
+            padded[RADIUS + y[0], RADIUS + width :] = flat[places[0]]
+    return padded[RADIUS:, RADIUS : RADIUS + width].astype(np.int32)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -460,7 +467,7 @@ def _logistic(scale: decimal.Decimal) -> list[int]:
 
 
 def _row(mass: list[int]) -> np.ndarray:
-    """A row of the coder's table; what is left over escapes, but for at least one unit of it."""
+    """A row of the coder's table. The escape gets the mass that is left over, at least one unit."""
     left = 2**PRECISION - sum(mass)
     if left < 1:
         mass = [*mass]

@@ -59,7 +59,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         end_workers([self])
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -110,7 +110,7 @@ def in_processes(
         function: of a module, so that other processes find it.
         tasks: its arguments.
         workers: processes; each has one thread if there are several. A single one is the caller's own.
-        title: what the bar calls the work.
+        title: the name of the work on the progress bar.
         failed: gets a task and what its call raised (:class:`WorkerError` where its process ended); the other tasks
             go on. Without it, that is raised here, and ends the work.
 
@@ -207,7 +207,7 @@ def _blocked(*signals: signal.Signals) -> Iterator[None]:
 
 
 def serve(handle: int) -> None:
-    """Do what the parent sends until it closes the socket, or ends."""
+    """Do the tasks that the parent sends, until it closes the socket or ends."""
     quiet_tensorflow()
     os.set_inheritable(handle, False)
     connection = Connection(handle)

@@ -1,11 +1,12 @@
 """Range coding of integers over tables, byte for byte as tensorflow-compression does it.
 
-The arithmetic is that of Martin 1979, "Range coding: an algorithm for removing redundancy from a digitised message",
+The arithmetic follows Martin 1979, "Range coding: an algorithm for removing redundancy from a digitised message",
 in 32 bits; ``docs/bitstream.md``, "Range coder", writes it down for other languages. Numba compiles it.
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.tables import LARGEST, Tables
 
 GAMMA_BITS = 30
-# The end of a string may lack zeros, which the decoder reads there: 4 bytes, and what a carry made zeros of. More of
-# those than these bytes no string has by chance (one of 2^128 would), but a cut one has.
+# The encoder leaves out zeros at the end of a string, and the decoder reads them there: up to 4 bytes, and the bytes
+# that a carry turned to zero. If more bytes are missing, the string was cut: by chance, one string of 2^128 would
+# lack as many.
 MISSING = 16
 
-# What the compiled decoder gives back.
+# Results of the compiled decoder.
 _FINE, _TOO_SHORT, _ESCAPE_TOO_LONG = range(3)
 _MASK = 2**32 - 1
 
@@ -44,7 +46,7 @@ def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
 
 
 def decode(data: bytes, rows: np.ndarray, tables: Tables) -> np.ndarray:
-    """Decode what :func:`encode` made with the same rows and tables: int32, the shape of ``rows``.
+    """Inverse of :func:`encode` for the same rows and tables: int32, the shape of ``rows``.
 
     Most damage gives other numbers: checksums are the container's business.
 
@@ -59,7 +61,7 @@ class Decoder:
     """Decodes a string piece by piece, where the rows of later values depend on earlier ones.
 
     Args:
-        data: what :func:`encode` made.
+        data: a string of :func:`encode`.
         tables: the same.
         count: of values in the string.
     """
@@ -123,7 +125,7 @@ def _compiled(function: Callable) -> Callable:
     """``function`` in machine code, from Numba's cache on disk where there is one."""
     import numba
 
-    def array(dtype, readonly=True):
+    def array(dtype: Any, readonly: bool = True) -> Any:
         return numba.types.Array(dtype, 1, "C", readonly=readonly)
 
     integers, places = array(numba.int32), array(numba.int64)
@@ -140,7 +142,9 @@ def _compiled(function: Callable) -> Callable:
         return numba.njit(arguments, nogil=True)(function)
 
 
-def _encode(values, rows, cdf, starts, offset):
+def _encode(
+    values: np.ndarray, rows: np.ndarray, cdf: np.ndarray, starts: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.int64, np.int64]:
     """All of the string (uint8 ``[n]``) but its end, and base and size of the interval that the end lies in."""
     output, length = np.empty(values.size // 2 + 64, np.uint8), 0
     base, size = np.int64(0), np.int64(2**32)
@@ -181,7 +185,15 @@ def _encode(values, rows, cdf, starts, offset):
     return output[:length], base, size
 
 
-def _decode(data, rows, cdf, starts, offset, state, values):
+def _decode(
+    data: np.ndarray,
+    rows: np.ndarray,
+    cdf: np.ndarray,
+    starts: np.ndarray,
+    offset: np.ndarray,
+    state: np.ndarray,
+    values: np.ndarray,
+) -> int:
     """Fill ``values`` (int32 ``[n]``), and move on the ``state`` of :class:`Decoder`."""
     base, size, code, taken = state[0], state[1], state[2], state[3]
     for i in range(rows.size):

@@ -23,9 +23,9 @@ CLIPPED = 120
 
 @dataclasses.dataclass(frozen=True)
 class Mapping:
-    """A linear map of residuals ``low … high`` to 0 … 255; what lies beyond is clipped.
+    """A linear mapping of residuals ``low … high`` to 0 … 255; residuals beyond are clipped.
 
-    ``shift`` (Eq. 3) is the case −255 … 255; ``minmax`` (Eq. 4) takes the picture's own bounds, which
+    ``shift`` (Eq. 3) is the case −255 … 255; ``minmax`` (Eq. 4) takes the image's own bounds, which
     travel in the stream; ``clip`` is Eq. 4 with −120 … 120.
     """
 

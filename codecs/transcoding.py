@@ -1,9 +1,9 @@
-"""One picture to one ``.czoo`` file and back: the work of ``codec-zoo compress`` and ``decompress``."""
+"""One image to one ``.czoo`` file and back: the work of ``codec-zoo compress`` and ``decompress``."""
 
 import dataclasses
 import functools
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from codec_zoo.export.runtime import ExportedModel, find_model, open_model
 from codec_zoo.metrics import psnr
 from codec_zoo.notices import notice
 
+if TYPE_CHECKING:
+    from codec_zoo.export.server import Server
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """How pictures are compressed.
+    """How images are compressed.
 
     Attributes:
         model: a preset or folder; with ``server``, the name there.
@@ -27,7 +30,7 @@ class Encoder:
         server: URL, or None for this process.
         server_version: of the model there.
         timeout: of a request to the server, seconds.
-        background: RGB behind transparent parts; None refuses pictures that have them.
+        background: RGB behind transparent parts; None refuses images that have them.
     """
 
     model: str
@@ -76,7 +79,7 @@ class Decoder:
     timeout: float = 60
 
     @functools.cache  # noqa: B019 (a command has one)
-    def open_server(self):
+    def open_server(self) -> "Server":
         """The server.
 
         Raises:
@@ -103,34 +106,34 @@ class Decoder:
 
 
 def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
-    """Compress a picture.
+    """Compress an image.
 
     Returns:
-        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of what a decoder will show;
+        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of the decoded image;
         with a target, the target and ``target_met``.
 
     Raises:
-        CodecZooError: the picture cannot be read or coded, needs more memory than the limit, or the file cannot be
+        CodecZooError: the image cannot be read or coded, needs more memory than the limit, or the file cannot be
             written.
     """
     batch.check(task)
     # A pipe can be read once only, and Pillow goes back and forth.
     streamed = task.source is None or task.source.is_fifo()
     data = batch.read_source(task) if streamed else None
-    picture = images.read_image(task.source_name, notice, data, encoder.background)
+    image = images.read_image(task.source_name, notice, data, encoder.background)
     codec = encoder.open()
     if not encoder.server:
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         memory_estimates.check_size(task.source_name, height, width, codec.model.preset, dict(encoder.options))
-    coded = codec.encode(picture)
+    coded = codec.encode(image)
     decoded = codec.decode(coded)
     batch.write_target(task, coded)
     values: dict[str, Any] = {
         "input": task.source_name,
         "output": task.target_name,
         "bytes": len(coded),
-        "bpp": 8 * len(coded) / (picture.shape[0] * picture.shape[1]),
-        "psnr": psnr(picture, decoded),
+        "bpp": 8 * len(coded) / (image.shape[0] * image.shape[1]),
+        "psnr": psnr(image, decoded),
         "pixels_sha256": hash_pixels(decoded),
     }
     return values | check_target(task.target_name, dict(encoder.options), values["bpp"], values["psnr"])
@@ -161,10 +164,10 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
 
     Returns:
         ``input``, ``output``, ``width`` and ``height`` (pixels), ``layers`` (decoded), ``missing_layers``, and
-        ``pixels_sha256`` of the picture.
+        ``pixels_sha256`` of the image.
 
     Raises:
-        CodecZooError: the file cannot be read or decoded, needs more memory than the limit, or the picture cannot be
+        CodecZooError: the file cannot be read or decoded, needs more memory than the limit, or the image cannot be
             written.
     """
     batch.check(task)
@@ -182,12 +185,12 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
             notice(f"{task.source_name} has no more than {batch.count_layers(there)}: all are decoded.")
         layers = min(decoder.layers or there, there)
         if decoder.no_filter:
-            picture = decode_plain(stream)
+            image = decode_plain(stream)
         else:
-            picture = codec_for(decoder.find(stream)).decode_layers(stream, layers)
+            image = codec_for(decoder.find(stream)).decode_layers(stream, layers)
     named = task.target.suffix.lower() if task.target else ""
     suffix = named if named in images.OUTPUT_FORMATS else decoder.suffix
-    batch.write_target(task, images.encode_image(picture, suffix))
+    batch.write_target(task, images.encode_image(image, suffix))
     return {
         "input": task.source_name,
         "output": task.target_name,
@@ -195,10 +198,10 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
         "height": stream.height,
         "layers": layers,
         "missing_layers": stream.missing,
-        "pixels_sha256": hash_pixels(picture),
+        "pixels_sha256": hash_pixels(image),
     }
 
 
-def hash_pixels(picture: np.ndarray) -> str:
-    """SHA-256 of a picture's shape and samples, hex."""
-    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+def hash_pixels(image: np.ndarray) -> str:
+    """SHA-256 of an image's shape and samples, hex."""
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()

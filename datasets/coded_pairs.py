@@ -1,4 +1,4 @@
-"""Training pictures as a codec decodes them, beside what they were: for filters behind codecs."""
+"""Pairs of decoded and original luma, to train filters behind codecs."""
 
 import hashlib
 import os
@@ -14,15 +14,15 @@ from codec_zoo.files import atomic_path
 
 
 def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[np.ndarray]:
-    """Code and decode pictures; done once for each, kept in ``folder``.
+    """Code and decode images; done once for each, kept in ``folder``.
 
     Args:
         images: ``uint8 [H, W, 3]`` RGB.
-        codec: of YCbCr pictures, with its quality: ``"svac:48"``.
-        folder: for what was decoded.
+        codec: of YCbCr images, with its quality: ``"svac:48"``.
+        folder: cache of the decoded luma.
 
     Returns:
-        ``uint8 [H, W, 2]`` for each picture: decoded and true luma.
+        ``uint8 [H, W, 2]`` for each image: decoded and true luma.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -30,14 +30,14 @@ def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[n
 
 
 def _luma_pair(image: np.ndarray, codec: str, folder: Path) -> np.ndarray:
-    picture = color.rgb_to_ycbcr(image)
-    key = hashlib.sha256(f"{codec} {picture.shape}".encode() + picture.tobytes()).hexdigest()
+    ycbcr = color.rgb_to_ycbcr(image)
+    key = hashlib.sha256(f"{codec} {ycbcr.shape}".encode() + ycbcr.tobytes()).hexdigest()
     path = folder / f"{key}.npy"
     try:
         decoded = np.load(path)
     except (OSError, ValueError, EOFError):
         step = get_ycbcr_codec(codec)
-        decoded = step.decode_ycbcr(step.encode_ycbcr(picture))[..., 0]
+        decoded = step.decode_ycbcr(step.encode_ycbcr(ycbcr))[..., 0]
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, decoded)
-    return np.stack([decoded, picture[..., 0]], axis=-1)
+    return np.stack([decoded, ycbcr[..., 0]], axis=-1)

@@ -1,6 +1,6 @@
 """TFDS builder of any folder of images. (TFDS's own ``ImageFolder`` wants a subfolder for each label.)
 
-Splits and decoding are those of :mod:`codec_zoo.codecs.image_files`.
+Splits and decoding come from :mod:`codec_zoo.codecs.image_files`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from codec_zoo.errors import ImageError
 
 @dataclasses.dataclass(eq=False)
 class FolderConfig(tfds.core.BuilderConfig):
-    """Which folder, and what to do about files that are not images; see :meth:`ImageFolder.of`."""
+    """The folder, and the treatment of files that are not images; see :meth:`ImageFolder.of`."""
 
     folder: str = ""
     skip_unreadable: bool = False
@@ -55,7 +55,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         Args:
             folder: with subfolders ``train``, ``val``, ``test`` or without; see
                 :func:`codec_zoo.codecs.image_files.image_paths`.
-            data_dir: where TFDS keeps what it prepared; by default ``~/tensorflow_datasets``.
+            data_dir: folder of the prepared data set; by default ``~/tensorflow_datasets``.
             skip_unreadable: leave out files that are not images, with a warning that counts them; otherwise
                 the first one stops the preparation with an ImageError.
 

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import resource
 
 from codec_zoo.codecs.image_files import PatchSampler, decode, decode_replacing, image_paths, usable, warn
-from codec_zoo.datasets.kodak.kodak import Kodak
+from codec_zoo.datasets.kodak.builder import Kodak
 from codec_zoo.errors import CodecZooError, UsageError
 
 SHORT_NAMES = ("kodak", "clic", "cifar10")
@@ -57,7 +57,7 @@ def load(source: PathLike, split: str, data_dir: PathLike | None = None) -> tf.d
 
 
 def from_arrays(images: list[np.ndarray]) -> tf.data.Dataset:
-    """A dataset of pictures in memory, ``uint8 [H, W, C]`` each, of any sizes."""
+    """A dataset of images in memory, ``uint8 [H, W, C]`` each, of any sizes."""
     spec = tf.TensorSpec([None, None, images[0].shape[2]], tf.uint8)
     return tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
 

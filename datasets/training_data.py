@@ -22,12 +22,12 @@ from codec_zoo.presets import Preset, Recipe
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Training and held-out pictures.
+    """Training and held-out images.
 
     Attributes:
         description: for the run's record.
         batches: start step → iterator of ``uint8 [B, P, P, C]``; batch k depends on k and the seed alone.
-        held_out: at most so many pictures ``uint8 [H, W, C]`` that training never sees.
+        held_out: at most so many images ``uint8 [H, W, C]`` that training never sees.
     """
 
     description: str
@@ -36,11 +36,11 @@ class Source:
 
 
 def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None] = warn) -> Source:
-    """Open ``tfds:NAME`` or a folder of pictures for training ``preset`` by ``recipe``.
+    """Open ``tfds:NAME`` or a folder of images for training ``preset`` by ``recipe``.
 
-    A filter behind a codec trains on what that codec decodes: its pictures have two channels, decoded and true luma.
+    A filter behind a codec trains on decoded images: its images have two channels, decoded and true luma.
     Representations for JPEG train on luma alone; blocks are cropped, but not scaled. Files of a folder that cannot be
-    used, or are converted, are counted in notices, as are held-out pictures that are cropped to fit the memory limit.
+    used, or are converted, are counted in notices, as are held-out images that are cropped to fit the memory limit.
 
     Raises:
         UsageError: no such data set or folder, or a data set on a machine without TensorFlow.
@@ -72,10 +72,10 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
 
 
 def crop_to_memory(images: Iterable[np.ndarray], preset: Preset, notice: Callable[[str], None]) -> list[np.ndarray]:
-    """Held-out pictures, ``uint8 [H, W, C]``; of those too large for the memory limit the middle, of the same shape.
+    """Held-out images, ``uint8 [H, W, C]``. An image too large for the memory limit is cropped to its middle.
 
     Args:
-        images: pictures; one after the other is taken.
+        images: decoded one after the other, so that one at a time is in memory.
         preset: that is trained.
         notice: gets a line if one is cropped.
     """
@@ -115,8 +115,8 @@ def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int, notic
                 yield ahead.popleft().result()
 
     def held_out(most: int) -> list[np.ndarray]:
-        pictures = decode_usable(image_paths(folder, "val"), most, notice)
-        images = crop_to_memory(pictures, preset, notice)
+        usable_images = decode_usable(image_paths(folder, "val"), most, notice)
+        images = crop_to_memory(usable_images, preset, notice)
         return _prepare(images, preset) or images
 
     return Source(_describe(folder), batches, held_out)
@@ -127,7 +127,7 @@ def _training_images(folder: str, notice: Callable[[str], None]) -> Iterator[np.
 
 
 def _describe(folder: str) -> str:
-    """A folder of pictures for the record, by name and number: its path means nothing elsewhere."""
+    """A folder of images for the record, by name and number: its path means nothing elsewhere."""
     return f"{Path(folder).resolve().name} ({len(image_paths(folder, 'train'))} training pictures)"
 
 
@@ -158,7 +158,7 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Cal
             found = list(itertools.islice(pipeline.load(data, "val").as_numpy_iterator(), most))
         else:
             found = decode_usable(image_paths(data, "val"), most, notice)
-        pictures = crop_to_memory(found, preset, notice)
-        return _prepare(pictures, preset) or pictures
+        cropped = crop_to_memory(found, preset, notice)
+        return _prepare(cropped, preset) or cropped
 
     return Source(data if of_tfds else _describe(data), batches, held_out)

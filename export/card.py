@@ -47,11 +47,9 @@ class Coded(Protocol):
 
 def hash_weights(model: "keras.Model") -> str:
     """SHA-256 over names, shapes and float32 values of all weights: what a coded file is tied to."""
-    import keras
-
     digest = hashlib.sha256()
     for weight in model.weights:
-        value = keras.ops.convert_to_numpy(weight).astype("<f4")
+        value = weight.numpy().astype("<f4")
         digest.update(f"{weight.path}{value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()

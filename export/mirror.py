@@ -65,12 +65,12 @@ class Entry:
         bytes: size of the archive.
         sha256: of the archive.
         unpacked_bytes: size of all its files together.
-        card_schema: of the model card in it; a client passes over what it does not know.
+        card_schema: of the model card in it; a client skips entries with a schema that it does not know.
         weights_sha256: as in the card: what coded files are tied to.
         licence: SPDX name.
         rd: measured points on Kodak, from ``codec-zoo evaluate``: ``codec``, ``bpp``, ``psnr`` (dB), ``ms_ssim``,
             ``pictures``.
-        held_out: the point at which the weights were chosen, on pictures held out from training.
+        held_out: the point at which the weights were chosen, on images held out from training.
     """
 
     preset: str
@@ -85,7 +85,7 @@ class Entry:
     rd: list[dict[str, Any]]
     held_out: dict[str, Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check what file names and sizes are made of.
 
         Raises:
@@ -363,10 +363,10 @@ class _Limited(io.RawIOBase):
         self._file = file
         self._left = most
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         data = self._file.read(min(len(buffer), self._left + 1))
         self._left -= len(data)
         if self._left < 0:
@@ -386,7 +386,7 @@ def _unpack(archive: Path, entry: Entry, folder: Path) -> None:
     most = entry.unpacked_bytes + 2048 * MAX_FILES
     size = count = 0
     try:
-        with gzip.open(archive) as packed, tarfile.open(fileobj=_Limited(packed, most), mode="r|") as tar:  # type: ignore[arg-type]
+        with gzip.open(archive) as packed, tarfile.open(fileobj=_Limited(packed, most), mode="r|") as tar:
             for member in tar:
                 count += 1
                 size += member.size

@@ -26,7 +26,9 @@ class _Finder:
 
     _searching = False
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self, fullname: str, path: object = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """See ``importlib.abc.MetaPathFinder``."""
         if fullname != "tensorflow" or self._searching:
             return None

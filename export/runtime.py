@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class LocalModel(ExportedModel):
         super().__init__(str(folder), card, loaded)
         self.folder = folder
 
-    def _run(self, signature, inputs):
+    def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
         if signature not in self._module.signatures:

@@ -102,23 +102,23 @@ def export_model(
     return target
 
 
-def _trace(signature: Signature):
+def _trace(signature: Signature) -> tf.types.experimental.PolymorphicFunction:
     """The ``tf.function`` of a signature, its inputs named as the signature names them."""
     specs = [tf.TensorSpec(shape, dtype, name=name) for name, (dtype, shape) in signature.inputs.items()]
     names = list(signature.inputs)
 
     @tf.function(input_signature=specs, autograph=False)
-    def run(*tensors):
+    def run(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(signature.function(**dict(zip(names, tensors, strict=True))))
 
     return run
 
 
-def _trace_description(files: dict[str, bytes]):
+def _trace_description(files: dict[str, bytes]) -> tf.types.experimental.PolymorphicFunction:
     """The ``tf.function`` of ``describe``; see the module."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="request")], autograph=False)
-    def describe(request):
+    def describe(request: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
             name: tf.tile(tf.constant(np.frombuffer(data, np.uint8))[None], [tf.size(request), 1])
             for name, data in files.items()
@@ -128,7 +128,7 @@ def _trace_description(files: dict[str, bytes]):
 
 
 def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """Each signature with inputs and the model's outputs, for two pictures of an odd size; ``encode`` first."""
+    """Each signature with inputs and the model's outputs, for two images of an odd size; ``encode`` first."""
     y, x = np.mgrid[:75, :91]
     waves = [127 + 60 * np.sin(x / (5 + i)) + 60 * np.cos(y / (9 - i)) for i in range(3)]
     picture = np.stack(waves, axis=-1).astype(np.uint8)
@@ -169,7 +169,7 @@ np.savez(sys.argv[3], **got)
 def verify_export(model: keras.Model, folder: Path) -> None:
     """Check an export in a fresh process that has TensorFlow and none of our code.
 
-    For two pictures of an odd size, every signature must give the values that ``model`` gives: integers exactly;
+    For two images of an odd size, every signature must give the values that ``model`` gives: integers exactly;
     samples (``uint8``) but for one level in one of a hundred, what ``encode`` rounds and ``search_k`` moves but for
     one value of a hundred, since TensorFlow fuses the ops of a loaded graph and so adds in another order (of blocks
     ``search_k`` for two: it begins with what ``encode`` rounds); floats nearly.

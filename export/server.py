@@ -2,7 +2,7 @@
 
 A codec around a :class:`ServedModel` runs the transforms on the server; entropy coding and codec steps stay here.
 
-    picture ─▶ codec ─▶ ServedModel.run ─▶ PredictionService ─▶ SavedModel's signature
+    image ─▶ codec ─▶ ServedModel.run ─▶ PredictionService ─▶ SavedModel's signature
     file    ◀─ codec ◀────────────────────────────────────────◀─┘
 """
 
@@ -156,7 +156,9 @@ class GrpcServer(Server):
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(channel)
 
-    def _predict(self, model, version, signature, inputs, seconds):
+    def _predict(
+        self, model: str, version: int | str, signature: str, inputs: Mapping[str, np.ndarray], seconds: float
+    ) -> dict[str, np.ndarray]:
         import grpc
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
@@ -177,7 +179,7 @@ class GrpcServer(Server):
             raise self._translate(error, request.ByteSize()) from error
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
-    def _states(self, model, seconds):
+    def _states(self, model: str, seconds: float) -> dict[int, str]:
         import grpc
         from tensorflow_serving.apis import get_model_status_pb2
 
@@ -221,7 +223,9 @@ class RestServer(Server):
         self._proxies = proxies_for(address)
         self._signatures: dict[str, Any] = {}
 
-    def _predict(self, model, version, signature, inputs, seconds):
+    def _predict(
+        self, model: str, version: int | str, signature: str, inputs: Mapping[str, np.ndarray], seconds: float
+    ) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
         started = time.monotonic()
@@ -248,7 +252,7 @@ class RestServer(Server):
             outputs = dict.fromkeys(types, outputs)
         return {name: np.array(outputs[name], dtype) for name, dtype in types.items()}
 
-    def _states(self, model, seconds):
+    def _states(self, model: str, seconds: float) -> dict[int, str]:
         answer = self._request(model, None, seconds)
         if answer is None:
             raise self._unknown(model)
@@ -348,7 +352,7 @@ class ServedModel(ExportedModel):
             raise
         super().__init__(where, card, loaded)
 
-    def _run(self, signature, inputs):
+    def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self._server.predict(self._name, self._version, signature, inputs)
 
 

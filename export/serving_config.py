@@ -21,8 +21,8 @@ MARK = "# Written by codec-zoo serve-config\n"
 IMAGE = "tensorflow/serving:2.17.0"
 GRPC_PORT, REST_PORT = 8500, 8501
 
-# Pictures differ in size, and TF Serving fails a batch of unequal ones: a request is never joined with another,
-# one with several pictures goes through one by one. What batching gives here is the bounded queue.
+# Images differ in size, and TF Serving fails a batch of unequal ones: a request is never joined with another,
+# one with several images goes through one by one. Batching is on for its bounded queue.
 BATCHING = """\
 max_batch_size { value: 64 }
 enable_large_batch_splitting { value: true }
@@ -220,10 +220,10 @@ def _kubernetes(files: dict[str, str], base_path: str, probed: str) -> list[dict
 class _Dumper(yaml.SafeDumper):
     """Files in their own lines, and no cross references."""
 
-    def ignore_aliases(self, data):
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def represent_text(self, text):
+    def represent_text(self, text: str) -> yaml.ScalarNode:
         return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 

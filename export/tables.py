@@ -200,7 +200,7 @@ def _sort(queue: list[tuple[float, int]]) -> None:
     """Sort by the first number, equals in the order that GNU's ``std::sort`` leaves them in.
 
     Symmetric distributions are full of equals, and which of them gets the last unit hangs on their order. Parts of
-    more than 16 are split about the median of three, what is left is sorted by insertion.
+    more than 16 are split about the median of three, shorter parts are sorted by insertion.
     """
     key = itemgetter(0)
     parts = [(0, len(queue))]

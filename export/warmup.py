@@ -11,7 +11,7 @@ FILE = "tf_serving_warmup_requests"
 
 
 def write_warmup(folder: Path, name: str, requests: Iterable[tuple[str, Mapping[str, np.ndarray]]]) -> None:
-    """Write ``assets.extra/tf_serving_warmup_requests``: for each signature, the first picture of its inputs.
+    """Write ``assets.extra/tf_serving_warmup_requests``: for each signature, the first image of its inputs.
 
     Args:
         folder: of the SavedModel.

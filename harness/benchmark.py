@@ -1,5 +1,6 @@
 """How long a codec takes and how much memory it needs, in a fresh process for each."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from codec_zoo.codecs.processes import Worker
 
 
 def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
-    """Code and decode one picture in a fresh process; the second pass of two is timed.
+    """Code and decode one image in a fresh process; the second pass of two is timed.
 
     Args:
         spec: a codec, as in ``codec_zoo.codecs.specs``.
@@ -21,8 +22,8 @@ def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
         included; ``bytes``, ``psnr`` (dB).
 
     Raises:
-        CodecZooError: the codec cannot be made, or not code the picture.
-        MemoryLimitError: the picture needs more memory than the limit.
+        CodecZooError: the codec cannot be made, or not code the image.
+        MemoryLimitError: the image needs more memory than the limit.
     """
     from codec_zoo.codecs.specs import split_spec
 
@@ -50,7 +51,7 @@ def _measure(spec: str, picture: Path) -> dict[str, Any]:
     data = codec.encode(image)
     codec.decode(data)
 
-    def timed(function, argument):
+    def timed(function: Callable[[Any], Any], argument: Any) -> tuple[Any, float, float | None]:
         before, started = model.seconds if model else 0.0, time.perf_counter()
         result = function(argument)
         return result, time.perf_counter() - started, (model.seconds - before) if model else None

@@ -5,16 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from codec_zoo.files import atomic_path
 from codec_zoo.harness.evaluation import Row, curve
 from codec_zoo.harness.results import Chart
 
-# Of measured curves; no gray, which is that of published ones.
+# Colours of measured curves. Published curves are gray.
 COLORS = ("#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a6100", "#b5176b")
 LINES = ("-", "--", "-.", ":")
 
@@ -29,7 +27,8 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
     groups: dict[str, list[Row]] = defaultdict(list)
     for point in points:
         groups[point["codec"]].append(point)
-    figure, axes = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    axes = figure.subplots(1, 2)
     for axis, metric, label in zip(axes, ("psnr", "ms_ssim"), ("PSNR (RGB), dB", "MS-SSIM, dB"), strict=True):
         for name, group in groups.items():
             learned = any(point["weights_sha256"] for point in group)
@@ -43,12 +42,12 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
 
 
 def draw_chart(chart: Chart, folder: Path) -> list[Path]:
-    """Draw a chart as ``NAME.svg`` and ``NAME.png``: what was measured thick, what was published thin behind it.
+    """Draw a chart as ``NAME.svg`` and ``NAME.png``: measured curves thick, published ones thin behind them.
 
     The same chart gives the same bytes.
 
     Args:
-        chart: its ``name`` is that of the files.
+        chart: its ``name`` names the files.
         folder: made if need be.
 
     Returns:
@@ -59,8 +58,9 @@ def draw_chart(chart: Chart, folder: Path) -> list[Path]:
     """
     published = [curve for curve in chart.curves if curve.source and curve.points]
     measured = [curve for curve in chart.curves if not curve.source and curve.points]
-    with plt.rc_context({"text.parse_math": False}):
-        figure, axis = plt.subplots(figsize=(12, 6.5), layout="constrained")
+    with matplotlib.rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(12, 6.5), layout="constrained")
+        axis = figure.subplots()
         for i, curve in enumerate(published):
             axis.plot(
                 *np.transpose(curve.points),
@@ -96,10 +96,11 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw how often each residual value −255 … 255 occurs (Fu 2019, Fig. 5).
 
     Args:
-        counts: name of a picture or set → ``int [511]``, from −255 up.
+        counts: name of an image or set → ``int [511]``, from −255 up.
         path: ``.png``, ``.svg`` or ``.pdf``.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(14, 5), layout="constrained")
+    figure = Figure(figsize=(14, 5), layout="constrained")
+    axes = figure.subplots(1, 2)
     for name, values in counts.items():
         share = values / values.sum()
         for axis in axes:
@@ -116,13 +117,14 @@ def residual_histogram(counts: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def held_out_curve(points: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw how PSNR, and the loss where it is known, of held-out pictures went with the steps of a run.
+    """Draw how PSNR, and the loss where it is known, of held-out images went with the steps of a run.
 
     Args:
         points: of a run's record, ``curve``: ``step``, ``psnr`` (dB) and perhaps ``loss``.
         path: ``.png``, ``.svg`` or ``.pdf``.
     """
-    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
     steps = [point["step"] for point in points]
     axis.plot(steps, [point["psnr"] for point in points], color=COLORS[0], marker="o", markersize=4)
     axis.set(xlabel="steps", ylim=_padded([point["psnr"] for point in points]))
@@ -143,9 +145,8 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     return min(values) - room, max(values) + room
 
 
-def _save(figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all, without the date."""
     kind = path.suffix.lstrip(".") or "png"
-    with atomic_path(path) as temporary, plt.rc_context({"svg.hashsalt": "codec-zoo"}):
+    with atomic_path(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "codec-zoo"}):
         figure.savefig(temporary, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else {})
-    plt.close(figure)

@@ -33,14 +33,14 @@ _NAMES = {
 
 
 def published_curves(pictures: str, metric: str) -> list[Curve]:
-    """Mean curves over a set of pictures.
+    """Mean curves over a set of images.
 
     Args:
         pictures: the set, ``"kodak"``.
         metric: ``"psnr"``, of RGB, or ``"ms_ssim"``, of RGB; both are given in dB (−10·log10(1 − MS-SSIM)).
 
     Raises:
-        UsageError: no curves on these pictures, or of this metric.
+        UsageError: no curves on these images, or of this metric.
     """
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     sources: dict[str, str] = {}

@@ -95,7 +95,7 @@ def pack(folder: Path, directory: Path, results: Path) -> Entry:
 
 
 def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
-    """Points on the Kodak pictures of a model with these weights.
+    """Points on the Kodak images of a model with these weights.
 
     Args:
         weights_sha256: as in the card.
@@ -225,7 +225,7 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
 
 
 def _shows_curve(card: Mapping[str, Any]) -> bool:
-    """Whether the training was held against held-out pictures more than once."""
+    """Whether the training was held against held-out images more than once."""
     return len(card["training"].get("curve", ())) > 1
 
 

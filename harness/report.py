@@ -1,6 +1,6 @@
 """One page of all reproductions: ``report.html``, a single file that needs no network.
 
-The page holds verdicts, tables, charts, numbers of each picture, and the pictures themselves: each is really coded to
+The page holds verdicts, tables, charts, numbers of each image, and the images themselves: each is really coded to
 bytes and decoded, kept losslessly in ``pictures/`` beside the page, and put into the page in the best of the forms of
 :data:`FORMS` in which all of them fit. What that form costs stands in the page. The same inputs give the same bytes.
 """
@@ -29,7 +29,7 @@ from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, T
 from codec_zoo.harness.rows import describe_codec
 from codec_zoo.metrics import psnr
 
-# Bytes of all pictures: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
+# Bytes of all images: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
 PICTURE_BYTES = 39_000_000
 # Of the page, by which it is known to be ours when it is written again.
 MARK = "<title>Codec Zoo: papers reproduced</title>"
@@ -38,7 +38,7 @@ ASSETS = Path(__file__).with_name("report_assets")
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How pictures are put into the page.
+    """How images are put into the page.
 
     Attributes:
         name: as the page says it.
@@ -73,15 +73,15 @@ def write_report(
         sections: papers, in the order of the page.
         pictures: files; each is coded by each spec in the sections' ``shown``.
         folder: for the page and ``pictures/``.
-        workers: processes that code pictures.
-        picture_bytes: how much all pictures may take in the page, before base64. If even the last of :data:`FORMS`
-            needs more, the last pictures are left out, and the page says which.
+        workers: processes that code images.
+        picture_bytes: how much all images may take in the page, before base64. If even the last of :data:`FORMS`
+            needs more, the last images are left out, and the page says which.
 
     Returns:
         The page.
 
     Raises:
-        CodecZooError: a codec cannot be made, a picture not be coded, or a file not be written.
+        CodecZooError: a codec cannot be made, an image not be coded, or a file not be written.
     """
     shown = _code_pictures(sections, pictures, folder / "pictures", workers)
     embedded = _embed(shown, picture_bytes, workers)
@@ -90,18 +90,18 @@ def write_report(
     return path
 
 
-# === Pictures ===
+# === Images ===
 
 
 @dataclasses.dataclass(frozen=True)
 class _Shown:
-    """Pictures and what codecs made of them, as lossless files.
+    """Images and their decoded versions, as lossless files.
 
     Attributes:
         pictures: the originals.
         hashes: SHA-256 of each.
         weights: of each spec; None for standard codecs.
-        files: spec (``""`` for the original) and picture → file.
+        files: spec (``""`` for the original) and image → file.
     """
 
     pictures: Sequence[Path]
@@ -112,13 +112,13 @@ class _Shown:
 
 @dataclasses.dataclass(frozen=True)
 class _Embedded:
-    """Pictures as they are put into the page.
+    """Images as they are put into the page.
 
     Attributes:
         form: all have.
-        data: spec and picture → base64.
+        data: spec and image → base64.
         psnr: of each against the lossless file, dB.
-        left_out: pictures that are not in the page.
+        left_out: images that are not in the page.
     """
 
     form: Form
@@ -128,7 +128,7 @@ class _Embedded:
 
 
 def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder: Path, workers: int) -> _Shown:
-    """Code and decode what is not in ``folder`` yet."""
+    """Code and decode the images that are not in ``folder`` yet."""
     specs = list(dict.fromkeys(spec for section in sections for spec in section.shown))
     codecs = {spec: describe_codec(spec) for spec in specs}  # a mistake shows before the work starts
     hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
@@ -144,7 +144,7 @@ def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder
 
 
 def _code_picture(spec: str, picture: Path, file: Path) -> None:
-    """Write what ``spec`` makes of a picture; the picture itself if ``spec`` is empty."""
+    """Write the image as ``spec`` codes and decodes it; the image itself if ``spec`` is empty."""
     from codec_zoo.codecs.images import as_rgb, read_image
     from codec_zoo.codecs.specs import open_codec
 
@@ -157,7 +157,7 @@ def _code_picture(spec: str, picture: Path, file: Path) -> None:
 
 
 def _embed(shown: _Shown, limit: int, workers: int) -> _Embedded:
-    """All pictures in the best form in which they fit, as many as fit of the last form."""
+    """All images in the best form in which they fit, as many as fit of the last form."""
     form, made = FORMS[0], dict(shown.files)
     for form in FORMS:
         made = _convert(shown.files, form, limit if form is not FORMS[-1] else None, workers)
@@ -195,7 +195,7 @@ def _convert(
 
 
 def _convert_picture(file: Path, target: Path, form: Form) -> None:
-    """Write base64 of the picture in the form, and its PSNR, as JSON."""
+    """Write base64 of the image in the form, and its PSNR, as JSON."""
     with Image.open(file) as lossless:
         image = lossless.convert("RGB")
     data = io.BytesIO()
@@ -207,7 +207,7 @@ def _convert_picture(file: Path, target: Path, form: Form) -> None:
 
 
 def _size(file: Path) -> int:
-    """Bytes of the picture in a file that :func:`_convert` names; of base64 a little too many."""
+    """Bytes of the image in a file that :func:`_convert` names; of base64 a little too many."""
     return file.stat().st_size if file.suffix == ".webp" else file.stat().st_size * 3 // 4
 
 
@@ -224,7 +224,7 @@ def _read(file: Path) -> tuple[str, float]:
 
 def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> str:
     """The page as HTML."""
-    from plotly.offline import get_plotlyjs  # half a second that the processes that code pictures are spared
+    from plotly.offline import get_plotlyjs  # half a second that the processes that code images are spared
 
     scripts = [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -341,7 +341,7 @@ def _numbers(row: Row | None) -> str:
 
 
 def _loss(values: Sequence[float]) -> str:
-    """What storing pictures in the page cost; ``""`` if nothing."""
+    """What storing images in the page cost; ``""`` if nothing."""
     lossy = [value for value in values if np.isfinite(value)]
     if not lossy:
         return ""
@@ -375,7 +375,7 @@ def _seconds(rows: Sequence[Row]) -> Table:
 
 
 def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """What was measured, where and with what."""
+    """The table of what was measured, on which hosts, with which versions."""
     pictures = len({row.get("image_sha256", row["image"]) for row in rows})
     found = [("pictures", str(pictures)), ("rows", f"{len(rows):,}")]
     for key, name in (("device", "machine"), ("commit", "commit"), ("python", "Python")):
@@ -394,7 +394,7 @@ def _slug(text: str) -> str:
 
 
 def _markdown(text: str) -> Markup:
-    """Markdown as safe HTML: HTML in it is shown as text, and pictures are not loaded."""
+    """Markdown as safe HTML: HTML in it is shown as text, and images are not loaded."""
     return Markup(_renderer().render(text))
 
 

@@ -1,6 +1,6 @@
 """``codec-zoo reproduce``: a paper's tables and figures, by our files, beside its own numbers.
 
-Writes into the folder, for each paper: ``PAPER/*.jsonl``, a row per codec and picture (measured once, kept),
+Writes into the folder, for each paper: ``PAPER/*.jsonl``, a row per codec and image (measured once, kept),
 ``PAPER/tables.md``, its figures as SVG and PNG; and for all together ``report.html``.
 """
 
@@ -17,7 +17,7 @@ from codec_zoo.harness.report import write_report
 from codec_zoo.harness.results import LEGEND, Section, verdict_table
 
 PAPERS = ("fu2019", "jia2019", "hu2018", "zhao2018", "report2017")
-# What is between these lines of a README is written by :func:`update_readme`.
+# :func:`update_readme` writes the text between these lines of a README.
 BEGIN, END = "<!-- Written by `codec-zoo reproduce all --readme`. -->\n", "<!-- End of what is written. -->\n"
 
 
@@ -32,10 +32,10 @@ def reproduce(
         pictures: folders of the sets in ``bench.SETS``; what needs a set that is not given is left out, unless its
             rows are in the folder.
         workers: processes.
-        shown: how many of Kodak's pictures the page shows; None for all.
+        shown: how many of Kodak's images the page shows; None for all.
 
     Raises:
-        UsageError: no such paper or set, or no pictures in its folder.
+        UsageError: no such paper or set, or no images in its folder.
     """
     for known, given, words in ((PAPERS, papers, "papers"), (SETS, pictures, "sets of pictures")):
         for name in given:

@@ -1,11 +1,11 @@
-"""What a paper's reproduction found: tables, curves, verdicts."""
+"""The results of a paper's reproduction: tables, curves, verdicts."""
 
 import dataclasses
 from collections.abc import Sequence
 
 from codec_zoo.harness.evaluation import Row
 
-# What may become of a claim, and what that means.
+# The outcomes of a claim, and their meaning.
 VERDICTS = {
     "reproduced": "the claim holds here as the paper has it",
     "ordering holds": "its direction holds, its size or its extent does not",
@@ -24,7 +24,7 @@ class Table:
 
     Attributes:
         title: as the paper counts it, and what it shows.
-        note: what was measured, on which pictures, and what differs from the paper. Markdown.
+        note: the measurement, its images, and the differences from the paper. Markdown.
         header: of the columns.
         rows: cells as they are shown; ``""`` where there is no number.
     """
@@ -54,7 +54,7 @@ class Curve:
     Attributes:
         name: of the codec.
         points: bits a pixel, and the quality there.
-        source: where published points come from; ``""`` for what was measured here.
+        source: of published points; ``""`` for points measured here.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Chart:
     Attributes:
         name: of its files, ``[a-z0-9-]+``.
         title: as the paper counts it, and what it shows.
-        quality: what the vertical axis shows, with its unit.
+        quality: label of the vertical axis, with its unit.
         curves: measured and published.
         note: as in :class:`Table`.
     """
@@ -83,7 +83,7 @@ class Chart:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A claim of the paper, and what became of it.
+    """A claim of the paper, and its outcome.
 
     Attributes:
         claim: in few words, with its place in the paper.
@@ -102,7 +102,7 @@ class Verdict:
     verdict: str
     budget: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise ValueError(f"a verdict is one of {', '.join(VERDICTS)}. Received: {self.verdict!r}")
 
@@ -117,9 +117,9 @@ class Section:
         verdicts: of its claims.
         tables: its tables; the first is our numbers beside the paper's, for an overview.
         charts: its figures.
-        rows: what everything was made from, as ``codec_zoo.harness.evaluation.evaluate`` gives it: numbers of each
-            picture, seconds, machine, commit, hashes.
-        shown: specs of ``rows`` whose decoded pictures are worth looking at.
+        rows: all measurements, as ``codec_zoo.harness.evaluation.evaluate`` gives them: numbers of each image,
+            seconds, machine, commit, hashes.
+        shown: specs of ``rows`` whose decoded images are worth looking at.
     """
 
     paper: str

@@ -10,6 +10,25 @@ class CodecZooError(Exception):
     exit_code = 1
 
 
+class _CauseAndRemedy(CodecZooError):
+    """An error whose cause and remedy are known apart, so that a caller can name the file before the cause.
+
+    Args:
+        cause: what is wrong.
+        remedy: what to do about it; None: the remedy of the class.
+    """
+
+    remedy: str
+
+    def __init__(self, cause: str, remedy: str | None = None):
+        self.cause = cause
+        self.remedy = remedy or type(self).remedy
+        super().__init__(cause, self.remedy)  # both, so that a worker process can send it
+
+    def __str__(self) -> str:
+        return f"{self.cause.rstrip('.')}. {self.remedy}"
+
+
 class UsageError(CodecZooError):
     """A name, option or path is not one that exists."""
 
@@ -22,61 +41,31 @@ class ImageError(CodecZooError):
     exit_code = 2
 
 
-class BitstreamError(CodecZooError):
-    """A coded file is foreign, cut, damaged, or made by another model.
-
-    Args:
-        cause: what is wrong with it.
-        remedy: what to do about it.
-    """
+class BitstreamError(_CauseAndRemedy):
+    """A coded file is foreign, cut, damaged, or made by another model."""
 
     exit_code = 2
-
-    def __init__(self, cause: str, remedy: str = "Fetch the file again."):
-        super().__init__(cause, remedy)  # both, so that a worker process can send it
-        self.cause = cause
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.cause.rstrip('.')}. {self.remedy}"
+    remedy = "Fetch the file again."
 
 
-class MemoryLimitError(CodecZooError):
+class MemoryLimitError(_CauseAndRemedy):
     """The work would take more memory than the limit allows; see ``codec_zoo.memory``.
 
-    Args:
-        cause: the work, the memory that it needs, and the limit.
-        remedy: what to do about it.
+    ``cause`` names the work, the memory that it needs, and the limit.
     """
-
-    def __init__(self, cause: str, remedy: str):
-        super().__init__(cause, remedy)  # both, so that a worker process can send it
-        self.cause = cause
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.cause}. {self.remedy}"
 
 
 class ModelError(CodecZooError):
     """A model, its weights or its export is missing or not the one asked for."""
 
 
-class DamagedModelError(ModelError):
+class DamagedModelError(_CauseAndRemedy, ModelError):
     """Files of an exported model are missing, or are not as they were written.
 
-    Args:
-        cause: what is wrong, with the name of the folder or server.
-        remedy: what to do about it.
+    ``cause`` names the folder or the server.
     """
 
-    def __init__(self, cause: str, remedy: str = "Copy it again, or export it again: `codec-zoo export`."):
-        super().__init__(cause, remedy)  # both, so that a worker process can send it
-        self.cause = cause
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.cause.rstrip('.')}. {self.remedy}"
+    remedy = "Copy it again, or export it again: `codec-zoo export`."
 
 
 class DownloadError(CodecZooError):

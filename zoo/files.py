@@ -73,7 +73,7 @@ def check_place(path: str | os.PathLike[str], replace: bool = True) -> os.stat_r
     """Check, before the work on it starts, that a file may be written.
 
     Returns:
-        What ``path`` leads to; None where there is nothing yet.
+        The file that ``path`` leads to; None where there is nothing yet.
 
     Raises:
         UsageError: ``path`` exists, and ``replace`` is False.
@@ -104,7 +104,7 @@ def atomic_path(path: str | os.PathLike[str], replace: bool = True) -> Iterator[
 
     A file that was at ``path`` is replaced in one step; the new one has its mode and, where that is permitted, its
     owner and group. Its other hard links keep the old contents. Of a symbolic link the file it leads to is replaced.
-    What the block writes for a FIFO or a character device is copied into it.
+    For a FIFO or a character device, the written file is copied into it.
 
     Args:
         path: of the file; missing folders are made.
@@ -145,7 +145,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, replace: bool = True
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder; it becomes ``path``, replacing what was there, only if the block succeeds.
+    """Yield a temporary folder; it becomes ``path``, and replaces an older one, only if the block succeeds.
 
     A folder that was at ``path`` gives the new one its mode. Of a symbolic link the folder it leads to is replaced.
 
@@ -178,7 +178,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _take_over(path: Path, known: os.stat_result) -> None:
-    """Give ``path`` the owner, as far as this is permitted, and the mode of what it replaces."""
+    """Give ``path`` the mode of the file that it replaces, and its owner as far as this is permitted."""
     for owner, group in ((known.st_uid, -1), (-1, known.st_gid)):
         with contextlib.suppress(PermissionError):
             os.chown(path, owner, group)
@@ -210,7 +210,7 @@ def _copied_into(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Yield a new folder in ``folder``, for what is unfinished; it is removed behind the block."""
+    """Yield a new folder in ``folder`` for unfinished files; it is removed behind the block."""
     if folder not in _swept:
         _swept.add(folder)
         _remove_stale(folder)
@@ -231,7 +231,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes of this user left in ``folder``, never what another one is writing."""
+    """Remove the unfinished files of killed processes of this user from ``folder``, never files being written."""
     for scratch in list(folder.glob(f".*{SCRATCH}")):
         with contextlib.suppress(OSError):  # locked by its process, or removed meanwhile
             known = scratch.lstat()
@@ -257,7 +257,7 @@ def _put_back(scratch: Path) -> None:
 
 
 def _machine() -> str:
-    """What tells this machine, since it was started, from others."""
+    """An identifier of this machine since it was started."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

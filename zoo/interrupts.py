@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 import time
+from types import FrameType
+from typing import Any, Self
 
 
 class Terminated(KeyboardInterrupt):
@@ -32,7 +34,7 @@ def install() -> None:
 
 
 def exit_status(interrupt: BaseException) -> int:
-    """What a shell expects of a process that this ended: 143 for SIGTERM, 130 for Ctrl-C."""
+    """The exit status that shells expect after this interrupt: 143 for SIGTERM, 130 for Ctrl-C."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
@@ -45,21 +47,21 @@ class Deferred:
 
     interrupt: KeyboardInterrupt | None = None
 
-    def __init__(self):
-        self._before = {}
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number, default in _DEFAULTS.items():
                 if signal.getsignal(number) in (default, _raise):
                     self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number, _):
+    def _note(self, number: int, _: FrameType | None) -> None:
         if self.interrupt is None:
             self.interrupt = _interrupt(number)
             os.write(2, b"stopping behind this step; Ctrl-C again stops at once\n")
@@ -71,7 +73,7 @@ def _interrupt(number: int) -> KeyboardInterrupt:
     return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
 
 
-def _raise(number: int, _) -> None:
+def _raise(number: int, _: FrameType | None) -> None:
     global received
     if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_IGN)  # a second one would end the clearing up

@@ -14,7 +14,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def limit() -> int:
-    """Bytes that this process may take: ``CODEC_ZOO_MEMORY``, or three quarters of what the machine has.
+    """Bytes that this process may take: ``CODEC_ZOO_MEMORY``, or three quarters of the machine's memory.
 
     The machine has the smaller of its physical memory and the limits of the process's control groups.
 
@@ -48,7 +48,7 @@ def check(
     Args:
         needed: bytes.
         action: the work, as a noun: ``"decoding 16384×16384 pixels"``.
-        remedy: what the user can do, a sentence or more.
+        remedy: advice for the user, a sentence or more.
         error: the error to raise, made of its cause and the remedy: ``MemoryLimitError`` or ``BitstreamError``.
 
     Raises:

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from codec_zoo.arrays import Array
 from codec_zoo.errors import UsageError
 
 # Wang, Simoncelli, Bovik 2003, "Multiscale structural similarity for image quality assessment", §4.
@@ -37,13 +39,13 @@ class EvaluatedImage:
 
 
 def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio of two pictures of one shape, in dB; ``inf`` where they are equal."""
-    # Row by row: a large picture in float64 would take more memory than its coding.
+    """Peak signal-to-noise ratio of two images of one shape, in dB; ``inf`` where they are equal."""
+    # Row by row: a large image in float64 would take more memory than its coding.
     error = sum(float(np.sum(np.square(x.astype(np.float64) - y))) for x, y in zip(a, b, strict=True)) / np.size(a)
     return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
 
 
-def ms_ssim(a, b, peak: float = 255.0):
+def ms_ssim(a: Array, b: Array, peak: float = 255.0) -> Array:
     """Multi-scale structural similarity (Wang 2003): five scales, 11×11 Gaussian window, σ 1.5.
 
     Equal to ``tf.image.ssim_multiscale`` on its defaults; of tensors it can also be a loss.
@@ -79,7 +81,7 @@ def ms_ssim(a, b, peak: float = 255.0):
     return xp.mean(product, axis=-1)
 
 
-def ssim(a, b, peak: float = 255.0):
+def ssim(a: Array, b: Array, peak: float = 255.0) -> Array:
     """Structural similarity (Wang 2004): 11×11 Gaussian window, σ 1.5, where it fits.
 
     Args:
@@ -103,10 +105,10 @@ def ssim(a, b, peak: float = 255.0):
     return xp.mean(luminance * contrast, axis=(1, 2, 3))
 
 
-def _as_floats(a, b):
+def _as_floats(a: Array, b: Array) -> tuple[Any, Array, Array]:
     """NumPy or ``keras.ops``, and two float32 arrays of its kind.
 
-    Pictures are measured in NumPy: several times faster than by a backend on the CPU, and without Keras.
+    Images are measured in NumPy: several times faster than by a backend on the CPU, and without Keras.
     """
     if isinstance(a, np.ndarray):
         return np, a.astype(np.float32), b.astype(np.float32)
@@ -115,7 +117,7 @@ def _as_floats(a, b):
     return ops, ops.cast(a, "float32"), ops.cast(b, "float32")
 
 
-def _similarities(a, b, c1: float, c2: float):
+def _similarities(a: Array, b: Array, c1: float, c2: float) -> tuple[Array, Array]:
     """Similarity of means, and of contrast and structure together: ``[N, H − 10, W − 10, C]`` each."""
     mean_a, mean_b = _smooth(a), _smooth(b)
     luminance = (2 * mean_a * mean_b + c1) / (mean_a * mean_a + mean_b * mean_b + c1)
@@ -124,7 +126,7 @@ def _similarities(a, b, c1: float, c2: float):
     return luminance, (2 * covariance + c2) / (variances + c2)
 
 
-def _smooth(x):
+def _smooth(x: Array) -> Array:
     """``[N, H, W, C]`` through the Gaussian window, where it fits: ``[N, H − 10, W − 10, C]``."""
     size = len(_WINDOW)
     if not isinstance(x, np.ndarray):
@@ -141,13 +143,13 @@ def _smooth(x):
     return sum(tap * x[:, :, i : i + width] for i, tap in enumerate(_WINDOW))
 
 
-def _to_even(x, xp):
+def _to_even(x: Array, xp: Any) -> Array:
     """``[N, H, W, C]`` with its last row and column once more where their number is odd."""
     if x.shape[1] % 2:
         x = xp.concatenate([x, x[:, -1:]], axis=1)
     return xp.concatenate([x, x[:, :, -1:]], axis=2) if x.shape[2] % 2 else x
 
 
-def _halve(x):
+def _halve(x: Array) -> Array:
     """Means of 2×2 pixels."""
     return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4

@@ -1,4 +1,4 @@
-"""What a measurement depends on besides its arguments: processor and commit."""
+"""Processor and commit: a measurement depends on them besides its arguments."""
 
 import os
 import platform

@@ -77,7 +77,7 @@ def make_codec(name: str, quality: float | None = None) -> Codec:
 
 
 def get_ycbcr_codec(spec: str) -> YCbCrCodec:
-    """As :func:`get_codec`, for a codec that takes YCbCr pictures.
+    """As :func:`get_codec`, for a codec that takes YCbCr images.
 
     Raises:
         UsageError: also for one that does not.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from codec_zoo.codecs.image_reader import MAX_PIXELS
+from codec_zoo.codecs.image_formats import MAX_PIXELS
 from codec_zoo.errors import BitstreamError, ImageError
 
 
@@ -14,7 +14,7 @@ def check_rgb(image: np.ndarray, max_side: int, name: str, channels: tuple[int, 
     """Raise ``ImageError`` unless ``image`` is ``uint8 [H, W, 3]`` of a size that the format takes.
 
     Args:
-        image: the picture.
+        image: the image.
         max_side: of the format.
         name: of the format.
         channels: ``(1, 3)`` where it may be gray.
@@ -55,9 +55,9 @@ def check_declared_size(width: int, height: int) -> None:
 
 
 class Codec:
-    """Turns a picture into the bytes of a complete file and back.
+    """Turns an image into the bytes of a complete file and back.
 
-    A picture is ``uint8 [H, W, 3]`` RGB, any size from 1×1 up; what a library cannot take (small or odd
+    An image is ``uint8 [H, W, 3]`` RGB, any size from 1×1 up; what a library cannot take (small or odd
     sides) the codec pads, and crops again.
 
     Attributes:
@@ -138,13 +138,13 @@ def plain(value: Any) -> str | int | float:
 
 
 class YCbCrCodec(Codec):
-    """A codec that also takes pictures in YCbCr, so that a filter on luma can stand behind it.
+    """A codec that also takes images in YCbCr, so that a filter on luma can stand behind it.
 
-    Pictures are ``uint8 [H, W, 3]`` as in ``codec_zoo.color``, chroma at full size; the codec halves it.
+    Images are ``uint8 [H, W, 3]`` as in ``codec_zoo.color``, chroma at full size; the codec halves it.
     """
 
     def encode_ycbcr(self, picture: np.ndarray) -> bytes:
-        """Code a YCbCr picture; otherwise as :meth:`Codec.encode`."""
+        """Code a YCbCr image; otherwise as :meth:`Codec.encode`."""
         raise NotImplementedError
 
     def decode_ycbcr(self, data: bytes) -> np.ndarray:

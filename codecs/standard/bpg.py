@@ -58,7 +58,7 @@ class BPGFile:
 
     @property
     def coded_size(self) -> tuple[int, int]:
-        """Width and height of what HEVC codes."""
+        """Width and height of the HEVC picture."""
         side = self.tools.min_cb
         return -(-self.width // side) * side, -(-self.height // side) * side
 
@@ -269,9 +269,10 @@ class BPG(YCbCrCodec):
 
 
 class RawHEVC(BPG):
-    """The HEVC stream that :class:`BPG` puts into its files, as x265 wrote it: what the container costs.
+    """The HEVC stream that :class:`BPG` puts into its files, as x265 wrote it.
 
-    Sides must be multiples of 8 from 16 up: a raw stream has no other size. YCbCr 4:4:4, 8 bits.
+    The difference in bytes is the cost of the container. Sides must be multiples of 8 from 16 up: a raw stream has
+    no other size. YCbCr 4:4:4, 8 bits.
     """
 
     def __init__(self, quality: float = 32):
@@ -319,7 +320,7 @@ def _convert(rgb: np.ndarray, domain: str, depth: int) -> np.ndarray:
         centre = 1 << (depth - 1)
         channels = []
         for weights, offset in ((color.TO_Y, 0), (color.TO_CB, centre), (color.TO_CR, centre)):
-            value = sum(rgb[..., i] * weight for i, weight in enumerate(weights)) * peak
+            value = (rgb[..., 0] * weights[0] + rgb[..., 1] * weights[1] + rgb[..., 2] * weights[2]) * peak
             channels.append(np.clip(_divide(value, 255 << color.BITS) + offset, 0, peak))
     return np.stack(channels, axis=-1).astype(np.uint8 if depth == 8 else np.uint16)
 
@@ -347,7 +348,7 @@ def halve(plane: np.ndarray) -> np.ndarray:
     return ((wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) >> 2).astype(plane.dtype)
 
 
-def _divide(value, divisor: int) -> np.ndarray:
+def _divide(value: np.ndarray, divisor: int) -> np.ndarray:
     """Integer division, rounded to the nearest."""
     return (2 * value + divisor) // (2 * divisor)
 

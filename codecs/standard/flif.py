@@ -28,7 +28,7 @@ class FLIF(Codec):
 
     name = "flif"
 
-    def __init__(self):
+    def __init__(self) -> None:
         if not available():
             raise CodecZooError("there is no flif executable on the PATH. Install FLIF, or use jxl-lossless.")
 

@@ -19,8 +19,6 @@ _FILLER = b"\xff" * 16
 # flags: progressive, frames only; level 255 (no limits). §7.3.3.
 _PROFILE_TIER_LEVEL = (4 << 88) | (1 << (87 - 4)) | (0b1001 << 52) | 255
 
-av.logging.set_level(av.logging.PANIC)
-
 
 def library() -> str:
     """The build of x265 and of FFmpeg's decoder: neither says its version, that of PyAV's wheel stands for both."""
@@ -60,7 +58,7 @@ class BitReader:
 class BitWriter:
     """Writes bits, most significant first."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bits = ""
 
     def u(self, value: int, count: int = 1) -> "BitWriter":

@@ -13,17 +13,17 @@ from codec_zoo.codecs.standard.base import Codec, check_declared_size, check_rgb
 from codec_zoo.errors import BitstreamError
 
 MAX_SIDE = 2**18
-# Frames that others may be put together from come before the picture; this encoder writes one, of repeated letters.
+# Frames that others may be put together from come before the image; this encoder writes one, of repeated letters.
 MAX_FRAMES = 4
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
-# Distributions of the format's U32: what a choice of four adds, and how many bits follow.
+# Distributions of the format's U32: offset and number of bits of each of four choices.
 _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
 _SIDE = ((1, 9), (1, 13), (1, 18), (1, 30))
 _CROP = ((0, 8), (256, 11), (2304, 14), (18688, 30))
 _SECTION = ((0, 10), (1024, 14), (17408, 22), (4211712, 30))
 _REGULAR, _REFERENCE = 0, 2
 _GRAY = 1
-_LF_FRAME = 32  # a flag: the picture's low frequencies are in a frame of their own
+_LF_FRAME = 32  # a flag: the image's low frequencies are in a frame of their own
 
 
 class _BitReader:
@@ -79,16 +79,16 @@ def _read_size(bits: _BitReader) -> tuple[int, int]:
 def check_codestream(data: bytes) -> bool:
     """Look through a codestream's headers.
 
-    libjxl takes whatever the format allows, and stops at the picture's end: it would turn a picture, apply a profile,
+    libjxl takes whatever the format allows, and stops at the image's end: it would turn an image, apply a profile,
     and give the first frame of an animation.
 
     Returns:
-        Whether they say where the picture ends. A permuted table of contents, as libjxl writes it for sides over 2048
+        Whether they say where the image ends. A permuted table of contents, as libjxl writes it for sides over 2048
         pixels, is not read here.
 
     Raises:
         BitstreamError: a feature that this program's encoder does not use, more frames than :data:`MAX_FRAMES`, a
-            frame larger than the picture, fewer bytes than declared, or more.
+            frame larger than the image, fewer bytes than declared, or more.
     """
     bits = _BitReader(data)
     width, height = _read_size(bits)
@@ -136,7 +136,7 @@ def _read_frame(bits: _BitReader, width: int, height: int, xyb: int) -> tuple[bo
     """FrameHeader (F.2) and table of contents (F.3.3); goes on behind the frame's sections.
 
     Returns:
-        Whether it is the picture, and whether its table is permuted: then it is not read.
+        Whether it is the image, and whether its table is permuted: then it is not read.
     """
     last, shift = True, 1
     if not bits.u(1):
@@ -211,7 +211,7 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether ``data`` holds a whole picture: libjxl decodes none that is cut."""
+    """Whether ``data`` holds a whole image: libjxl decodes none that is cut."""
     try:
         _decode(data)
     except BitstreamError:
@@ -261,13 +261,13 @@ class JPEGXL(Codec):
 
 
 class LosslessJPEGXL(JPEGXL):
-    """JPEG XL, lossless (modular mode): what comes back is what went in, to the last bit."""
+    """JPEG XL, lossless (modular mode)."""
 
     name = "jxl-lossless"
     qualities = ()
     takes_gray = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.quality = None
 
     def encode(self, image: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Standard lossless codecs through Pillow and imagecodecs; gray pictures stay gray.
+"""Standard lossless codecs through Pillow and imagecodecs; gray images stay gray.
 
 The lossless JPEG of 1992 is missing: the decoder that imagecodecs has for it crashes on damaged files.
 """
@@ -20,7 +20,7 @@ class LosslessPillowCodec(PillowCodec):
 
     takes_gray = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
     def encode(self, image: np.ndarray) -> bytes:
@@ -31,7 +31,7 @@ class LosslessPillowCodec(PillowCodec):
         )
 
     def convert(self, image: Image.Image) -> np.ndarray:
-        """Gray pictures come back as such."""
+        """Gray images come back as such."""
         return np.asarray(image)[..., None] if image.mode == "L" else super().convert(image)
 
 

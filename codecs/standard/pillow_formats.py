@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, features
 
-from codec_zoo.codecs.image_reader import open_format
+from codec_zoo.codecs.image_formats import open_format
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec, check_declared_size, check_rgb, checked_quality
 from codec_zoo.color import ycbcr_to_rgb
 from codec_zoo.errors import BitstreamError, CodecZooError
@@ -17,7 +17,7 @@ from codec_zoo.errors import BitstreamError, CodecZooError
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _APP0, _DQT, _DHT, _SOS = 0xE0, 0xDB, 0xC4, 0xDA
 _BASELINE, _PROGRESSIVE = 0xC0, 0xC2
-# libjpeg's own script for progressive files; each scan goes over the whole picture.
+# libjpeg's own script for progressive files; each scan goes over the whole image.
 MAX_SCANS = 10
 # A block of 8×8 samples takes a baseline file at least two codewords, for its DC value and its end.
 MAX_PIXELS_PER_BYTE = 256
@@ -118,7 +118,7 @@ class JPEG(PillowCodec):
         """What ``decode`` makes of a file of this codec.
 
         libjpeg takes a scan that is cut for a whole one. So the file is decoded twice, the second time with other
-        bytes behind its last scan, on which a whole picture does not depend.
+        bytes behind its last scan, on which a whole image does not depend.
 
         Raises:
             BitstreamError: foreign, cut or damaged data.
@@ -133,7 +133,7 @@ class JPEG(PillowCodec):
 def check_jpeg(data: bytes, frame: int, luma_sampling: int) -> None:
     """Look through a JPEG file's segments (ITU-T T.81, annex B).
 
-    libjpeg takes whatever the format allows: any number of scans, other colour spaces, a second picture.
+    libjpeg takes whatever the format allows: any number of scans, other colour spaces, a second image.
 
     Args:
         data: the file.
@@ -180,7 +180,7 @@ def _end_of_scan(data: bytes, position: int) -> int:
 
 
 class JPEG420(JPEG, YCbCrCodec):
-    """JPEG 4:2:0, baseline, with optimised Huffman tables: what cameras write. Gray pictures give gray files.
+    """JPEG 4:2:0, baseline, with optimised Huffman tables: what cameras write. Gray images give gray files.
 
     Quality: libjpeg's, 1 … 100.
     """
@@ -232,7 +232,7 @@ class JPEGWithBM3D(JPEG420):
 
     Needs the package ``bm3d``, which is free for research only and therefore not among the requirements. The noise
     level is that of uniform quantisation in the six lowest AC frequencies of the file's own luma table, limited to
-    what pictures have there: the square root of the mean of min(q, 60)² / 12.
+    what images have there: the square root of the mean of min(q, 60)² / 12.
     """
 
     name = "jpeg-bm3d"

@@ -1,4 +1,4 @@
-"""The Kodak test set: its 24 pictures, and in ``kodak.py`` the TFDS builder.
+"""The Kodak test set: its 24 images, and in ``builder.py`` the TFDS builder.
 
 Importing this package does not import TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""What the papers' reproductions share: pictures, rows that are measured once, curves, gains."""
+"""What the papers' reproductions share: images, rows that are measured once, curves, gains."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from codec_zoo.harness.results import Curve, Table
 from codec_zoo.harness.rows import current_rows, read_rows
 from codec_zoo.presets import Recipe
 
-# Sets of pictures that do not come with the package, and what they are.
+# Sets of images that do not come with the package, and their descriptions.
 SETS = {
     "cifar10": "test pictures of CIFAR-10",
     "classic": "classic gray pictures (Barbara, boats, Lena, peppers, …)",
@@ -31,8 +31,8 @@ class Bench:
     """Where one paper is measured.
 
     Attributes:
-        folder: of the paper; rows are kept in it, a file for each set of pictures.
-        pictures: folders of sets named in :data:`SETS`; Kodak's pictures come with the package.
+        folder: of the paper; rows are kept in it, a file for each set of images.
+        images: folders of sets named in :data:`SETS`; Kodak's images come with the package.
         workers: processes.
     """
 
@@ -41,13 +41,13 @@ class Bench:
     workers: int = 1
 
     def find(self, name: str) -> list[Path]:
-        """The pictures of a set; none, where its folder is not given."""
+        """The images of a set; none, where its folder is not given."""
         if name == "kodak":
             return evaluation.find_pictures("kodak")
         return evaluation.find_pictures(str(self.pictures[name])) if name in self.pictures else []
 
     def measure(self, specs: Sequence[str], name: str) -> list[Row]:
-        """Rows of codecs on a set of pictures. Without the pictures: those rows that an earlier run left."""
+        """Rows of codecs on a set of images. Without the images: those rows that an earlier run left."""
         file = self.folder / f"{name}.jsonl"
         pictures = self.find(name)
         if pictures:
@@ -57,7 +57,7 @@ class Bench:
 
 
 def by_codec(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Means over pictures, codec by codec."""
+    """Means over images, codec by codec."""
     found: dict[str, list[Row]] = {}
     for point in evaluation.summarize(rows):
         found.setdefault(point["codec"], []).append(point)
@@ -117,7 +117,7 @@ def points_table(title: str, note: str, rows: Sequence[Row]) -> Table:
 
 
 def _mean(point: Row, metric: str, decimals: int) -> str:
-    """A mean as a cell, with the number of pictures that have a finite value if not all do; empty if none has any."""
+    """A mean as a cell, with the number of images that have a finite value if not all do; empty if none has any."""
     if point[metric] is None:
         return ""
     count = point[f"{metric}_pictures"]

@@ -1,6 +1,6 @@
 """Fu et al. 2019: the hybrid layered codec on Kodak (§3; Fig. 5, 6 and 8) and on Tecnick (Fig. 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.export.runtime import open_model
 from codec_zoo.files import write_atomic
 from codec_zoo.harness import figures
-from codec_zoo.harness.evaluation import bd_rate, curve
+from codec_zoo.harness.evaluation import Row, bd_rate, curve
 from codec_zoo.harness.papers.bench import (
     Bench,
     budget,
@@ -98,7 +98,7 @@ def _in_rgb(preset: str) -> str:
     return f"{preset},residual_codec={RGB}"
 
 
-def _charts(figure: str, name: str, points) -> list[Chart]:
+def _charts(figure: str, name: str, points: Mapping[str, Sequence[Row]]) -> list[Chart]:
     charts = []
     for metric, label in (("psnr", "PSNR (RGB), dB"), ("ms_ssim", "MS-SSIM, dB")):
         curves = measured_curves(points, metric)
@@ -109,7 +109,7 @@ def _charts(figure: str, name: str, points) -> list[Chart]:
     return charts
 
 
-def _verdicts(points, counts: np.ndarray) -> list[Verdict]:
+def _verdicts(points: Mapping[str, Sequence[Row]], counts: np.ndarray) -> list[Verdict]:
     psnr = {name: curve(group, "psnr") for name, group in points.items()}
     training = budget([PRESET], PAPER)
     of_anchor = {name: bd_rate(psnr[RGB], psnr[name]) for name in psnr if len(psnr[name]) > 2}
@@ -168,7 +168,7 @@ def _verdicts(points, counts: np.ndarray) -> list[Verdict]:
     ]
 
 
-def _ablation_table(variants: Sequence[str], points) -> Table:
+def _ablation_table(variants: Sequence[str], points: Mapping[str, Sequence[Row]]) -> Table:
     """Fig. 8: the base layer of each variant, and its curves against those of :data:`ABLATED`."""
     lines = []
     for name in variants:
@@ -199,7 +199,7 @@ def _ablation_table(variants: Sequence[str], points) -> Table:
     )
 
 
-def _ablation_verdicts(points) -> list[Verdict]:
+def _ablation_verdicts(points: Mapping[str, Sequence[Row]]) -> list[Verdict]:
     """Fig. 8, in RGB, of variants trained alike, or of which the one that should be worse is ahead all the same.
 
     All the same: with less training, or with the same in another precision (a GPU's and a CPU's differ).
@@ -238,13 +238,13 @@ def _ablation_verdicts(points) -> list[Verdict]:
     ]
 
 
-def residual_counts(pictures: Sequence[Path]) -> np.ndarray:
+def residual_counts(paths: Sequence[Path]) -> np.ndarray:
     """How often each residual −255 … 255 of the coarse reconstruction occurs: ``int64 [511]``."""
     codec = LearnedCodec(open_model(PRESET), layers=1)
     counts = np.zeros(511, np.int64)
-    for path in pictures:
-        picture = images.as_rgb(images.read_image(path))
-        residual = picture.astype(np.int16) - codec.decode(codec.encode(picture))
+    for path in paths:
+        image = images.as_rgb(images.read_image(path))
+        residual = image.astype(np.int16) - codec.decode(codec.encode(image))
         counts += np.bincount(residual.ravel() + 255, minlength=511)
     return counts
 
@@ -262,7 +262,7 @@ def _residual_table(counts: np.ndarray) -> Table:
 
 
 def show_layers(picture: Path, folder: Path) -> None:
-    """Code a picture at several rates; write ``files/`` and all of them side by side, ``layers.png``."""
+    """Code an image at several rates; write ``files/`` and all of them side by side, ``layers.png``."""
     model = open_model(PRESET)
     original = images.read_image(picture)
     shown = [original]

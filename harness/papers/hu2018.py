@@ -1,6 +1,6 @@
 """Hu et al. 2018: the luma filter behind its codec (§5), and the codec's multi-scale mode (§2.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +56,7 @@ def reproduce(bench: Bench) -> Section:
 
 
 def gains(rows: Sequence[Row], name: str, switch: str = "", metric: str = "psnr_y") -> dict[str, float]:
-    """Gain in PSNR of luma, or of RGB (``"psnr"``), dB, of each picture by the filter, at one of :data:`SWITCHES`."""
+    """Gain in PSNR of luma, or of RGB (``"psnr"``), dB, of each image by the filter, at one of :data:`SWITCHES`."""
     off, on = (
         {row["image"]: row[metric] for row in rows if row["codec"] == f"{name}{which}"}
         for which in (",filter=off", switch)
@@ -65,7 +65,7 @@ def gains(rows: Sequence[Row], name: str, switch: str = "", metric: str = "psnr_
 
 
 class _Gains(NamedTuple):
-    """Mean gains in PSNR, dB, and how many pictures gain in both."""
+    """Mean gains in PSNR, dB, and how many images gain in both."""
 
     rgb: float
     luma: float
@@ -78,11 +78,11 @@ class _Gains(NamedTuple):
         gaining = sum(min(pair) > 0 for pair in zip(rgb, luma, strict=True))
         return cls(float(np.mean(rgb)), float(np.mean(luma)), gaining, len(rgb)) if rgb else cls(0.0, 0.0, 0, 0)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"RGB {self.rgb:.3f} dB, luma {self.luma:.3f} dB, {self.gaining} of {self.pictures} gain"
 
 
-def _gain_table(rows, filters) -> Table:
+def _gain_table(rows: Mapping[str, Sequence[Row]], filters: Sequence[str]) -> Table:
     lines = [("the paper: SVAC2 qp 48, CLIC 2018", "0.15", "", "30.48 (RGB)", "", "> 0", "all", "about 0.2", "")]
     for pictures, those in rows.items():
         means = {point["spec"]: point for point in summarize(those)}
@@ -125,13 +125,13 @@ def _gain_table(rows, filters) -> Table:
     )
 
 
-def _picture_table(rows) -> Table:
+def _picture_table(rows: Sequence[Row]) -> Table:
     name = next(iter(FILTERS))
     lines = [(image, f"{gain:.3f}") for image, gain in gains(rows, name).items()]
     return Table("§5: gain of each picture, dB", f"{name} on Kodak.", ("picture", "gain"), lines)
 
 
-def _mode_table(points) -> Table:
+def _mode_table(points: Mapping[str, Sequence[Row]]) -> Table:
     rows = []
     for mode in MODES[1:]:
         rates = [
@@ -146,7 +146,7 @@ def _mode_table(points) -> Table:
     )
 
 
-def _speed_table(rows, filters) -> Table:
+def _speed_table(rows: Sequence[Row], filters: Sequence[str]) -> Table:
     means = {point["spec"]: point for point in summarize(rows)}
     lines = []
     for name in filters:
@@ -160,7 +160,7 @@ def _speed_table(rows, filters) -> Table:
     )
 
 
-def _verdicts(rows, filters) -> list[Verdict]:
+def _verdicts(rows: Mapping[str, Sequence[Row]], filters: Sequence[str]) -> list[Verdict]:
     found = []
     for pictures, those in rows.items():
         for name in filters:
@@ -182,7 +182,7 @@ def _verdicts(rows, filters) -> list[Verdict]:
     return found
 
 
-def _mode_verdict(points) -> Verdict:
+def _mode_verdict(points: Mapping[str, Sequence[Row]]) -> Verdict:
     rates = {mode: bd_rate(curve(points["svac"], "psnr_y"), curve(points[mode], "psnr_y")) for mode in MODES[1:]}
     return Verdict(
         "multi-scale residual coding (§2.2), against intra",

@@ -10,7 +10,7 @@ from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
 
 LAYERS = ("base", "e1", "e2", "e3", "e4")
-# Rate as published, PSNR (dB) and MS-SSIM of the authors' own decoded pictures, means over 24 Kodak pictures, layer
+# Rate as published, PSNR (dB) and MS-SSIM of the authors' own decoded images, means over 24 Kodak images, layer
 # by layer: computed from the supplement of the paper, https://github.com/chuanminj/MIPR2019.
 AUTHORS = {
     "mse": (
@@ -28,7 +28,7 @@ AUTHORS = {
     ),
 }
 # The supplement and the paper call these rates bits a pixel. They are bits a sample: times 3 · 768 · 512 / 8 each of
-# the supplement's 216 numbers is a whole number of bytes, and what a layer adds is even but for one picture: the
+# the supplement's 216 numbers is a whole number of bytes, and what a layer adds is even but for one image: the
 # range coder of TensorFlow Compression wrote words of 16 bits then, the last without its second byte where that is
 # zero. Times 768 · 512 / 8, 78 are whole (``tests/harness/test_papers.py``).
 SAMPLES = 3
@@ -38,7 +38,7 @@ TABLE_3 = {"balle2017": (-65.2, 3.38), "balle2018": (-0.6, 0.021)}
 PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
 BASELINES = {"balle2017": "balle2017-factorized-mse", "balle2018": "balle2018-hyperprior-mse"}
 BPG, QPS = ("bpg-rgb444", "bpg-ycbcr444"), (40, 34, 28, 22)
-# Encoders: what a codec's specification says of it → what tables call it. The papers' encoders only round.
+# Encoders: option in a codec's specification → name in tables. The papers' encoders only round.
 ENCODERS = {"": "", ",search=10": ", latents searched"}
 PAPER = "1,000 epochs of 5,500 patches of 256×256 a layer"
 
@@ -118,8 +118,10 @@ def _cell(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def _models_table(ours, baselines, points) -> Table:
-    """Every trained model beside what was published at its rate."""
+def _models_table(
+    ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
+) -> Table:
+    """Every trained model beside the published quality at its rate."""
     rows = []
 
     def add(name: str, point: Row, theirs: Points, training: str) -> None:
@@ -154,7 +156,7 @@ def _models_table(ours, baselines, points) -> Table:
     return Table("Models on Kodak", note, header, rows)
 
 
-def _layers_table(ours) -> Table:
+def _layers_table(ours: Mapping[str, Sequence[Row]]) -> Table:
     rows = []
     for i, (layer, (rate, psnr, ms_ssim)) in enumerate(zip(LAYERS, AUTHORS["mse"], strict=True)):
         row = [
@@ -184,7 +186,9 @@ def _layers_table(ours) -> Table:
     return Table("The authors' layers (Fig. 3)", note, header, rows)
 
 
-def _table_3(ours, baselines, points) -> Table:
+def _table_3(
+    ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
+) -> Table:
     rows = [
         row
         for encoder, called in ENCODERS.items()
@@ -203,7 +207,9 @@ def _table_3(ours, baselines, points) -> Table:
     )
 
 
-def _table_3_rows(own: Points, baselines, called: str) -> list[tuple[str, str, str, str, str]]:
+def _table_3_rows(
+    own: Points, baselines: Mapping[str, Sequence[Row]], called: str
+) -> list[tuple[str, str, str, str, str]]:
     """Of one encoder, which is ``called`` so; ``baselines``: their measured points."""
     rows = []
     for name, (theirs_rate, theirs_psnr) in TABLE_3.items():
@@ -275,7 +281,7 @@ def _ms_ssim_verdicts(points: Mapping[str, Row]) -> list[Verdict]:
     return found
 
 
-def _verdicts(ours, presets, called: str) -> list[Verdict]:
+def _verdicts(ours: Sequence[Row], presets: Sequence[str], called: str) -> list[Verdict]:
     """Of one encoder, which is ``called`` so."""
     own, training = curve(ours, "psnr"), budget(presets, PAPER)
     found = []

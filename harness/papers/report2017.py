@@ -34,7 +34,7 @@ REPORT_TABLE_2 = {
     "report2017-gan-ae-l1-dc": 28.23,
     "report2017-cnn-ae-ft": None,
 }
-# Table 3: PSNR, dB, and SSIM on large pictures, at 16:1.
+# Table 3: PSNR, dB, and SSIM on large images, at 16:1.
 REPORT_TABLE_3 = {
     "jpeg2000": (36.1, 0.993),
     "report2017-cnn-ae-ft": (33.9, 0.99),
@@ -45,7 +45,7 @@ REPORT_TABLE_3 = {
 }
 # 24 bits a pixel through 16.
 RATIO_BPP = 1.5
-# How latents are found: options, and what the tables add to a network's name.
+# How latents are found: options, and the suffix of a network's name in tables.
 ENCODERS = {"": "", ",search=5": ", latents searched"}
 STANDARD = {"jpeg": ("jpeg-420", range(1, 101)), "jpeg2000": ("jpeg2000", range(16, 56))}
 
@@ -56,7 +56,7 @@ PAPER = "steps not given"
 
 
 def reproduce(bench: Bench) -> Section:
-    """Measure the tables; Table 2 where CIFAR's test pictures are given, or rows of theirs are there."""
+    """Measure the tables; Table 2 where CIFAR's test images are given, or rows of theirs are there."""
     gray = _measure_gray(bench)
     lossless = bench.measure(LOSSLESS, "kodak")
     if any(row["psnr"] != np.inf for row in (*gray, *lossless)):
@@ -88,7 +88,7 @@ def reproduce(bench: Bench) -> Section:
         tables=tables,
         charts=[],
         rows=[*lossless, *large],
-        # Not the one that learns each picture: minutes.
+        # Not the one that learns each image: minutes.
         shown=[*(f"{name},coding=jxl" for name in networks if name != "report2017-cnn-ae-ft"), "jpeg-420:75"],
     )
 
@@ -245,9 +245,9 @@ def _network_verdicts(
     return found
 
 
-def _principal_components(pictures: Sequence[np.ndarray], side: int) -> float:
+def _principal_components(images: Sequence[np.ndarray], side: int) -> float:
     """PSNR (dB, of the mean error) where four real numbers stand for 4×4 pixels, by the best linear transform."""
-    blocks = np.stack(pictures).astype(np.float64)
+    blocks = np.stack(images).astype(np.float64)
     count, height, width, channels = blocks.shape
     blocks = blocks.reshape(count, height // side, side, width // side, side, channels).swapaxes(2, 3)
     blocks = blocks.reshape(-1, side * side * channels)
@@ -256,23 +256,23 @@ def _principal_components(pictures: Sequence[np.ndarray], side: int) -> float:
     return float(10 * np.log10(255**2 / lost))
 
 
-def _at_ratio(name: str, pictures: Iterable[Path], headerless: bool = False) -> tuple[float, float]:
+def _at_ratio(name: str, paths: Iterable[Path], headerless: bool = False) -> tuple[float, float]:
     """Mean PSNR (dB) and SSIM of luma of a standard codec's best files at 16:1 or less."""
     codec, qualities = STANDARD[name]
     scores = []
-    for path in pictures:
-        picture = read_image(path)
-        allowed = RATIO_BPP * picture.shape[0] * picture.shape[1] / 8
+    for path in paths:
+        image = read_image(path)
+        allowed = RATIO_BPP * image.shape[0] * image.shape[1] / 8
         low, high = 0, len(qualities) - 1
         while low < high:  # the last quality whose file fits; the first, where none does
             middle = (low + high + 1) // 2
-            data = get_codec(f"{codec}:{qualities[middle]}").encode(picture)
+            data = get_codec(f"{codec}:{qualities[middle]}").encode(image)
             counted = entropy_coded_bytes(data) if headerless else len(data)
             low, high = (middle, high) if counted <= allowed else (low, middle - 1)
         best = get_codec(f"{codec}:{qualities[low]}")
-        decoded = best.decode(best.encode(picture))
-        luma = [rgb_to_ycbcr(image)[None, ..., :1] for image in (picture, decoded)]
-        scores.append((psnr(picture, decoded), float(ssim(*luma)[0])))
+        decoded = best.decode(best.encode(image))
+        luma = [rgb_to_ycbcr(pixels)[None, ..., :1] for pixels in (image, decoded)]
+        scores.append((psnr(image, decoded), float(ssim(*luma)[0])))
     first, second = np.mean(scores, axis=0)
     return float(first), float(second)
 

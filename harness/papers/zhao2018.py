@@ -15,7 +15,7 @@ JPEG_QUALITIES = (2, 3, 5, 7, 10, 15, 20, 30, 40, 60)
 BM3D_QUALITIES = (5, 10, 20)
 SETS = {"set12": "Set12", "classic": "the classic pictures", "jiang": "six of Jiang's seven pictures"}
 PAPER = "3,200 patches of 160×160, steps not given"
-# Jiang 2017, Tables I and II: means over seven gray pictures, PSNR (dB) and SSIM.
+# Jiang 2017, Tables I and II: means over seven gray images, PSNR (dB) and SSIM.
 JIANG_TABLES = {
     5: {"JPEG": (25.43, 0.7456), "ARCNN": (27.45, 0.8308), "ComCNN + RecCNN": (28.83, 0.8535)},
     10: {"JPEG": (28.17, 0.8206), "ARCNN": (30.16, 0.8828), "ComCNN + RecCNN": (30.59, 0.8895)},
@@ -33,7 +33,7 @@ def reproduce(bench: Bench) -> Section:
     verdicts: list[Verdict] = []
     every: list[Row] = []
     for name, words in SETS.items():
-        # Half a minute a picture.
+        # Half a minute an image.
         deblocked = (
             [f"{DEBLOCKED}:{quality}" for quality in BM3D_QUALITIES] if name == "classic" and _has_bm3d() else []
         )
@@ -76,7 +76,7 @@ def _merge(points: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
 
 
 def upper_envelope(points: Mapping[str, Sequence[Row]], name: str, metric: str) -> Points:
-    """Of both resolutions, the points that none with fewer bits equals: what a choice by rate gives."""
+    """The points of both resolutions that no point with fewer bits equals: the result of a choice by rate."""
     both = sorted(pair for key in BRANCHES for pair in curve(points.get(f"{name}, {key}", ()), metric))
     best: Points = []
     for bpp, value in both:

@@ -248,7 +248,8 @@ def test_a_bar_on_a_terminal_leaves_the_results_to_a_pipe(folder):
             shown += piece
     except OSError:  # the other end is closed
         pass
-    assert process.wait() == 1 and process.stdout.read() == b""
+    os.close(terminal)
+    assert process.communicate()[0] == b"" and process.returncode == 1
     assert "decompressing" in shown.decode() and "2/2" in shown.decode()
 
 
@@ -320,10 +321,10 @@ def test_no_binary_data_to_a_terminal(stub, tmp_path):
 
 
 def test_a_reader_that_leaves_early_ends_the_command_quietly():
-    process = subprocess.Popen([*COMMAND, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait() == 128 + signal.SIGPIPE
+    with subprocess.Popen([*COMMAND, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_more_layers_than_there_are_is_said(capsys, tmp_path, czoo):

@@ -14,7 +14,7 @@ from codec_zoo.codecs.image_files import (
     split_names,
     usable,
 )
-from codec_zoo.codecs.image_reader import SUFFIXES
+from codec_zoo.codecs.image_formats import SUFFIXES
 from codec_zoo.errors import ImageError, UsageError
 
 

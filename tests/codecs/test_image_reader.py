@@ -13,7 +13,8 @@ import pytest
 from image_cases import CASES, RGB, outcome, save, smooth
 from PIL import Image, ImageFile, ImageOps
 
-from codec_zoo.codecs.image_reader import MAX_PIXELS, background_color, inspect_image, read_image, read_rgb
+from codec_zoo.codecs.image_formats import MAX_PIXELS
+from codec_zoo.codecs.image_reader import background_color, inspect_image, read_image, read_rgb
 from codec_zoo.errors import ImageError, UsageError
 
 

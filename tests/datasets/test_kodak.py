@@ -5,7 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from codec_zoo.datasets.kodak.kodak import Kodak
+from codec_zoo.datasets.kodak.builder import Kodak
 from codec_zoo.errors import CodecZooError
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from codec_zoo.codecs.image_files import PatchSampler, images
 from codec_zoo.datasets import pipeline
-from codec_zoo.datasets.kodak.kodak import Kodak
+from codec_zoo.datasets.kodak.builder import Kodak
 from codec_zoo.datasets.pipeline import load, training_batches
 from codec_zoo.errors import CodecZooError, ImageError, UsageError
 

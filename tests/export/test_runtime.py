@@ -174,7 +174,8 @@ def test_a_lock_that_a_killed_process_left(tmp_path, capsys):
     killer = subprocess.Popen(["sh", "-c", f"sleep 1.5; kill -9 {holder.pid}"])
     with runtime.locked(path):
         assert "waiting for another process" in capsys.readouterr().err
-    assert holder.wait() == -signal.SIGKILL and killer.wait() == 0
+    holder.communicate()
+    assert holder.returncode == -signal.SIGKILL and killer.wait() == 0
     assert Path(f"{path}.lock").exists()
     started = time.monotonic()
     with runtime.locked(path):

@@ -141,7 +141,8 @@ def test_a_server_elsewhere_is_reached_through_the_proxy(kinds, monkeypatch, pro
         monkeypatch.setenv("no_proxy", "")
         with pytest.raises(ServerError):
             open_server(f"{protocol}://models.invalid:80", timeout=1).versions("a")
-        assert proxy.accept()[0].recv(100).startswith(request_line + b"models.invalid")
+        with proxy.accept()[0] as connection:
+            assert connection.recv(100).startswith(request_line + b"models.invalid")
 
 
 def test_a_web_page_is_no_model_server(tmp_path, kinds):

@@ -210,7 +210,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path, kind):
     killed, live = start_writer(tmp_path / "a", kind), start_writer(tmp_path / "b", kind)
     assert len(names(tmp_path)) == 2
     killed.kill()
-    killed.wait()
+    killed.communicate()
     write_elsewhere(tmp_path / "c")
     assert len(names(tmp_path)) == 2 and (tmp_path / "c").read_bytes() == b"whole"
     live.communicate(timeout=10)  # it was not disturbed

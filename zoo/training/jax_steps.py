@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import keras
 
+Values = list[jax.Array]
+
 
 class JaxSteps:
     """Stands in for the ``train_on_batch`` of a compiled model with one loss.
@@ -18,15 +20,17 @@ class JaxSteps:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self._state: tuple[list[Any], ...] | None = None
+        self._state: tuple[Values, ...] | None = None
         self._step = jax.jit(self._next)
 
     def _variables(self) -> tuple[list[keras.Variable], ...]:
         model = self.model
         return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
 
-    def _next(self, trainable, others, optimizer, x, y):
-        def loss_of(values):
+    def _next(
+        self, trainable: Values, others: Values, optimizer: Values, x: Any, y: Any
+    ) -> tuple[Values, Values, Values, jax.Array]:
+        def loss_of(values: Values) -> tuple[jax.Array, Values]:
             y_pred, changed = self.model.stateless_call(values, others, x, training=True)
             return self.model.compute_loss(x, y, y_pred), changed
 
@@ -34,7 +38,7 @@ class JaxSteps:
         trainable, optimizer = self.model.optimizer.stateless_apply(optimizer, gradients, trainable)
         return trainable, others, optimizer, loss
 
-    def train_on_batch(self, x, y=None):
+    def train_on_batch(self, x: Any, y: Any = None) -> jax.Array:
         """Queue a step; its loss, a scalar that may still be on its way."""
         if self._state is None:
             self._state = tuple([variable.value for variable in group] for group in self._variables())

@@ -117,7 +117,7 @@ def save_checkpoint(path: Path, model: CompressionModel, learners: Sequence[kera
     Raises:
         CodecZooError: they are not finite any more, or the file cannot be written; the one before stays.
     """
-    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(model, learners))}
+    arrays = {f"v{i}": v.numpy() for i, v in enumerate(_state(model, learners))}
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise CodecZooError(f"the weights are not finite at step {progress.step}: {DIVERGED}")
     record = json.dumps(dataclasses.asdict(progress)).encode()

@@ -1,7 +1,11 @@
 """Optimizers beyond Keras's own."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from codec_zoo.arrays import Array
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
@@ -19,22 +23,22 @@ class ConvolutionMuon(keras.optimizers.Muon):
 
     SMALLEST = 4
 
-    def __init__(self, learning_rate=0.001, **kwargs):
+    def __init__(self, learning_rate: Any = 0.001, **kwargs: Any):
         kwargs = {"weight_decay": None, "adam_weight_decay": None, **kwargs}
         super().__init__(learning_rate, **kwargs)
 
-    def _should_use_adamw(self, variable):
+    def _should_use_adamw(self, variable: keras.Variable) -> bool:
         shape = variable.shape
         return len(shape) != 4 or min(shape[-1], shape[0] * shape[1] * shape[2]) < self.SMALLEST
 
-    def _muon_update_step(self, gradient, variable, lr, m):
+    def _muon_update_step(self, gradient: Array, variable: keras.Variable, lr: Array, m: keras.Variable) -> None:
         self.assign(m, self.momentum * m + gradient)
         direction = gradient + self.momentum * m if self.nesterov else m
         matrix = ops.reshape(direction, (-1, variable.shape[-1]))
         update = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, ops.reshape(update, variable.shape))
 
-    def zeropower_via_newtonschulz5(self, x, steps):
+    def zeropower_via_newtonschulz5(self, x: Array, steps: int) -> Array:
         """Keras's Newton–Schulz iteration, through the Gram matrix of the short side.
 
         Each step multiplies x by a polynomial of xᵀx. All of them commute, so that their product is found on the

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
+from codec_zoo.arrays import Array
 from codec_zoo.errors import UsageError
 
 _sharing: tuple[int, slice] | None = None
@@ -31,7 +32,7 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         """A backend says here which error of its own means that a worker is lost."""
 
     def share(self, whole: int) -> slice:
@@ -70,7 +71,7 @@ def sharing(whole: int, share: slice) -> Iterator[None]:
         _sharing = before
 
 
-def uniform_for_share(shape: Sequence, low: float, high: float, seed: keras.random.SeedGenerator):
+def uniform_for_share(shape: Sequence, low: float, high: float, seed: keras.random.SeedGenerator) -> Array:
     """``keras.random.uniform`` of this shape; while sharing, the rows that one process would have drawn for them."""
     if _sharing is None:
         return keras.random.uniform(shape, low, high, seed=seed)

@@ -307,7 +307,7 @@ def test_a_resumed_run_remembers_what_it_started_from(tmp_path, monkeypatch, ctr
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
-import test_training as t
+import test_loop as t
 from pathlib import Path
 t.run(Path(sys.argv[1]), t.dataclasses.replace(t.RECIPE, steps=100_000), checkpoint_every_s=0.2)
 """

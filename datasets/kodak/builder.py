@@ -32,7 +32,7 @@ class Kodak(tfds.core.GeneratorBasedBuilder):
     The one split is ``test``, in the order of the names. The files come with the package, so nothing is
     downloaded; each is checked against ``checksums.tsv``, which also names where it came from.
 
-        builder = tfds.builder("kodak")     # once codec_zoo.datasets.kodak.kodak has been imported
+        builder = tfds.builder("kodak")     # once codec_zoo.datasets.kodak.builder has been imported
         builder.download_and_prepare()
         builder.as_dataset("test")
     """

@@ -1,0 +1,50 @@
+"""Importing Codec Zoo leaves the user's process as it was: limits, logging, warnings, signals, variables."""
+
+import subprocess
+import sys
+
+# The libraries come first: a change that one of them makes is its own.
+PROGRAM = """
+import importlib, logging, os, pkgutil, signal, sys, threading, warnings
+import av, bjontegaard, grpc, imagecodecs, keras, matplotlib, numba, PIL.Image, plotly, requests, rich, tensorboard
+import tensorboardX, tensorflow, tensorflow_datasets, tensorflow_serving.apis.predict_pb2, yaml
+
+def state():
+    return {
+        "pixels that Pillow opens": PIL.Image.MAX_IMAGE_PIXELS,
+        "truncated images in Pillow": PIL.ImageFile.LOAD_TRUNCATED_IMAGES,
+        "level of PyAV": av.logging.get_level(),
+        **{key: str(dict.get(matplotlib.rcParams, key)) for key in matplotlib.rcParams},
+        "filters of warnings": list(warnings.filters),
+        "showing of warnings": warnings.showwarning,
+        "logging": (logging.root.level, logging.root.manager.disable, list(logging.root.handlers)),
+        "levels of loggers": {name: logging.getLogger(name).level for name in ("PIL", "absl", "tensorflow", "keras")},
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "environment": dict(os.environ),
+        "finders": list(sys.meta_path),
+        "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook, sys.displayhook),
+        "floats of Keras": (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()),
+        "recursion": sys.getrecursionlimit(),
+        "streams": (sys.stdout, sys.stderr, sys.stdin),
+        "folder": os.getcwd(),
+        "threads": threading.active_count(),
+    }
+
+before = state()
+import codec_zoo
+names = [module.name for module in pkgutil.walk_packages(codec_zoo.__path__, "codec_zoo.")]
+assert len(names) > 80, names
+for name in names:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        assert error.name in ("apache_beam", "jax"), error  # not among the requirements of every installation
+after = state()
+changed = [f"{key}: {before[key]} → {after[key]}" for key in before if before[key] != after[key]]
+assert not changed, changed
+"""
+
+
+def test_no_module_changes_the_process():
+    process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-2000:]
