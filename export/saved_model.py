@@ -172,7 +172,8 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     For two images of an odd size, every signature must give the values that ``model`` gives: integers exactly;
     samples (``uint8``) but for one level in one of a hundred, what ``encode`` rounds and ``search_k`` moves but for
     one value of a hundred, since TensorFlow fuses the ops of a loaded graph and so adds in another order (of blocks
-    ``search_k`` for two: it begins with what ``encode`` rounds); floats nearly.
+    ``search_k`` for eight: it begins with what ``encode`` rounds, and latents of 8 bits have small steps); floats
+    nearly.
 
     Raises:
         ModelError: it does not.
@@ -199,7 +200,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
 def _otherwise(name: str, value: np.ndarray) -> float | None:
     """The share of integers that may come out otherwise where latents are rounded; see :func:`verify_export`."""
     if name.startswith("search_"):
-        return 0.02 if value.dtype == np.uint8 else 0.01
+        return 0.08 if value.dtype == np.uint8 else 0.01
     return 0.01 if name.startswith("encode.") else None
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codec_zoo import weights
 from codec_zoo.codecs import container
 from codec_zoo.codecs.images import read_image
 from codec_zoo.codecs.specs import codec_for
 from codec_zoo.export.runtime import find_model
+from codec_zoo.presets import get_preset, list_presets
 
 # Made by tests/data/golden/make.py with the published weights.
 FILES = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.czoo"))
@@ -28,6 +30,9 @@ def test_golden_file(path):
 
 
 def test_there_are_files_of_each_kind():
-    """Of each first layer that trained models write but a JPEG representation, and of fine-tuning's last."""
-    kinds = {layer.kind.name for path in FILES for layer in container.read(path.read_bytes()).layers}
-    assert kinds >= {"BASE", "RESIDUAL", "LATENT", "PICTURE", "PLANE"}
+    """Of each architecture with trained weights, and of both resolutions of the one that has two."""
+    models = {get_preset(find_model(container.read(path.read_bytes())).preset).model for path in FILES}
+    trained = [preset for preset in list_presets() if preset.name in weights.index() or not preset.trains]
+    assert models == {preset.model for preset in trained}
+    scales = {container.read(path.read_bytes()).layers[0].payload[0] for path in FILES if "mixed" in path.stem}
+    assert scales == {1, 2}

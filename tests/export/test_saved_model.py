@@ -14,7 +14,7 @@ from codec_zoo import weights
 from codec_zoo.errors import CodecZooError, ModelError
 from codec_zoo.export import card, runtime, saved_model
 from codec_zoo.export.runtime import LocalModel
-from codec_zoo.presets import get_preset, list_presets
+from codec_zoo.presets import get_preset
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -126,9 +126,3 @@ def test_a_cache_that_can_only_be_read(monkeypatch):
 
     monkeypatch.setattr(runtime, "FileLock", fail)
     assert runtime.export_to_cache("report2017-cnn-ae-ft") == folder
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [preset.name for preset in list_presets() if preset.trains])
-def test_every_preset_exports_and_verifies(tmp_path, name):
-    saved_model.export_model(name, get_preset(name).create(), tmp_path)

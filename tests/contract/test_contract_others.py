@@ -1,0 +1,7 @@
+"""Presets of all other papers."""
+
+from contract import Contract
+
+
+class TestOthers(Contract):
+    share = "others"
