@@ -112,7 +112,7 @@ def test_the_field_of_the_luma_filter_is_tight():
     """A changed pixel changes the output in a square with sides of twice the field and one."""
     model = get_preset("hu2018-filter-svac-q48").create()
     positive(model)
-    image = np.zeros((1, 41, 41, 1), np.float32)
+    image = np.full((1, 41, 41, 1), 200, np.float32)
     changed = image.copy()
     changed[0, 20, 20] = 255
     field = receptive_fields(model)["changes"]
