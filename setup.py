@@ -8,6 +8,7 @@ from setuptools import setup
 
 FOLDERS = {
     "codec_zoo": "zoo",
+    "codec_zoo.layers": "zoo/layers",
     "codec_zoo.models": "zoo/models",
     "codec_zoo.training": "zoo/training",
     "codec_zoo.datasets": "datasets",

@@ -364,7 +364,7 @@ def train(
         initial = weights.FOLDER / weights.entry(preset)["file"]
     elif start_from:
         initial = Path(start_from)
-    if revive and not (initial and hasattr(chosen.model, "revive")):
+    if revive and not (initial and chosen.model.resets_dormant_channels):
         raise UsageError("--revive is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
     source = training_data.open_source(data, chosen, recipe, seed, _notice)

@@ -80,6 +80,8 @@ def make_card(
         training: provenance, as in the weights index; empty for fresh weights.
         signatures: that are exported.
     """
+    from codec_zoo.receptive_field import receptive_fields  # here, since cards are read without Keras
+
     return {
         "schema": SCHEMA,
         "preset": preset.name,
@@ -95,23 +97,13 @@ def make_card(
         "parameters": int(model.count_params()),
         "weights_sha256": hash_weights(model),
         "stream": preset.stream.to_json() if preset.stream else None,
-        "receptive_field": receptive_fields(model, signatures),
+        "receptive_field": receptive_fields(model),
         "signatures": {
             name: {key: [dtype, list(shape)] for key, (dtype, shape) in signature.inputs.items()}
             for name, signature in signatures.items()
         },
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
-
-
-def receptive_fields(model: "keras.Model", signatures: Mapping[str, "Signature"]) -> dict[str, int]:
-    """Pixels around a place that signatures look at; one that is missing needs the whole image."""
-    found: dict[str, int] = {}
-    for name in signatures:
-        for start, pixels in getattr(model, "receptive_field", {}).items():
-            if name.startswith(start):
-                found[name] = pixels
-    return found
 
 
 def parse_card(data: bytes, where: str) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""An encoder that searches: latents move while D + λ·R of the picture falls. The decoder stays as it is.
+"""Encoder-side refinement of latents: they move while D + λ·R of the image falls. The decoder stays as it is.
 
-**Transform codecs.** Rounding takes each latent by itself. But what an integer costs in bits, and what other latents
+A model says which of its latents can be refined (``CompressionModel.refinements``).
+
+**Transform codecs.** Rounding takes each latent by itself. But the bits that an integer costs, and what other latents
 already do for the same pixels, can make the next one better (Yang, Bamler and Mandt 2020, "Improving inference for
 neural image compression", §3; they follow gradients through ever harder rounding, here ŷ is an integer all along). In
 each round
 
     ΔL = ± ∂D/∂ŷ + ½ ∂²D/∂ŷ² + λ · (bits of ŷ ± 1 − bits of ŷ)
 
-tells what a step up or down would bring each latent, and the best of each neighbourhood move. ẑ stays as it is: made
-again from the moved latents, in three ways, it saved no bits (``docs/training.md``).
+is the gain or loss of a step up or down of each latent, and the best of each neighbourhood move. ẑ stays as it is:
+made again from the moved latents, in three ways, it saved no bits (``docs/training.md``).
 
-**Blocks of fixed length** (``report2017-*``): latents cost the same wherever they are, so D alone falls. They move as
+**Latents of fixed length** (``report2017-*``) cost the same wherever they are, so D alone falls. They move as
 real numbers, by the method of conjugate gradients (Polak and Ribière 1969) with the curvature as preconditioner, each
 block by itself, and are rounded in the end. An encoder of a few convolutions is far from the best latents for its
 decoder.
@@ -18,78 +20,57 @@ decoder.
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
-from codec_zoo.contract import Signature
-from codec_zoo.entropy_models import bits, gaussian_likelihood, scale_table
-from codec_zoo.layered import LayeredAutoencoder, TransformCodec
-from codec_zoo.layers import pad_to_multiple
-from codec_zoo.models.report2017 import BlockModel
+from codec_zoo.contract import IMAGES, CompressionModel, Refinement, RefinementTask, Signature
+from codec_zoo.layers.resampling import pad_to_multiple
 
 # Latents that share pixels would overshoot together. Of so many places in each direction, all channels, one moves,
 # and with it only what gains nearly as much.
 NEIGHBOURHOOD, NEARLY = 3, 0.7
-# Pictures of random signs that the curvature is estimated from.
+# Images of random signs that the curvature is estimated from.
 PROBES = 2
 
 
-def signatures(model: keras.Model) -> dict[str, Signature]:
-    """What is exported of a model: its own signatures, and, where its distortion is the squared error, ``search_k``.
+def signatures(model: CompressionModel) -> dict[str, Signature]:
+    """The exported functions of a model: its own signatures, and ``search_k`` for each of its refinements.
 
-    ``search_k`` of layer or step k: ``images`` (uint8 ``[N, H, W, 3]``), the latents of those below, ``y1`` … (int32
-    ``[N, h, w, C]``) or ``latents1`` … (uint8), and ``rounds`` (int32 ``[N]``, of which the largest counts) → ``yk``
-    and, with a hyperprior, ``zk``, or ``latentsk``: as ``encode`` gives them, but for the moves.
+    ``search_k`` of the k-th layer: ``images`` (uint8 ``[N, H, W, 3]``), the latents of lower layers, such as ``y1``
+    (int32 ``[N, h, w, C]``) or ``latents1`` (uint8), and ``rounds`` (int32 ``[N]``, of which the largest counts) →
+    the layer's latents as ``encode`` names them, such as ``yk`` and ``zk``, or ``latentsk``.
     """
-    found = dict(model.signatures)
-    if isinstance(model, LayeredAutoencoder) and model.distortion == "mse":
-        found |= {f"search_{k}": _search_layer(model, k) for k in range(1, len(model.codecs) + 1)}
-    if isinstance(model, BlockModel):
-        found |= {f"search_{k}": _search_blocks(model, k) for k in range(1, model.steps + 1)}
-    return found
+    refinements = {f"search_{k}": _search(model, found) for k, found in enumerate(model.refinements(), 1)}
+    return {**model.signatures, **refinements}
 
 
-def _search_layer(model: LayeredAutoencoder, k: int) -> Signature:
-    below, codec, weight = model.codecs[: k - 1], model.codecs[k - 1], model.rate_weights[k - 1]
-
-    def search(images, rounds, **latents):
+def _search(model: CompressionModel, refinement: Refinement) -> Signature:
+    def search(images, rounds, **lower):
         padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32)
-        reconstruction = tf.fill(tf.shape(padded), model.GRAY)
-        for lower, y in zip(below, latents.values(), strict=True):
-            reconstruction += 255.0 * lower.decode(y)
-        target = (padded - reconstruction) / 255.0
         inside = _inside(tf.shape(images), tf.shape(padded))
-        y, z = codec.encode(target)
-        moved = _move(codec, target, inside, tf.cast(y, tf.float32), _rate(codec, z), weight, tf.reduce_max(rounds))
-        found = {f"y{k}": tf.cast(moved, tf.int32)}
-        return found if z is None else {**found, f"z{k}": z}
+        task = refinement.begin(padded, **lower)
+        if task.rate:
+            moved = _move(task, task.rate, refinement.rate_weight, inside, tf.reduce_max(rounds))
+        else:
+            moved = _descend(task, refinement.levels, inside, tf.reduce_max(rounds))
+        return dict(task.coded(moved))
 
-    latents = {f"y{i}": ("int32", (None, None, None, lower.latents)) for i, lower in enumerate(below, 1)}
-    return Signature(search, {"images": ("uint8", (None, None, None, 3)), **latents, "rounds": ("int32", (None,))})
+    return Signature(search, {"images": IMAGES, **refinement.lower, "rounds": ("int32", (None,))})
 
 
 def _inside(shape, padded):
-    """1 in the picture, 0 in its padding: float32 ``[1, H, W, 1]``."""
+    """1 in the image, 0 in its padding: float32 ``[1, H, W, 1]``."""
     rows, columns = (tf.cast(tf.range(padded[axis]) < shape[axis], tf.float32) for axis in (1, 2))
     return rows[None, :, None, None] * columns[None, None, :, None]
 
 
-def _rate(codec: TransformCodec, z) -> Callable:
-    """y → bits of each latent, as the tables have them."""
-    if z is None:
-        return lambda y: bits(codec.prior(y))
-    scale = tf.gather(scale_table().astype("float32"), codec.hyper_synthesis.exact(z))
-    return lambda y: bits(gaussian_likelihood(y, scale))
-
-
-def _move(codec: TransformCodec, target, inside, y, rate: Callable, weight: float, rounds):
-    """The best of what ``rounds`` rounds of the search come by, ``y`` among it, for each picture."""
-    curvature = 255.0**2 * 2 / 3 * _curvature(codec.synthesis, y, inside)
+def _move(task: RefinementTask, rate: Callable, weight: float, inside, rounds):
+    """Integer latents: the best of the start and of ``rounds`` rounds of moves by one, for each image."""
+    curvature = 255.0**2 * 2 / 3 * _curvature(task.synthesis, task.start, inside)
 
     def search(count, y, best, least):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(y)
-            error = 255.0 * (codec.synthesis(y) - target) * inside
+            error = 255.0 * (task.synthesis(y) - task.target) * inside
             distortion = tf.reduce_sum(tf.square(error), (1, 2, 3)) / 3
         slope, spent = tape.gradient(distortion, y), rate(y)
         loss = distortion + weight * tf.reduce_sum(spent, (1, 2, 3))
@@ -101,16 +82,16 @@ def _move(codec: TransformCodec, target, inside, y, rate: Callable, weight: floa
         step = tf.where(moves, tf.where(up < down, 1.0, -1.0), 0.0)
         return count + 1, y + step, best, tf.minimum(loss, least)
 
-    # One pass more than rounds, for what the last of them came to.
-    start = (tf.constant(0), y, y, tf.fill(tf.shape(y)[:1], float("inf")))
+    # One pass more than rounds, for the outcome of the last of them.
+    start = (tf.constant(0), task.start, task.start, tf.fill(tf.shape(task.start)[:1], float("inf")))
     return tf.while_loop(lambda count, *_: count <= rounds, search, start)[2]
 
 
 def _curvature(synthesis: Callable, latents, inside):
     """‖∂x̂/∂ŷ‖² of each latent: float32, the shape of ``latents``.
 
-    The squares of ∂(x̂·v)/∂ŷ, for random signs v, have it as their mean. They vary much, so half of what counts is the
-    mean over the picture, half that of the neighbours.
+    The squares of ∂(x̂·v)/∂ŷ, for random signs v, have it as their mean. They vary much, so half of the result is the
+    mean over the image, half the mean of the neighbours.
     """
     squares = tf.zeros_like(latents)
     shape = tf.concat([tf.shape(latents)[:1], tf.shape(inside)[1:3], [3]], 0)
@@ -124,25 +105,9 @@ def _curvature(synthesis: Callable, latents, inside):
     return (tf.reduce_mean(squares, (1, 2), keepdims=True) + tf.nn.avg_pool2d(squares, 5, 1, "SAME")) / 2
 
 
-def _search_blocks(model: BlockModel, k: int) -> Signature:
-    def search(images, rounds, **latents):
-        padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32) / 255.0
-        inside = _inside(tf.shape(images), tf.shape(padded))
-        below = [model.from_integers(values) for values in latents.values()]
-        start = model.analyse(padded, below)
-
-        def synthesis(values):
-            return tf.clip_by_value(model.synthesise([*below, values]), 0.0, 1.0)
-
-        moved = _follow(synthesis, padded, inside, start, model.levels, tf.reduce_max(rounds))
-        return {f"latents{k}": model.to_integers(moved)}
-
-    latents = {f"latents{i}": ("uint8", (None, None, None, model.channels)) for i in range(1, k)}
-    return Signature(search, {"images": ("uint8", (None, None, None, 3)), **latents, "rounds": ("int32", (None,))})
-
-
-def _follow(synthesis: Callable, target, inside, start, levels: int, rounds):
-    """``start``, or latents (0 … 1, rounded to levels) with a smaller error, for each picture; see the module."""
+def _descend(task: RefinementTask, levels: int, inside, rounds):
+    """Latents of fixed length, 0 … 1, rounded to levels: the start, or some with a smaller error, for each image."""
+    start, target, synthesis = task.start, task.target, task.synthesis
     scale = _curvature(synthesis, start, inside)
     scale += 1e-3 * tf.reduce_mean(scale, (1, 2, 3), keepdims=True)  # a latent may change nothing here
 
@@ -167,7 +132,7 @@ def _follow(synthesis: Callable, target, inside, start, levels: int, rounds):
         direction = tf.where(
             free, descent + tf.maximum(tf.math.divide_no_nan(turn, size_before), 0.0) * direction, 0.0
         )
-        # How the picture changes along the way, by a probe of one level.
+        # How the image changes along the way, by a probe of one level.
         probe = tf.math.divide_no_nan(1 / levels, tf.reduce_max(tf.abs(direction), (1, 2, 3), keepdims=True))
         change = (synthesis(values + probe * direction) - decoded) * inside
         slope = -inner(direction, gradient) / 2

@@ -1,14 +1,26 @@
-"""What every model of the zoo offers beyond ``keras.Model``, and how its parts learn."""
+"""The contract between a model and the training loop, the export and the codecs: :class:`CompressionModel`.
+
+A model fills in the hooks that it needs; the others have defaults. Nothing outside a model's file asks for its class.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from codec_zoo.entropy_models import FactorizedPrior
-from codec_zoo.metrics import Probe
+from codec_zoo.metrics import EvaluatedImage
+from codec_zoo.receptive_field import Window
+from codec_zoo.stream import Stream
+
+# Name of a tensor → its dtype and shape, None for sides that vary.
+TensorSpecs = Mapping[str, tuple[str, tuple[int | None, ...]]]
+# A batch of RGB images.
+IMAGES: tuple[str, tuple[int | None, ...]] = ("uint8", (None, None, None, 3))
+# Height and width of each image of a batch.
+SIZE: tuple[str, tuple[int | None, ...]] = ("int32", (None, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,51 +33,175 @@ class Signature:
     """
 
     function: Callable[..., Mapping[str, Any]]
-    inputs: Mapping[str, tuple[str, tuple[int | None, ...]]]
+    inputs: TensorSpecs
 
 
-@runtime_checkable
-class ZooModel(Protocol):
-    """The contract between models, the training loop and the export."""
+@dataclasses.dataclass(frozen=True)
+class RefinementTask:
+    """The latents of one layer for some images, as a problem that the encoder can solve better than by rounding.
+
+    All functions are differentiable ``keras.ops`` code; images are in units of 255 gray levels.
+
+    Attributes:
+        start: the latents that ``encode`` gives: float32 ``[N, h, w, C]``.
+        target: what the synthesis should give: float32 ``[N, H, W, 3]``.
+        synthesis: latents → float32 ``[N, H, W, 3]``.
+        rate: latents → bits of each, the same shape; None where their length is fixed.
+        coded: latents → the outputs of the signature, as ``encode`` names them.
+    """
+
+    start: Any
+    target: Any
+    synthesis: Callable[[Any], Any]
+    rate: Callable[[Any], Any] | None
+    coded: Callable[[Any], Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Refinement:
+    """How the encoder may refine the latents of one layer (``codec_zoo.export.search``).
+
+    Attributes:
+        begin: padded images, float32 ``[N, H, W, 3]``, 0 … 255, and the ``lower`` latents by name → the task.
+        lower: the latents of lower layers that ``begin`` takes.
+        rate_weight: λ of integer latents: the squared error on the 0 … 255 scale that one bit a pixel is worth.
+        levels: of latents of fixed length, which have no rate: they are multiples of 1/levels in 0 … 1.
+    """
+
+    begin: Callable[..., RefinementTask]
+    lower: TensorSpecs
+    rate_weight: float = 0.0
+    levels: int = 1
+
+
+class CompressionModel(keras.Model):
+    """Base class of the zoo's models.
+
+    A constructor builds all parts, so that weights load before the first call, and ends with ``self.built = True``.
+    A model must have :attr:`signatures` and :meth:`evaluate_image`, and either ``compute_loss`` or its own
+    :meth:`learners` and :meth:`learn`.
+    """
+
+    # Group of weights in Keras's walk over the model's attributes → the group in files. For models whose published
+    # files were written when the attributes were arranged otherwise. "" is the model itself. A group's name
+    # also stands for those that Keras numbers: ``codecs/coder`` for ``codecs/coder_1``.
+    weights_layout: ClassVar[Mapping[str, str]] = {}
+    # Whether :meth:`reset_dormant_channels` does anything.
+    resets_dormant_channels: ClassVar[bool] = False
+    # The fraction of λ that counts at this step, set by the loop before each step (``Recipe.rate_rise``). None: there
+    # is no rate in the loss.
+    rate_share: float | None = None
+
+    @classmethod
+    def make_stream(cls, *inner: Any, **config: Any) -> Stream | None:
+        """How the files of a model are coded, known without building it.
+
+        Args:
+            inner: name and quality of the codec in ``Preset.inner``, if there is one.
+            config: arguments of the constructor.
+
+        Returns:
+            The stream; None for a model with a codec of its own.
+        """
+        raise NotImplementedError
 
     @property
     def stride(self) -> int:
-        """Training patches must be multiples of this."""
+        """Sides of training patches, and of padded images, are multiples of this number of pixels."""
+        return 1
 
     @property
-    def signatures(self) -> Mapping[str, Signature]:
-        """The exported functions; ``encode`` and ``decode`` at least."""
+    def min_side(self) -> int:
+        """The least side of patches and held-out images, in pixels."""
+        return 1
 
     @property
     def priors(self) -> Mapping[str, FactorizedPrior]:
-        """Name of a latent → its learned prior; empty for a model without entropy models."""
+        """Name of a latent → its learned prior; the export makes a table of each. Empty without entropy models."""
+        return {}
 
-    def learners(self) -> Sequence[keras.Model]:
-        """What the loop gives an optimizer each: the model itself, or a :class:`Learner` for each loss."""
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The exported functions: ``encode`` and ``decode`` at least. Empty for a model that is not exported."""
+        raise NotImplementedError
 
-    def learn(self, learners: Sequence[keras.Model], batch: np.ndarray, step: int) -> Mapping[str, Any]:
-        """Do step number ``step`` with the compiled learners; the losses that it had, by name."""
+    def windows(self) -> Mapping[str, Sequence[Window]]:
+        """Signature → the windows from each of its inputs to each of its outputs (``codec_zoo.receptive_field``).
+
+        A signature without a bounded receptive field is missing.
+        """
+        return {}
+
+    def refinements(self) -> Sequence[Refinement]:
+        """For each layer, base first, how the encoder may refine its latents. Empty: ``encode`` is all there is.
+
+        The export makes the signature ``search_k`` of the k-th.
+        """
+        return []
+
+    def load_lower_layers(self, lower: keras.Model) -> None:
+        """Take over the layers of ``lower``, the trained model of the preset in ``Preset.starts_from``.
+
+        The loop calls it once, before the first step, also after weights to start from were loaded.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no lower layers.")
 
     def initialize(self, images: np.ndarray) -> None:
-        """Before fresh weights train: adapt them to training patches, ``uint8 [N, P, P, 3]``."""
+        """Adapt fresh weights to training patches; called once, before the first step. Default: leave them.
 
-    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
-        """What mean training losses say in the field's units."""
+        Args:
+            images: about 64 patches as :meth:`learn` gets them, ``uint8 [N, P, P, C]``.
+        """
 
-    def probe(self, image: np.ndarray) -> Probe:
-        """Code one held-out picture and reconstruct it."""
+    def reset_dormant_channels(self, images: np.ndarray, seed: int = 0) -> int:
+        """Give channels that hardly ever fire new weights, instead of :meth:`initialize`; on request (``--revive``).
 
+        Args:
+            images: as in :meth:`initialize`.
+            seed: of the new weights.
 
-class LearnsAsOne:
-    """For models with one loss, on all that is trainable."""
+        Returns:
+            How many channels were dormant.
+        """
+        return 0
 
-    def learners(self):
-        """The model itself."""
+    def normalize_activations(self, images: np.ndarray) -> None:
+        """Rescale weights that training is to start from, without a change of the output. Default: leave them.
+
+        The loop calls it after :meth:`initialize`, or after weights to start from were loaded.
+
+        Args:
+            images: as in :meth:`initialize`.
+        """
+
+    def learners(self) -> Sequence[keras.Model]:
+        """What the loop compiles with an optimizer each: the model itself, or a :class:`Learner` for each loss."""
         return [self]
 
-    def learn(self, learners, batch, step):
-        """One step on the batch."""
+    def learn(self, learners: Sequence[Any], batch: np.ndarray, step: int) -> Mapping[str, Any]:
+        """Do one training step.
+
+        Args:
+            learners: those of :meth:`learners`, compiled; on JAX stand-ins with the same ``train_on_batch``.
+            batch: ``uint8 [N, P, P, C]``; C and the values are those of the preset's data.
+            step: number of the step, from 0.
+
+        Returns:
+            The losses of this step by name, scalars.
+        """
         return {"loss": learners[0].train_on_batch(batch)}
+
+    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
+        """Further curves beside the losses, from their means over the last steps; such as ``psnr`` in dB."""
+        return {}
+
+    def evaluate_image(self, image: np.ndarray) -> EvaluatedImage:
+        """Code and decode one held-out image.
+
+        Args:
+            image: ``uint8 [H, W, C]``, of the preset's data; sides of :attr:`min_side` or more.
+        """
+        raise NotImplementedError
 
 
 class Learner(keras.Model):
@@ -95,24 +231,31 @@ class Learner(keras.Model):
         self.built = True
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         """Variables of the layers that learn."""
         return [variable for variable in self.model.variables if self._learns(variable)]
 
     @property
-    def trainable_weights(self):
-        """The same."""
+    def trainable_weights(self) -> list[keras.Variable]:
+        """Another name of Keras for :attr:`trainable_variables`."""
         return self.trainable_variables
 
     @property
-    def non_trainable_variables(self):
+    def non_trainable_variables(self) -> list[keras.Variable]:
         """All others."""
         return [variable for variable in self.model.variables if not self._learns(variable)]
 
-    def call(self, inputs, training=None):
-        """The loss; see the class."""
+    def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> Any:
+        """Compute the loss, a scalar, of named inputs."""
         return self._loss_of(inputs)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """What ``call`` gave."""
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Pass on the output of :meth:`call`."""
         return y_pred

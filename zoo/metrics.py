@@ -17,14 +17,14 @@ _WINDOW = [tap / sum(_WINDOW) for tap in _WINDOW]
 
 
 @dataclasses.dataclass(frozen=True)
-class Probe:
-    """One held-out picture through a model in training.
+class EvaluatedImage:
+    """One held-out image through a model in training.
 
     Attributes:
-        original: what the reconstruction is to be: ``uint8 [H, W, 1 or 3]``.
+        original: the image that the model should give: ``uint8 [H, W, 1 or 3]``.
         reconstruction: the same shape.
-        bpp: bits a pixel: of a real file, or the cross-entropy of rounded latents (the model's ``probe`` says which);
-            None where the model does not decide it.
+        bpp: bits a pixel: of a real file, or the cross-entropy of rounded latents, as the model says; None
+            where the model does not decide it.
         loss: the training loss of what a decoder will show; the best weights have the lowest.
         latents: name → integer values, for histograms.
     """

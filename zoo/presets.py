@@ -9,10 +9,13 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codec_zoo.errors import UsageError
 from codec_zoo.stream import Stream
+
+if TYPE_CHECKING:
+    from codec_zoo.contract import CompressionModel
 
 # What `codec-zoo compress` uses where no model is named.
 DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
@@ -83,21 +86,25 @@ class Preset:
     Attributes:
         name: ``<paper>-<model>-<variant>``.
         paper: source.
-        model: the ``keras.Model`` subclass.
+        model: the class, a ``codec_zoo.contract.CompressionModel``.
         config: its constructor's arguments.
         recipe: the paper's training.
         reproduces: figure or table of the paper, and its row or curve.
         starts_from: the preset whose trained weights its training starts from, or None.
         trains: False where each file brings weights of its own.
         inner: the standard codec that the model stands behind and its quality, or None.
-        data: images that training gets: ``"rgb"`` (patches of images scaled at random), ``"rgb-unscaled"``,
-            ``"luma"``, or ``"decoded-luma"`` (luma as ``inner`` decodes it, and true luma).
-        significant_bits: that the weights of the transforms keep in files (``codec_zoo.weights``).
+        data: the training patches: ``"rgb"`` (``uint8 [N, P, P, 3]``, of images scaled at random), ``"rgb-unscaled"``
+            (the same of images as they are), ``"luma"`` (``[N, P, P, 1]``) or ``"decoded-luma"`` (``[N, P, P, 2]``:
+            decoded by ``inner``, and true).
+        significant_bits: that large arrays of published weights keep of their 11 (``codec_zoo.weights``).
+            7 of transforms that carry the brightness of the image through all their layers, where an error of one
+            weight in a hundred shows, and of luma filters, which are small; 5 of networks that mend an image or have
+            an image codec behind them (``docs/training.md``).
     """
 
     name: str
     paper: Paper
-    model: type[Any]
+    model: "type[CompressionModel]"
     config: Mapping[str, Any]
     recipe: Recipe
     reproduces: str
@@ -109,9 +116,7 @@ class Preset:
 
     @property
     def stream(self) -> Stream | None:
-        """How its files are coded; None where each file brings weights of its own."""
-        if not self.trains:
-            return None
+        """How its files are coded; None for a model with a codec of its own."""
         return self.model.make_stream(*(self.inner or ()), **self.config)
 
     def require_training(self) -> None:
@@ -122,7 +127,7 @@ class Preset:
                 f"Use it: `codec-zoo compress --model {self.name}`."
             )
 
-    def create(self):
+    def create(self) -> "CompressionModel":
         """Build the model with fresh weights."""
         return self.model(**self.config, name=self.name.replace("-", "_"))
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -27,18 +28,20 @@ from codec_zoo.files import atomic_path, write_atomic, writing
 from codec_zoo.presets import Preset, get_preset
 
 if TYPE_CHECKING:
-    import keras
+    from codec_zoo.contract import CompressionModel
 
 FOLDER = Path(__file__).resolve().parent / "pretrained"
 INDEX = FOLDER / "index.json"
 # Arrays of fewer values are published as they are.
 LARGE = 1024
+# Significant bits of the large arrays of hyper-transforms.
+HYPER_BITS = 4
 BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
 # What a record keeps of each run that came before its own.
 RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "recipe", "initial_weights")
 
 
-def save(model: "keras.Model", path: Path) -> None:
+def save(model: "CompressionModel", path: Path) -> None:
     """Write ``model``'s weights as ``.weights.h5`` in half precision, without its optimizer."""
     half = io.BytesIO()  # HDF5 complains again and again where it cannot write
     with writing(path), tempfile.TemporaryDirectory() as scratch, _full_disk_told():
@@ -50,6 +53,8 @@ def save(model: "keras.Model", path: Path) -> None:
         # A second file, since HDF5 never gives back the space of what is deleted.
         with h5py.File(full, "r") as old, h5py.File(half, "w") as new:
             _copy_halved(old, new)
+            for here, there in model.weights_layout.items():
+                _move(new, here, there)
     write_atomic(path, half.getvalue())
 
 
@@ -68,26 +73,55 @@ def _copy_halved(old: h5py.Group, new: h5py.Group) -> None:
     for name, item in old.items():
         if isinstance(item, h5py.Dataset):
             values = item[()]
-            reach = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
-            new.create_dataset(name, data=values.astype(np.float16) if reach else values)
+            fits = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
+            new.create_dataset(name, data=values.astype(np.float16) if fits else values)
         elif name != "optimizer":
             _copy_halved(item, new.create_group(name))
 
 
-def load(model: "keras.Model", path: Path) -> None:
+def load(model: "CompressionModel", path: Path) -> None:
     """Load a ``.weights.h5`` file of the same architecture.
 
     Raises:
         ModelError: no such file, damaged, of another architecture, or what it stands on is not there.
     """
     try:
-        with _whole(path) as file:
+        with _whole(path) as whole, _in_layout_of(model, whole) as file:
             model.load_weights(file)
     except ModelError:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot load weights {path} into {model.name}: {first}") from error
+
+
+@contextlib.contextmanager
+def _in_layout_of(model: "CompressionModel", path: Path) -> Iterator[Path]:
+    """A file with the groups where Keras looks for them in the model: ``path`` itself, or a temporary one."""
+    if not model.weights_layout:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        moved = Path(scratch) / "moved.weights.h5"
+        shutil.copyfile(path, moved)
+        with h5py.File(moved, "r+") as file:
+            for here, there in model.weights_layout.items():
+                _move(file, there, here)
+        yield moved
+
+
+def _move(file: h5py.File, source: str, target: str) -> None:
+    """Move a group, and those with its name and a number behind; "" is the file itself."""
+    if not source or not target:
+        for name in list(file.get(source or "/", {})):
+            if f"{target}/{name}" in file:  # the empty group of the file's own variables
+                del file[f"{target}/{name}"]
+            file.move(f"{source}/{name}", f"{target}/{name}")
+        return
+    parent, _, name = source.rpartition("/")
+    for found in list(file.get(parent, {})):
+        if re.fullmatch(rf"{re.escape(name)}(_\d+)?", found):
+            file.move(f"{parent}/{found}", target + found.removeprefix(name))
 
 
 @contextlib.contextmanager
@@ -120,16 +154,13 @@ def _add(source: h5py.Group, target: h5py.Group) -> None:
             source.copy(name, target)
 
 
-def significant_bits(name: str) -> Callable[[str], int]:
-    """What the large arrays of a preset keep, by their path in the file.
+def significant_bits(preset: Preset) -> Callable[[str], int]:
+    """The bits that the large arrays of a preset keep, by their path in the file.
 
-    7 bits of the transforms of layered and block codecs, which carry the picture's brightness through all their
-    layers: an error of one weight in a hundred shows; of luma filters too, which are small. 4 of hyper-transforms,
-    where an error costs a few bits of the stream. 5 of any other network: it mends a picture, or has an image codec
-    behind it (``docs/training.md``).
+    ``Preset.significant_bits``, but :data:`HYPER_BITS` in hyper-transforms, where an error costs a few bits of the
+    stream (``docs/training.md``).
     """
-    transforms = get_preset(name).significant_bits
-    return lambda path: 4 if "/hyper_" in path else transforms
+    return lambda path: HYPER_BITS if "/hyper_" in path else preset.significant_bits
 
 
 def pack(
@@ -218,7 +249,7 @@ def entry(name: str) -> dict[str, Any]:
     return records[name]
 
 
-def pretrained(name: str) -> "keras.Model":
+def pretrained(name: str) -> "CompressionModel":
     """Build the preset ``name`` with its trained weights.
 
     Raises:
@@ -306,7 +337,7 @@ def publish(run: Path) -> str:
         with _whole(_file(upper)) as whole:
             records[upper][BELOW] = pack(whole, _file(upper))
         records[upper]["sha256"] = hash_file(_file(upper))
-    stands_on = pack(source, target, significant_bits(name), below if below in records else None)
+    stands_on = pack(source, target, significant_bits(get_preset(name)), below if below in records else None)
     held_out = _best(record)
     records[name] = {
         "file": target.name,

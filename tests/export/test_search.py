@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from codec_zoo import weights
 from codec_zoo.export.search import signatures
-from codec_zoo.layered import LayeredAutoencoder
+from codec_zoo.models.balle2017 import FactorizedPriorModel
 from codec_zoo.presets import get_preset
 
 PRESET = "jia2019-sae-mse-e1"
-FACTORIZED = {"maps": 8, "latents": 12, "hyper_maps": None}
+FACTORIZED = {"channels": 8, "latent_channels": 12, "rate_weight": 20.0}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,8 @@ def loss(model, images, coded, k):
     latents = {f"y{i}": coded[f"y{i}"] for i in range(1, k + 1)}
     size = np.array([images.shape[1:3]] * len(images), np.int32)
     decoded = np.asarray(model.decode(size, **latents)["images"]).astype(float)
-    bits = np.asarray(model.codecs[k - 1].cross_entropy(coded[f"y{k}"], coded.get(f"z{k}")))
+    coder = model.coders()[k - 1]
+    bits = np.asarray(coder.cross_entropy({name: coded[f"{name}{k}"] for name in coder.latent_channels_of}))
     return np.sum(np.square(decoded - images), (1, 2, 3)) / 3 + model.rate_weights[k - 1] * bits
 
 
@@ -64,8 +65,8 @@ def test_padding_counts_for_nothing(trained, noise, size):
 
 
 def test_without_a_hyperprior(photo):
-    model = LayeredAutoencoder([FACTORIZED], [20.0])
-    last = model.codecs[0].analysis.layers[-1]
+    model = FactorizedPriorModel(**FACTORIZED)
+    last = model.analysis.layers[-1]
     last.kernel.assign(40 * np.asarray(last.kernel))
     images = photo[None, :64, :64]
     plain, found = (search(model, 1, images, rounds) for rounds in (0, 5))
@@ -73,7 +74,7 @@ def test_without_a_hyperprior(photo):
 
 
 def test_only_for_squared_error():
-    other = LayeredAutoencoder([FACTORIZED], [20.0], "ms_ssim")
+    other = FactorizedPriorModel(**FACTORIZED, distortion="ms_ssim")
     assert signatures(other).keys() == other.signatures.keys()
     hybrid = get_preset("fu2019-hybrid-s16-prelu").create()
     assert signatures(hybrid).keys() == hybrid.signatures.keys()

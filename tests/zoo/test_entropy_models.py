@@ -14,7 +14,7 @@ from codec_zoo.entropy_models import (
     scale_thresholds,
     to_scale,
 )
-from codec_zoo.layers import GDN
+from codec_zoo.layers.gdn import GDN
 
 VECTORS = Path(__file__).parents[1] / "data" / "tfc"
 

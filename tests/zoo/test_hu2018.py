@@ -1,4 +1,4 @@
-"""The luma filter: the paper's layers, where it starts, what a place depends on, that it learns."""
+"""The luma filter: the paper's layers, where it starts, that it learns."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def model():
 
 
 def test_the_papers_layers(model):
-    """§3.1 and 3.2: eleven layers, 80 maps concatenated; then what is beyond the paper."""
+    """§3.1 and 3.2: eleven layers, 80 channels concatenated; then what is beyond the paper."""
     kernels = [tuple(w.shape) for w in model.weights if len(w.shape) == 4]
     features = (1, 16, 14, 12, 11, 10, 9, 8)
     expected = [(3, 3, a, b) for a, b in itertools.pairwise(features)]
@@ -72,7 +72,7 @@ def test_the_best_strengths():
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_dormant_maps_are_revived(precision):
+def test_dormant_channels_get_new_weights(precision):
     """Their weights are new, the others' stay, and the picture that the filter makes hardly changes."""
     keras.mixed_precision.set_dtype_policy(policy(precision))
     try:
@@ -88,27 +88,14 @@ def test_dormant_maps_are_revived(precision):
     smooth = np.kron(random.integers(0, 256, (6, 5, 5, 1)), np.ones((1, 8, 8, 2)))
     pairs = np.clip(smooth + random.integers(-9, 10, smooth.shape), 0, 255).astype(np.uint8)
     before = keras.ops.convert_to_numpy(model(pairs))
-    dormant = model.revive(pairs)
+    dormant = model.reset_dormant_channels(pairs)
     assert dormant >= 2
     after, biases = (keras.ops.convert_to_numpy(value) for value in (layer.kernel, layer.bias))
     assert (after[..., [2, 7]] != kernel[..., [2, 7]]).all() and (biases[[2, 7]] > -100).all()
-    assert np.count_nonzero(biases) < len(biases)  # revived ones alone get a bias
+    assert np.count_nonzero(biases) < len(biases)  # those alone get a bias
     change = keras.ops.convert_to_numpy(model(pairs)) - before
     assert np.abs(change).mean() < 0.2 * np.abs(before).mean()
-    assert model.revive(pairs) < dormant
-
-
-def test_reach(model):
-    """The tiles of large pictures rely on it."""
-    reach = model.receptive_field["decode"]
-    model.last.kernel.assign(keras.random.normal(model.last.kernel.shape, seed=1))
-    for layer in (*model.features, model.a1, model.b1, model.b2):
-        layer.bias.assign(layer.bias + 1.0)
-    picture = np.zeros((1, 41, 41, 1), np.float32)
-    changed = picture.copy()
-    changed[0, 20, 20] = 255
-    rows = np.argwhere(np.abs(np.asarray(model(picture)) - np.asarray(model(changed)))[0].max((1, 2)) > 0)
-    assert rows.min() == 20 - reach and rows.max() == 20 + reach
+    assert model.reset_dormant_channels(pairs) < dormant
 
 
 def test_it_learns():

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from codec_zoo.codecs.image_files import PatchSampler
-from codec_zoo.models import report2017
-from codec_zoo.models.report2017 import LosslessPredictor
+from codec_zoo.models import report2017_gans
+from codec_zoo.models.report2017_predictor import LosslessPredictor
 from codec_zoo.presets import Recipe, get_preset, list_presets
 from codec_zoo.training import loop
 
@@ -95,7 +95,7 @@ def test_critic_and_generator_take_turns(adversarial, photo):
             for variable, old in zip(model.trainable_variables, before, strict=True)
         )
     largest = max(float(ops.max(ops.abs(weight))) for weight in model.discriminator.trainable_variables)
-    assert (largest <= report2017.CLIP + 1e-9) == (adversarial == "w")
+    assert (largest <= report2017_gans.CLIP + 1e-9) == (adversarial == "w")
 
 
 def test_predictor_starts_linear():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from codec_zoo import presets, weights
+from codec_zoo.contract import CompressionModel
 from codec_zoo.errors import ModelError
 from codec_zoo.presets import Recipe, get_preset
 from codec_zoo.training import loop
@@ -20,7 +21,7 @@ STACK = [f"jia2019-sae-mse-{name}" for name in ("base", "e1", "e2")]
 @pytest.fixture
 def zoo(tmp_path, monkeypatch):
     """An empty folder of published weights, for small models of the same kind."""
-    layer = {"maps": 20, "latents": 20, "hyper_maps": 20}
+    layer = {"channels": 20, "latent_channels": 20, "hyper_channels": 20}
     for count, name in enumerate(STACK, 1):
         config = {"layers": [layer] * count, "rate_weights": [100.0] * count}
         small = dataclasses.replace(get_preset(name), config=config)
@@ -53,7 +54,7 @@ def stack(tmp_path, seed=0):
     for name in STACK:
         model = get_preset(name).create()
         if models:
-            model.adopt(models[-1])
+            model.load_lower_layers(models[-1])
         publish(tmp_path, name, model)
         models.append(weights.pretrained(name))
     return models
@@ -61,13 +62,16 @@ def stack(tmp_path, seed=0):
 
 def test_numbers_beyond_half_precision_are_kept(tmp_path):
     """Variances of a batch normalisation were: the published decoder gave noise."""
-    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
+    model = CompressionModel()
+    model.norm = keras.layers.BatchNormalization()
+    model.norm.build((None, 8, 8, 3))
+    model.built = True
     wide = np.array([1e-3, 1.0, 1e6], np.float32)
-    model.layers[-1].moving_variance.assign(wide)
+    model.norm.moving_variance.assign(wide)
     weights.save(model, tmp_path / "a.weights.h5")
-    model.layers[-1].moving_variance.assign(np.ones(3))
+    model.norm.moving_variance.assign(np.ones(3))
     weights.load(model, tmp_path / "a.weights.h5")
-    assert np.array_equal(keras.ops.convert_to_numpy(model.layers[-1].moving_variance), wide)
+    assert np.array_equal(keras.ops.convert_to_numpy(model.norm.moving_variance), wide)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from keras import ops
 from codec_zoo.codecs.image_files import PatchSampler
 from codec_zoo.metrics import psnr
 from codec_zoo.models import zhao2018
+from codec_zoo.models.jiang2017 import CompactRepresentation
 from codec_zoo.models.zhao2018 import MixedResolution, code_gray
 from codec_zoo.presets import Recipe, get_preset
 from codec_zoo.training import loop
 
-LOW = {"scale": 2, "qualities": (5, 10), "maps": 8}
+LOW = {"scale": 2, "qualities": (5, 10), "channels": 8}
 
 
 def kernels(network):
@@ -48,12 +49,19 @@ def test_it_starts_as_jpeg_of_a_resampled_picture(photo):
     assert psnr(luma, np.asarray(low.restore(low.represent(luma[None])))[0]) > 30
 
 
-@pytest.mark.parametrize("method", ["virtual", "jiang", "jiang-networks"])
-def test_networks_take_turns_and_learn(method, photo, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (MixedResolution, {**LOW, "method": "virtual"}),
+        (MixedResolution, {**LOW, "method": "jiang"}),
+        (CompactRepresentation, LOW),
+    ],
+)
+def test_networks_take_turns_and_learn(kind, config, photo, tmp_path, monkeypatch):
     """Each turn changes one network of one branch, and the loss of each falls."""
     keras.utils.set_random_seed(0)
     monkeypatch.setattr(zhao2018, "TURN", 20)
-    model = MixedResolution({"low": {**LOW, "method": method}, "high": {**LOW, "scale": 1, "method": method}})
+    model = kind({"low": config, "high": {**config, "scale": 1}})
     learners = model.learners()
     for learner in learners:
         learner.compile(optimizer=loop.make_optimizer(Recipe(48, 4, 1000, 3e-3)))
@@ -103,7 +111,7 @@ def test_coding_is_jpegs(photo):
 
 def test_odd_pictures_and_odd_methods(photo):
     model = MixedResolution({"low": LOW})
-    probe = model.probe(photo[:101, :77, :1])
-    assert probe.reconstruction.shape == probe.original.shape == (100, 76, 1) and probe.bpp > 0
+    result = model.evaluate_image(photo[:101, :77, :1])
+    assert result.reconstruction.shape == result.original.shape == (100, 76, 1) and result.bpp > 0
     with pytest.raises(ValueError, match="method"):
         MixedResolution({"low": {**LOW, "method": "x"}})

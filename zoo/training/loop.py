@@ -22,10 +22,11 @@ import keras
 import numpy as np
 
 from codec_zoo import weights
+from codec_zoo.contract import CompressionModel
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.interrupts import Deferred
-from codec_zoo.metrics import MS_SSIM_SIDE, Probe, ms_ssim, psnr
+from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim, psnr
 from codec_zoo.presets import Preset, Recipe
 from codec_zoo.provenance import commit, processor
 from codec_zoo.training.optimizers import ConvolutionMuon
@@ -110,7 +111,7 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
     return keras.optimizers.Adam(rate, recipe.beta_1, global_clipnorm=recipe.clip_norm)
 
 
-def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model], progress: Progress) -> None:
+def save_checkpoint(path: Path, model: CompressionModel, learners: Sequence[keras.Model], progress: Progress) -> None:
     """Write all variables of ``model`` and its learners' optimizers, and ``progress``, whole or not at all.
 
     Raises:
@@ -126,7 +127,7 @@ def save_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Mod
         temporary.write_bytes(file.getbuffer())
 
 
-def load_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Model]) -> Progress:
+def load_checkpoint(path: Path, model: CompressionModel, learners: Sequence[keras.Model]) -> Progress:
     """Restore what :func:`save_checkpoint` wrote into a model of the same architecture, its learners compiled.
 
     Raises:
@@ -147,43 +148,43 @@ def load_checkpoint(path: Path, model: keras.Model, learners: Sequence[keras.Mod
     return progress
 
 
-def _state(model: keras.Model, learners: Sequence[keras.Model]) -> list[keras.Variable]:
+def _state(model: CompressionModel, learners: Sequence[keras.Model]) -> list[keras.Variable]:
     """Variables of the model, its random generators and its optimizers, in a fixed order."""
     return [*model.variables, *(variable for learner in learners for variable in learner.optimizer.variables)]
 
 
 def evaluate(
-    model: keras.Model,
+    model: CompressionModel,
     images: Sequence[np.ndarray],
-    file_sizes: Callable[[keras.Model], Callable[[np.ndarray], int]] | None = None,
-) -> tuple[dict[str, float], list[Probe]]:
+    file_sizes: Callable[[CompressionModel], Callable[[np.ndarray], int]] | None = None,
+) -> tuple[dict[str, float], list[EvaluatedImage]]:
     """Mean held-out scores of the model as it stands.
 
     Args:
-        model: a zoo model; it brings ``probe``.
-        images: as the model's ``probe`` takes them, ``uint8 [H, W, C]`` each.
-        file_sizes: makes of the model a function from an image to the bytes of its file, which ``bpp`` then is of;
-            None: ``bpp`` is the probe's.
+        model: with its weights.
+        images: of the preset's data, ``uint8 [H, W, C]`` each.
+        file_sizes: makes of the model a function from an image to the bytes of its file, for ``bpp``; None: the model
+            gives ``bpp``.
 
     Returns:
-        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over pictures, and the probe of each picture.
+        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over the images, and the model's evaluation of each image.
     """
     size_of = file_sizes(model) if file_sizes else None
-    probes, scores = [], []
+    evaluated, scores = [], []
     for image in images:
-        probe = model.probe(image)
-        probes.append(probe)
-        score = {"loss": probe.loss, "psnr": psnr(probe.original, probe.reconstruction)}
+        result = model.evaluate_image(image)
+        evaluated.append(result)
+        score = {"loss": result.loss, "psnr": psnr(result.original, result.reconstruction)}
         if size_of:
             score["bpp"] = 8 * size_of(image) / (image.shape[0] * image.shape[1])
-        elif probe.bpp is not None:
-            score["bpp"] = probe.bpp
+        elif result.bpp is not None:
+            score["bpp"] = result.bpp
         if min(image.shape[:2]) >= MS_SSIM_SIDE:
-            similarity = ms_ssim(probe.original[None], probe.reconstruction[None])
+            similarity = ms_ssim(result.original[None], result.reconstruction[None])
             score["ms_ssim"] = float(keras.ops.convert_to_numpy(similarity)[0])
         scores.append(score)
     names = scores[0].keys()
-    return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}, probes
+    return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}, evaluated
 
 
 def train(
@@ -204,7 +205,7 @@ def train(
     logger: Logger | None = None,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
     workers: Workers | None = None,
-    file_sizes: Callable[[keras.Model], Callable[[np.ndarray], int]] | None = None,
+    file_sizes: Callable[[CompressionModel], Callable[[np.ndarray], int]] | None = None,
 ) -> Progress:
     """Train ``preset`` by ``recipe`` until ``recipe.steps``; resumable at any moment.
 
@@ -217,10 +218,11 @@ def train(
         folder: the run's folder.
         data: what the batches are made of, for the record.
         resume: go on from the folder's checkpoint, if it has one.
-        initial_weights: start from these instead of fresh ones; the layers below a stack's top one are always those
-            that are published.
-        revive: first give new weights to what is dormant in ``initial_weights`` (the model's ``revive``).
-        seed: of the fresh weights, and of revived ones.
+        initial_weights: start from these instead of fresh ones; the lower layers of a stack are always the published
+            ones.
+        revive: first give new weights to dormant channels of ``initial_weights`` (the model's
+            ``reset_dormant_channels``).
+        seed: of the fresh weights, and of those for dormant channels.
         log_every: steps between lines of the training curve.
         evaluate_every: steps between points of the held-out curve.
         checkpoint_every_s: seconds between checkpoints; one is also written at the end, on Ctrl-C and
@@ -254,12 +256,12 @@ def train(
         raise UsageError(
             f"the patch size must be a multiple of {model.stride} for {preset.name}. Received: {recipe.patch_size}"
         )
-    least = getattr(model, "least_side", 1)
+    least = model.min_side
     fitting = [image for image in held_out if min(image.shape[:2]) >= least]
     if recipe.patch_size < least or (held_out and not fitting):
         raise UsageError(f"{preset.name} needs patches and held-out pictures with sides of {least} pixels or more.")
     rising = recipe.rate_rise != 1.0
-    if rising and not hasattr(model, "rate_share"):
+    if rising and model.rate_share is None:
         raise UsageError(f"{preset.name} has no rate in its loss: --rate-rise is for presets with entropy models.")
     checkpoint = folder / CHECKPOINT
     resumed = first_worker and checkpoint.exists()
@@ -270,20 +272,17 @@ def train(
     if first_worker and not resumed:
         if initial_weights:
             weights.load(model, initial_weights)
-        if preset.starts_from:  # also behind initial weights: what is below now may have been trained since
-            model.adopt(weights.pretrained(preset.starts_from))
-        balances = hasattr(model, "balance")
-        if revive or balances or not initial_weights:
-            stream = batches(0)
-            first = _take_patches(stream)
-            patches = np.concatenate(first)
-            if not initial_weights:
-                model.initialize(patches)
-            elif revive:
-                revived = model.revive(patches, seed)
-            if balances:
-                model.balance(patches)
-            stream = itertools.chain(first, stream)
+        if preset.starts_from:  # also after initial weights: the lower layers may have been trained since
+            model.load_lower_layers(weights.pretrained(preset.starts_from))
+        stream = batches(0)
+        first = _take_patches(stream)
+        patches = np.concatenate(first)
+        if not initial_weights:
+            model.initialize(patches)
+        elif revive:
+            revived = model.reset_dormant_channels(patches, seed)
+        model.normalize_activations(patches)
+        stream = itertools.chain(first, stream)
     learners = model.learners()
     for learner in learners:
         learner.compile(
@@ -337,17 +336,17 @@ def train(
 
     def hold_out() -> None:
         settle()
-        scores, probes = evaluate(model, fitting, file_sizes)
+        scores, results = evaluate(model, fitting, file_sizes)
         known = progress.best
         progress.curve.append({"step": progress.step, **scores})
         if known is None or scores["loss"] <= known["loss"]:
             weights.save(model, folder / BEST)
         if logger:
             logger.scalars(progress.step, {f"held_out/{name}": value for name, value in scores.items()})
-            for i, probe in enumerate(probes[:4]):
-                logger.picture(progress.step, f"held_out/{i}", probe.original, probe.reconstruction)
-            for name in probes[0].latents:
-                values = np.concatenate([probe.latents[name].ravel() for probe in probes])
+            for i, result in enumerate(results[:4]):
+                logger.picture(progress.step, f"held_out/{i}", result.original, result.reconstruction)
+            for name in results[0].latents:
+                values = np.concatenate([result.latents[name].ravel() for result in results])
                 logger.histogram(progress.step, f"latents/{name}", values)
         report(progress.step, {f"held-out {name}": value for name, value in scores.items()})
 

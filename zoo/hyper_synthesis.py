@@ -1,0 +1,112 @@
+"""The hyper-synthesis of Ballé 2018, in float32 for training and in exact integers for files.
+
+A decoder chooses the table of each latent by the standard deviation that the hyper-synthesis gives. Where encoder and
+decoder disagree about one, the rest of the file is lost. So files are made with :meth:`HyperSynthesis.exact`: every
+machine, thread count and compiler gives the same tables.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from codec_zoo.convolutions import Conv2D, Conv2DTranspose
+from codec_zoo.entropy_models import scale_thresholds, to_scale
+from codec_zoo.receptive_field import Window, chain, window
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class HyperSynthesis(keras.layers.Layer):
+    """ẑ → the standard deviation of each latent of y (Ballé 2018, Fig. 4).
+
+    Args:
+        latent_channels: channels of y.
+        hyper_channels: channels of z.
+
+    Call: float32 integers ``[N, h, w, hyper_channels]`` → float32 standard deviations
+    ``[N, 4h, 4w, latent_channels]``.
+    """
+
+    # Fixed point of the exact version: fractional bits of weights and of the values between layers.
+    WEIGHT_BITS, VALUE_BITS = 14, 10
+    # What values are clipped to, so that no sum passes 2^53 and every float64 sum is exact.
+    MAX_HYPER_LATENT, MAX_VALUE = 2.0**15, 2.0**26
+
+    def __init__(self, latent_channels: int, hyper_channels: int, **kwargs: Any):
+        super().__init__(dtype="float32", **kwargs)
+        self.stages: list[Any] = [
+            Conv2DTranspose(hyper_channels, 5, strides=2, padding="same", dtype="float32", name="conv0"),
+            Conv2DTranspose(hyper_channels, 5, strides=2, padding="same", dtype="float32", name="conv1"),
+            Conv2D(latent_channels, 3, padding="same", dtype="float32", name="conv2"),
+        ]
+        self.latent_channels = latent_channels
+        self.hyper_channels = hyper_channels
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Build the parts, so that weights load before the first call."""
+        for stage in self.stages:
+            stage.build((None, None, None, self.hyper_channels))
+
+    def call(self, inputs: Any) -> Any:
+        """Estimate the standard deviations in float32, for training."""
+        first, second, last = self.stages
+        return to_scale(last(ops.relu(second(ops.relu(first(inputs))))))
+
+    def exact(self, hyper_latents: Any) -> Any:
+        """Rows of the scale table, 0 … 63: int32 ``[N, h, w, hyper_channels]`` → ``[N, 4h, 4w, latent_channels]``.
+
+        Integer weights and values are held in float64. Every product and every partial sum is an integer
+        below 2^53 (:meth:`check_exact`), hence exact in whatever order a machine adds. JAX has float64 only with
+        ``JAX_ENABLE_X64=1``; without it the result is good for estimates, not for files.
+        """
+        limit = self.MAX_HYPER_LATENT
+        x = ops.clip(ops.cast(hyper_latents, "float64"), -limit, limit)
+        fraction = 0  # fractional bits of x
+        for i, stage in enumerate(self.stages):
+            kernel, bias = self._integers(stage, fraction)
+            if i < 2:
+                x = ops.conv_transpose(x, kernel, strides=2, padding="same") + bias
+                x = x * 2.0 ** (self.VALUE_BITS - fraction - self.WEIGHT_BITS)
+                # ReLU and floor; not ops.floor, which gives float32 on some backends.
+                x = ops.cast(ops.cast(ops.clip(x, 0.0, self.MAX_VALUE), "int64"), "float64")
+                fraction = self.VALUE_BITS
+            else:
+                x = ops.conv(x, kernel, padding="same") + bias
+        thresholds = np.round(scale_thresholds() * 2.0 ** (fraction + self.WEIGHT_BITS))
+        rows = ops.searchsorted(thresholds, ops.reshape(x, (-1,)), side="right")
+        return ops.reshape(ops.cast(rows, "int32"), ops.shape(x))
+
+    def _integers(self, stage: Any, fraction: int) -> tuple[Any, Any]:
+        """Kernel and bias of a stage as integers in float64, for inputs with ``fraction`` fractional bits."""
+        kernel = ops.round(ops.cast(stage.kernel, "float64") * 2.0**self.WEIGHT_BITS)
+        return kernel, ops.round(ops.cast(stage.bias, "float64") * 2.0 ** (self.WEIGHT_BITS + fraction))
+
+    def check_exact(self) -> None:
+        """Raise ``ValueError`` if a sum of :meth:`exact` could pass 2^53 with these weights."""
+        largest, fraction = self.MAX_HYPER_LATENT, 0
+        for i, stage in enumerate(self.stages):
+            kernel, bias = (np.abs(ops.convert_to_numpy(value)) for value in self._integers(stage, fraction))
+            inputs = (0, 1, 3) if i < 2 else (0, 1, 2)  # a transposed kernel is [h, w, out, in]
+            worst = (kernel.sum(inputs) * largest + bias).max()
+            if not worst < 2.0**53:
+                raise ValueError(f"{self.name}: a sum may reach {worst:.3g}, beyond exact float64 integers.")
+            largest, fraction = self.MAX_VALUE, self.VALUE_BITS
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Four times the height and width, ``latent_channels`` channels."""
+        count, height, width, _ = input_shape
+        return (count, height and 4 * height, width and 4 * width, self.latent_channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor, without the dtype, which is fixed."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        config.update(latent_channels=self.latent_channels, hyper_channels=self.hyper_channels)
+        return config
+
+
+@window.register(HyperSynthesis)
+def _window(layer: HyperSynthesis) -> Window:
+    return chain(*layer.stages)
