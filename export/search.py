@@ -19,6 +19,7 @@ decoder.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -44,28 +45,30 @@ def signatures(model: CompressionModel) -> dict[str, Signature]:
 
 
 def _search(model: CompressionModel, refinement: Refinement) -> Signature:
-    def search(images, rounds, **lower):
+    def search(images: Any, rounds: Any, **lower: Any) -> dict[str, Any]:
         padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32)
         inside = _inside(tf.shape(images), tf.shape(padded))
         task = refinement.begin(padded, **lower)
-        refine = _descend if refinement.rate_weight is None else _move
-        return dict(task.coded(refine(refinement, task, inside, tf.reduce_max(rounds))))
+        if task.rate:
+            moved = _move(task, task.rate, refinement.rate_weight, inside, tf.reduce_max(rounds))
+        else:
+            moved = _descend(task, refinement.levels, inside, tf.reduce_max(rounds))
+        return dict(task.coded(moved))
 
     return Signature(search, {"images": IMAGES, **refinement.lower, "rounds": ("int32", (None,))})
 
 
-def _inside(shape, padded):
+def _inside(shape: Any, padded: Any) -> Any:
     """1 in the image, 0 in its padding: float32 ``[1, H, W, 1]``."""
     rows, columns = (tf.cast(tf.range(padded[axis]) < shape[axis], tf.float32) for axis in (1, 2))
     return rows[None, :, None, None] * columns[None, None, :, None]
 
 
-def _move(refinement: Refinement, task: RefinementTask, inside, rounds):
+def _move(task: RefinementTask, rate: Callable, weight: float, inside: Any, rounds: Any) -> Any:
     """Integer latents: the best of the start and of ``rounds`` rounds of moves by one, for each image."""
-    rate, weight = task.rate, refinement.rate_weight
     curvature = 255.0**2 * 2 / 3 * _curvature(task.synthesis, task.start, inside)
 
-    def search(count, y, best, least):
+    def search(count: Any, y: Any, best: Any, least: Any) -> tuple[Any, ...]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(y)
             error = 255.0 * (task.synthesis(y) - task.target) * inside
@@ -85,7 +88,7 @@ def _move(refinement: Refinement, task: RefinementTask, inside, rounds):
     return tf.while_loop(lambda count, *_: count <= rounds, search, start)[2]
 
 
-def _curvature(synthesis: Callable, latents, inside):
+def _curvature(synthesis: Callable, latents: Any, inside: Any) -> Any:
     """‖∂x̂/∂ŷ‖² of each latent: float32, the shape of ``latents``.
 
     The squares of ∂(x̂·v)/∂ŷ, for random signs v, have it as their mean. They vary much, so half of the result is the
@@ -103,20 +106,20 @@ def _curvature(synthesis: Callable, latents, inside):
     return (tf.reduce_mean(squares, (1, 2), keepdims=True) + tf.nn.avg_pool2d(squares, 5, 1, "SAME")) / 2
 
 
-def _descend(refinement: Refinement, task: RefinementTask, inside, rounds):
+def _descend(task: RefinementTask, levels: int, inside: Any, rounds: Any) -> Any:
     """Latents of fixed length, 0 … 1, rounded to levels: the start, or some with a smaller error, for each image."""
-    start, target, synthesis, levels = task.start, task.target, task.synthesis, refinement.levels
+    start, target, synthesis = task.start, task.target, task.synthesis
     scale = _curvature(synthesis, start, inside)
     scale += 1e-3 * tf.reduce_mean(scale, (1, 2, 3), keepdims=True)  # a latent may change nothing here
 
-    def inner(a, b):
+    def inner(a: Any, b: Any) -> Any:
         return tf.reduce_sum(a * b, (1, 2, 3), keepdims=True)
 
-    def squared_error(values):
+    def squared_error(values: Any) -> Any:
         error = (synthesis(values) - target) * inside
         return inner(error, error)
 
-    def follow(count, values, direction, gradient, size):
+    def follow(count: Any, values: Any, direction: Any, gradient: Any, size: Any) -> tuple[Any, ...]:
         before, size_before = gradient, size
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)

@@ -13,6 +13,9 @@ sums are the same up to their order.
 The classes are Keras's, with Keras's names, since weight files name layers by their class.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -24,17 +27,17 @@ class BFloat16Products(keras.DTypePolicy):
     A layer that is made with a dtype of its own has none of it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("float32")
         self._name = "bfloat16_products"
 
-    def get_config(self):
-        """Nothing."""
+    def get_config(self) -> dict[str, Any]:
+        """Empty: there are no arguments."""
         return {}
 
 
 def policy(precision: str) -> keras.DTypePolicy:
-    """What ``precision`` means where Keras runs.
+    """The dtype policy for ``precision`` on the backend that runs.
 
     Args:
         precision: ``"float32"`` or ``"mixed_bfloat16"``; on JAX that is Keras's policy, with which the times of a GPU
@@ -45,7 +48,7 @@ def policy(precision: str) -> keras.DTypePolicy:
     return keras.DTypePolicy(precision)
 
 
-def _narrow(layer: keras.layers.Layer, *values):
+def _narrow(layer: keras.layers.Layer, *values: Any) -> Sequence[Any]:
     """Factors of a layer's products, in the dtype that it multiplies in."""
     return [ops.cast(v, "bfloat16") for v in values] if isinstance(layer.dtype_policy, BFloat16Products) else values
 
@@ -64,7 +67,7 @@ def _fits(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _phases(kernel, stride: int):
+def _phases(kernel: Any, stride: int) -> Any:
     """``[k, k, a, b]`` → ``[3, s, 3, s, a, b]``: a tap is 3 blocks of s pixels, and a pixel in its block."""
     side = kernel.shape[0]
     before = stride - (side - stride) // 2
@@ -73,7 +76,7 @@ def _phases(kernel, stride: int):
     return ops.reshape(kernel, (3, stride, 3, stride, *kernel.shape[2:]))
 
 
-def convolve(inputs, kernel, stride: int):
+def convolve(inputs: Any, kernel: Any, stride: int) -> Any:
     """``ops.conv`` with "same" padding: ``[N, H, W, a]``, sides multiples of s → ``[N, H/s, W/s, b]``.
 
     Args:
@@ -81,13 +84,13 @@ def convolve(inputs, kernel, stride: int):
         kernel: ``[k, k, a, b]``, s ≤ k ≤ 2·s + (k − s) // 2.
         stride: s.
     """
-    maps = kernel.shape[3]
+    channels = kernel.shape[3]
     kernel = ops.transpose(_phases(kernel, stride), (0, 2, 1, 3, 4, 5))
     blocks = ops.space_to_depth(inputs, stride, data_format="channels_last")
-    return ops.conv(blocks, ops.reshape(kernel, (3, 3, -1, maps)), padding="same")
+    return ops.conv(blocks, ops.reshape(kernel, (3, 3, -1, channels)), padding="same")
 
 
-def convolve_transposed(inputs, kernel, stride: int):
+def convolve_transposed(inputs: Any, kernel: Any, stride: int) -> Any:
     """``ops.conv_transpose`` with "same" padding: ``[N, h, w, a]`` → ``[N, h·s, w·s, b]``.
 
     Args:
@@ -105,7 +108,7 @@ def convolve_transposed(inputs, kernel, stride: int):
 class Conv2D(keras.layers.Conv2D):
     """Keras's, on phases where that is faster; see the module."""
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve, without bias and activation."""
         stride = self.strides[0]
         if _fits(self) and not inputs.shape[1] % stride and not inputs.shape[2] % stride:
@@ -117,12 +120,12 @@ class Conv2D(keras.layers.Conv2D):
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras's, on phases where that is faster; see the module."""
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Convolve, add the bias, activate."""
         if _fits(self) and self.output_padding is None:
-            maps = convolve_transposed(inputs, self.kernel, self.strides[0])
+            outputs = convolve_transposed(inputs, self.kernel, self.strides[0])
         else:
-            maps = ops.conv_transpose(
+            outputs = ops.conv_transpose(
                 *_narrow(self, inputs, self.kernel),
                 strides=self.strides,
                 padding=self.padding,
@@ -130,5 +133,5 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
                 data_format=self.data_format,
                 dilation_rate=self.dilation_rate,
             )
-            maps = ops.cast(maps, self.compute_dtype)
-        return self.activation(ops.add(maps, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else maps)
+            outputs = ops.cast(outputs, self.compute_dtype)
+        return self.activation(ops.add(outputs, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else outputs)

@@ -1,4 +1,4 @@
-"""Entropy models of latents: what training minimises, and what integer tables are made of.
+"""Entropy models of latents: the rate that training minimises, and the source of the integer tables.
 
 Training adds uniform noise (Ballé 2017, §III-B) and asks for likelihoods of the noisy values; a decoder sees
 rounded values. Everything here is float32, whatever precision the transforms train in.
@@ -6,6 +6,7 @@ rounded values. Everything here is float32, whatever precision the transforms tr
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ def scale_table() -> np.ndarray:
     return np.exp(np.linspace(np.log(SCALE_MIN), np.log(SCALE_MAX), SCALES))
 
 
-def bits(likelihood):
+def bits(likelihood: Any) -> Any:
     """Information of values with these likelihoods: −log2, float32, the same shape.
 
     Likelihoods below 1e-9 count as that, but keep their gradient.
@@ -32,12 +33,12 @@ def bits(likelihood):
     return -ops.log2(straight_through(likelihood, ops.maximum(likelihood, LIKELIHOOD_BOUND)))
 
 
-def straight_through(values, changed):
+def straight_through(values: Any, changed: Any) -> Any:
     """``changed`` in value, ``values`` in gradient."""
     return values + ops.stop_gradient(changed - values)
 
 
-def round_straight_through(values):
+def round_straight_through(values: Any) -> Any:
     """Round to the nearest integer; gradients pass as if nothing had happened."""
     return straight_through(values, ops.round(values))
 
@@ -49,20 +50,20 @@ class UniformNoise(keras.layers.Layer):
     Call: float ``[…]`` → float32, the same shape.
     """
 
-    def __init__(self, seed: int = 0, **kwargs):
+    def __init__(self, seed: int = 0, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def call(self, values):
-        """Add noise; see the class."""
+    def call(self, values: Any) -> Any:
+        """Add the noise."""
         return values + uniform_for_share(ops.shape(values), -0.5, 0.5, self.generator)
 
-    def compute_output_shape(self, input_shape):
-        """Shape in, shape out."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
+        """The shape of the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, without the dtype, which is fixed."""
         config = super().get_config()
         config.pop("dtype", None)
@@ -70,12 +71,12 @@ class UniformNoise(keras.layers.Layer):
         return config
 
 
-def _gaussian_upper_tail(x):
+def _gaussian_upper_tail(x: Any) -> Any:
     """Φ(−x) for the standard Gaussian."""
     return 0.5 * ops.erfc(x * 2**-0.5)
 
 
-def gaussian_likelihood(values, scale):
+def gaussian_likelihood(values: Any, scale: Any) -> Any:
     """Mass of a zero-mean Gaussian in ``value ± ½``: Ballé 2018, Eq. 3.
 
     Args:
@@ -87,7 +88,7 @@ def gaussian_likelihood(values, scale):
     return _gaussian_upper_tail((magnitude - 0.5) / scale) - _gaussian_upper_tail((magnitude + 0.5) / scale)
 
 
-def to_scale(values):
+def to_scale(values: Any) -> Any:
     """Any floats → standard deviations, 0.11 or more: a softplus, whose bound keeps its gradient."""
     scale = ops.softplus(values)
     return straight_through(scale, ops.maximum(scale, SCALE_MIN))
@@ -116,12 +117,12 @@ class FactorizedPrior(keras.layers.Layer):
     Call: float32 ``[…, C]``, noisy or integer latents → likelihood, float32, the same shape.
     """
 
-    def __init__(self, widths: Sequence[int] = (3, 3, 3), start: float = 10.0, **kwargs):
+    def __init__(self, widths: Sequence[int] = (3, 3, 3), start: float = 10.0, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.widths = tuple(widths)
         self.start = start
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Any]) -> None:
         """Make the matrices for the number of channels."""
         channels = input_shape[-1]
         rows = (1, *self.widths, 1)
@@ -140,7 +141,7 @@ class FactorizedPrior(keras.layers.Layer):
                     self.add_weight(name=f"factor{k}", shape=(channels, outer, 1), initializer="zeros")
                 )
 
-    def logits(self, values):
+    def logits(self, values: Any) -> Any:
         """Logit of the cumulative, before noise: ``[C, 1, N]`` → ``[C, 1, N]``."""
         x = values
         for k, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
@@ -149,8 +150,8 @@ class FactorizedPrior(keras.layers.Layer):
                 x = x + ops.tanh(self.factors[k]) * ops.tanh(x)
         return x
 
-    def call(self, values):
-        """Mass in ``value ± ½``; see the class."""
+    def call(self, values: Any) -> Any:
+        """Compute the mass in ``value ± ½``."""
         shape = ops.shape(values)
         columns = ops.reshape(ops.transpose(ops.reshape(values, (-1, values.shape[-1]))), (values.shape[-1], 1, -1))
         lower, upper = self.logits(columns - 0.5), self.logits(columns + 0.5)
@@ -159,11 +160,11 @@ class FactorizedPrior(keras.layers.Layer):
         mass = ops.abs(ops.sigmoid(sign * upper) - ops.sigmoid(sign * lower))
         return ops.reshape(ops.transpose(ops.reshape(mass, (values.shape[-1], -1))), shape)
 
-    def compute_output_shape(self, input_shape):
-        """Shape in, shape out."""
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
+        """The shape of the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, without the dtype, which is fixed."""
         config = super().get_config()
         config.pop("dtype", None)

@@ -14,7 +14,6 @@ from codec_zoo.models.hu2018 import (
     FILTER_UNIT,
     LumaFilter,
     best_strengths,
-    best_strengths_of_picture,
     mix,
 )
 from codec_zoo.presets import get_preset
@@ -54,19 +53,6 @@ def test_strengths_mix_the_changes(model, noise):
     expected = np.clip(ycbcr[..., 0] + np.einsum("nhwk,nk->nhw", changes, strengths), 0, 255)
     assert np.array_equal(shown[0], ycbcr[0, ..., 0]) and np.abs(shown - expected).max() <= 0.51
     assert len({picture.tobytes() for picture in shown}) == len(strengths)
-
-
-def test_the_best_strengths_of_a_picture():
-    """They are those of the tensors, found in integers; where all changes are empty they are 0."""
-    random = np.random.default_rng(0)
-    changes = random.integers(90, 166, (40, 50, 4)).astype(np.uint8)
-    decoded = random.integers(60, 196, (40, 50)).astype(np.uint8)
-    in_gray_levels = (changes.astype(np.float32) - 128) / FILTER_STEPS
-    luma = np.clip(decoded + in_gray_levels @ np.array([1.1, -0.3, 0.7, 1.9]), 0, 255).astype(np.uint8)
-    missing = (luma.astype(np.float32) - decoded)[None, ..., None]
-    expected = keras.ops.convert_to_numpy(best_strengths(in_gray_levels[None], missing))[0] * FILTER_UNIT
-    assert np.array_equal(best_strengths_of_picture(changes, luma, decoded), expected) and expected.all()
-    assert not best_strengths_of_picture(np.full_like(changes, 128), luma, decoded).any()
 
 
 def test_the_best_strengths():
