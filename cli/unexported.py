@@ -38,7 +38,7 @@ def file_sizes(preset: Preset) -> Callable[[keras.Model], Callable[[np.ndarray],
 
     Returns:
         A function of a model as it stands, which gives one of an image, ``uint8 [H, W, 3]``, which gives the bytes of
-        its file. None for presets whose own ``probe`` gives the rate, and for those without one.
+        its file. None for presets whose own ``evaluate_image`` gives the rate, and for those without one.
     """
     stream = preset.stream
     if stream is None or not any(isinstance(latent.coder, RangeCoder) for latent in stream.latents):

@@ -48,8 +48,11 @@ def _search(model: CompressionModel, refinement: Refinement) -> Signature:
         padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32)
         inside = _inside(tf.shape(images), tf.shape(padded))
         task = refinement.begin(padded, **lower)
-        refine = _descend if refinement.rate_weight is None else _move
-        return dict(task.coded(refine(refinement, task, inside, tf.reduce_max(rounds))))
+        if task.rate:
+            moved = _move(task, task.rate, refinement.rate_weight, inside, tf.reduce_max(rounds))
+        else:
+            moved = _descend(task, refinement.levels, inside, tf.reduce_max(rounds))
+        return dict(task.coded(moved))
 
     return Signature(search, {"images": IMAGES, **refinement.lower, "rounds": ("int32", (None,))})
 
@@ -60,9 +63,8 @@ def _inside(shape, padded):
     return rows[None, :, None, None] * columns[None, None, :, None]
 
 
-def _move(refinement: Refinement, task: RefinementTask, inside, rounds):
+def _move(task: RefinementTask, rate: Callable, weight: float, inside, rounds):
     """Integer latents: the best of the start and of ``rounds`` rounds of moves by one, for each image."""
-    rate, weight = task.rate, refinement.rate_weight
     curvature = 255.0**2 * 2 / 3 * _curvature(task.synthesis, task.start, inside)
 
     def search(count, y, best, least):
@@ -103,9 +105,9 @@ def _curvature(synthesis: Callable, latents, inside):
     return (tf.reduce_mean(squares, (1, 2), keepdims=True) + tf.nn.avg_pool2d(squares, 5, 1, "SAME")) / 2
 
 
-def _descend(refinement: Refinement, task: RefinementTask, inside, rounds):
+def _descend(task: RefinementTask, levels: int, inside, rounds):
     """Latents of fixed length, 0 … 1, rounded to levels: the start, or some with a smaller error, for each image."""
-    start, target, synthesis, levels = task.start, task.target, task.synthesis, refinement.levels
+    start, target, synthesis = task.start, task.target, task.synthesis
     scale = _curvature(synthesis, start, inside)
     scale += 1e-3 * tf.reduce_mean(scale, (1, 2, 3), keepdims=True)  # a latent may change nothing here
 

@@ -64,14 +64,13 @@ class Refinement:
     Attributes:
         begin: padded images, float32 ``[N, H, W, 3]``, 0 … 255, and the ``lower`` latents by name → the task.
         lower: the latents of lower layers that ``begin`` takes.
-        rate_weight: λ, the squared error on the 0 … 255 scale that one bit a pixel is worth; latents are integers.
-            None: the length of latents is fixed.
-        levels: of latents of fixed length: they are multiples of 1/levels in 0 … 1.
+        rate_weight: λ of integer latents: the squared error on the 0 … 255 scale that one bit a pixel is worth.
+        levels: of latents of fixed length, which have no rate: they are multiples of 1/levels in 0 … 1.
     """
 
     begin: Callable[..., RefinementTask]
     lower: TensorSpecs
-    rate_weight: float | None = None
+    rate_weight: float = 0.0
     levels: int = 1
 
 

@@ -120,12 +120,12 @@ def _convolution(layer: keras.layers.Conv2D) -> Window:
 
 @window.register(keras.layers.Conv2DTranspose)
 def _transposed_convolution(layer: keras.layers.Conv2DTranspose) -> Window:
-    """With "same" padding: output o = stride · i + tap − cut, of which ``cut`` are left out at the front."""
+    """Output o = stride · i + tap − cut: "same" padding leaves out the first ``cut`` outputs."""
     stride, side = layer.strides[0], layer.kernel_size[0]
     _check_square(layer)
-    if layer.padding != "same" or layer.dilation_rate != (1, 1):
-        raise TypeError(f"{layer.name}: transposed convolutions need padding 'same' and no dilation.")
-    cut = max(side - stride, 0) // 2
+    if layer.dilation_rate != (1, 1):
+        raise TypeError(f"{layer.name}: transposed convolutions must not have dilation.")
+    cut = max(side - stride, 0) // 2 if layer.padding == "same" else 0
     return Window(step=Fraction(1, stride), before=Fraction(side - 1 - cut, stride), after=Fraction(cut, stride))
 
 

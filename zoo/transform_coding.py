@@ -43,6 +43,7 @@ class RateDistortionModel(CompressionModel):
     """
 
     GRAY = 127.5
+    rate_share: float = 1.0
 
     def __init__(self, rate_weights: Sequence[float], distortion: str = "mse", **kwargs: Any):
         super().__init__(**kwargs)
@@ -50,7 +51,6 @@ class RateDistortionModel(CompressionModel):
             raise ValueError(f"distortion must be 'mse' or 'ms_ssim'. Received: {distortion!r}")
         self.rate_weights = tuple(rate_weights)
         self.distortion = distortion
-        self.rate_share = 1.0
 
     def coders(self) -> Sequence["TransformCoder"]:
         """The layers, base first."""
@@ -299,13 +299,14 @@ class TransformCoder(RateDistortionModel):
         return Stream((layer,), max(latent.stride for latent in layer.latents))
 
     @classmethod
-    def make_stream_layer(cls, k: int, refined: bool, **config: Any) -> StreamLayer:
+    def make_stream_layer(cls, k: int, refined: bool, *arguments: Any, **config: Any) -> StreamLayer:
         """Layer ``k`` of the files of a stack.
 
         Args:
             k: number of the layer, from 1.
             refined: whether the export has ``search_k``.
-            config: arguments of the constructor beside ``distortion``.
+            arguments: of the constructor.
+            config: arguments of the constructor by name, beside ``distortion``.
         """
         raise NotImplementedError
 

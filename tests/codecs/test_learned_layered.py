@@ -19,7 +19,6 @@ from codec_zoo.entropy_models import bits, gaussian_likelihood
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.export.runtime import UntrainedModel, open_model
 from codec_zoo.export.saved_model import export_model
-from codec_zoo.layered import LayeredAutoencoder
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
 
@@ -38,10 +37,10 @@ def fresh():
 def spread(model):
     """Give an untrained model latents and indexes as wide as a trained one's."""
     random = np.random.default_rng(0)
-    for codec in model.codecs:
+    for codec in model.coders():
         last = codec.analysis.layers[-1]
         last.kernel.assign(40 * np.asarray(last.kernel))
-        if not codec.hyper_maps:
+        if codec.prior_latent == "y":
             continue
         codec.hyper_analysis.layers[-1].kernel.assign(9 * np.asarray(codec.hyper_analysis.layers[-1].kernel))
         final = codec.hyper_synthesis.stages[-1]
@@ -60,14 +59,14 @@ def layered(folder):
     return open_model(str(folder))
 
 
-def untrained(preset, tmp_path_factory, hyper_maps, **config):
+def untrained(preset, tmp_path_factory, **config):
     """An export of a narrow network, as if the preset were it."""
     keras.utils.set_random_seed(0)
-    layer = {"maps": 8, "latents": 12, "hyper_maps": hyper_maps, **config}
-    narrow = LayeredAutoencoder([layer], rate_weights=[100.0])
+    config = {"channels": 8, "latent_channels": 12, "rate_weight": 100.0, **config}
+    changed = dataclasses.replace(get_preset(preset), config=config)
+    narrow = changed.create()
     spread(narrow)
     directory = tmp_path_factory.mktemp("narrow")
-    changed = dataclasses.replace(get_preset(preset), config={"layers": [layer], "rate_weights": [100.0]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("codec_zoo.export.saved_model.get_preset", lambda name: changed)
         export_model(preset, narrow, directory)
@@ -76,12 +75,12 @@ def untrained(preset, tmp_path_factory, hyper_maps, **config):
 
 @pytest.fixture(scope="module")
 def factorized(tmp_path_factory):
-    return untrained("balle2017-factorized-mse-1", tmp_path_factory, None)
+    return untrained("balle2017-factorized-mse-1", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def hyperprior(tmp_path_factory):
-    return untrained("balle2018-hyperprior-mse-1", tmp_path_factory, 8, kernels=(5, 5, 5, 5), strides=(2, 2, 2, 2))
+    return untrained("balle2018-hyperprior-mse-1", tmp_path_factory, hyper_channels=8)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (64, 64), (65, 3), (130, 203), (512, 768)])
@@ -192,12 +191,10 @@ def test_exact_tables_cost_what_float_ones_would(name, photo):
     """≤ 0.5 % more bits for y than with the standard deviations that training saw."""
     model = weights.pretrained(name)
     coded = model.encode(photo[None])
-    for k, codec in enumerate(model.codecs, 1):
-        if not codec.hyper_maps:
-            continue
+    for k, codec in enumerate(model.coders(), 1):
         y, z = np.asarray(coded[f"y{k}"], np.float32), np.asarray(coded[f"z{k}"])
         spent_z = float(np.sum(bits(codec.prior(z.astype(np.float32)))))
-        exact = float(codec.cross_entropy(y, z)[0]) - spent_z
+        exact = float(codec.cross_entropy({"y": y, "z": z})[0]) - spent_z
         with_floats = float(np.sum(bits(gaussian_likelihood(y, codec.hyper_synthesis(z.astype(np.float32))))))
         assert exact < with_floats * 1.005, (k, exact / with_floats)
 
@@ -205,12 +202,13 @@ def test_exact_tables_cost_what_float_ones_would(name, photo):
 @pytest.mark.parametrize("name", TRAINED)
 def test_bytes_are_the_cross_entropy(name, photo):
     """Within 0.5 % and the container's overhead of what training minimises, on the same integers."""
-    codecs = weights.pretrained(name).codecs
+    codecs = weights.pretrained(name).coders()
     exported = open_model(name)
     coded = exported.run("encode", images=photo[None])
     payloads = [layer.payload for layer in container.read(LearnedCodec(exported).encode(photo)).layers]
     for k, (codec, payload) in enumerate(zip(codecs, payloads, strict=True), 1):
-        ideal = float(codec.cross_entropy(coded[f"y{k}"], coded.get(f"z{k}"))[0]) / 8
+        latents = {latent: coded[f"{latent}{k}"] for latent in codec.latent_channels_of}
+        ideal = float(codec.cross_entropy(latents)[0]) / 8
         assert ideal * 0.995 < len(payload) < ideal * 1.005 + 8, (k, ideal, len(payload))
 
 
@@ -301,7 +299,7 @@ def test_table_choice_is_exact_everywhere(fresh, folder, tmp_path):
     """oneDNN off or held to SSE4.1, 1 thread and all, batches of 1 and 8, XLA: equal integers in each."""
     z = np.random.default_rng(2).integers(-40, 41, (8, 9, 12, 48)).astype(np.int32)
     np.save(tmp_path / "z.npy", z)
-    expected = np.asarray(fresh.codecs[0].hyper_synthesis.exact(z))
+    expected = np.asarray(fresh.coders()[0].hyper_synthesis.exact(z))
     assert len(np.unique(expected)) > 40
     settings = {
         "plain": {},
@@ -323,7 +321,7 @@ def test_exact_and_float_hyper_synthesis_agree(fresh):
     from codec_zoo.entropy_models import scale_table
 
     z = np.random.default_rng(3).integers(-9, 10, (2, 6, 6, 48)).astype(np.int32)
-    layer = fresh.codecs[0].hyper_synthesis
+    layer = fresh.coders()[0].hyper_synthesis
     scale = np.clip(np.asarray(layer(z.astype(np.float32))), None, scale_table()[-1])
     chosen = scale_table()[np.asarray(layer.exact(z))]
     assert np.abs(np.log(scale / chosen)).max() < 0.08
@@ -341,7 +339,7 @@ preset, stored, given, got = sys.argv[1:]
 model = get_preset(preset).create()
 weights.load(model, Path(stored))
 z = ops.convert_to_tensor(np.load(given))
-np.save(got, ops.convert_to_numpy(model.codecs[0].hyper_synthesis.exact(z)))
+np.save(got, ops.convert_to_numpy(model.coders()[0].hyper_synthesis.exact(z)))
 """
 
 
@@ -352,7 +350,7 @@ def test_table_choice_is_exact_on_other_backends(backend, request, tmp_path):
     installed = request.getfixturevalue(f"{backend}_environment")
     model = get_preset("jia2019-sae-mse-base").create()
     random = np.random.default_rng(4)
-    bias = model.codecs[0].hyper_synthesis.stages[-1].bias
+    bias = model.coders()[0].hyper_synthesis.stages[-1].bias
     bias.assign(random.normal(2, 3, bias.shape))
     stored, given, got = tmp_path / "a.weights.h5", tmp_path / "z.npy", tmp_path / "got.npy"
     weights.save(model, stored)
@@ -362,4 +360,4 @@ def test_table_choice_is_exact_on_other_backends(backend, request, tmp_path):
     command = [installed / "bin" / "python", "-c", _ELSEWHERE, "jia2019-sae-mse-base", stored, given, got]
     environment = {"PATH": os.environ["PATH"], "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
     subprocess.run(command, check=True, env=environment, cwd=tmp_path)
-    assert np.array_equal(np.load(got), np.asarray(model.codecs[0].hyper_synthesis.exact(z)))
+    assert np.array_equal(np.load(got), np.asarray(model.coders()[0].hyper_synthesis.exact(z)))

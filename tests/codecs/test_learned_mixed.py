@@ -20,7 +20,7 @@ PRESET = "zhao2018-mixed"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """Narrow and untrained: JPEG of resampled pictures."""
-    branch = {"qualities": (5, 10), "maps": 4}
+    branch = {"qualities": (5, 10), "channels": 4}
     network = MixedResolution({"low": {**branch, "scale": 2}, "high": {**branch, "scale": 1}})
     directory = tmp_path_factory.mktemp("mixed")
     export_model(PRESET, network, directory)

@@ -10,14 +10,14 @@ from keras import ops
 from codec_zoo.cli.unexported import UnexportedModel
 from codec_zoo.codecs import container
 from codec_zoo.codecs.learned import LearnedCodec
-from codec_zoo.contract import Signature
+from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Signature
 from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.errors import BitstreamError
-from codec_zoo.layers import pad_to_multiple, sizes
+from codec_zoo.layers.resampling import pad_to_multiple, sizes
 from codec_zoo.presets import Paper, Preset, Recipe
+from codec_zoo.receptive_field import chain, window
 from codec_zoo.stream import Latent, RangeCoder, Rows, Stream, StreamLayer
 
-IMAGES, SIZE = ("uint8", (None, None, None, 3)), ("int32", (None, 2))
 CHANNELS, HYPER = 6, 4
 # A value of y stands for 4 pixels, one of z for 8.
 STEP, HYPER_STEP = 4, 8
@@ -38,8 +38,10 @@ def rows_of(*values):
 
 
 @keras.saving.register_keras_serializable("tests")
-class MeanScale(keras.Model):
+class MeanScale(CompressionModel):
     """y less its mean is coded; the decoder gets it and z, and adds the mean (Minnen et al. 2018)."""
+
+    stride = HYPER_STEP
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -66,9 +68,13 @@ class MeanScale(keras.Model):
     def priors(self):
         return {"z": self.prior}
 
-    @property
-    def receptive_field(self):
-        return {"encode": 8, "decode": 8, "rows": 8}
+    def windows(self):
+        means = window(self.means).of_latents(HYPER_STEP)
+        return {
+            "encode": [window(self.analysis), chain(self.analysis, self.hyper_analysis)],
+            "rows": [means],
+            "decode": [window(self.synthesis).of_latents(STEP), means.then(window(self.synthesis))],
+        }
 
     @property
     def signatures(self):
@@ -116,9 +122,9 @@ class ChannelConditional(MeanScale):
         )
         return Stream((StreamLayer("latent", latents, "decode", checked=True),), HYPER_STEP)
 
-    @property
-    def receptive_field(self):
-        return {**super().receptive_field, "next_rows": 8}
+    def windows(self):
+        found = super().windows()
+        return {**found, "next_rows": found["rows"]}
 
     @property
     def signatures(self):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from codec_zoo.codecs.strengths import least_squares
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.convolutions import policy
 from codec_zoo.models.hu2018 import (
@@ -14,10 +15,10 @@ from codec_zoo.models.hu2018 import (
     FILTER_UNIT,
     LumaFilter,
     best_strengths,
-    best_strengths_of_picture,
     mix,
 )
 from codec_zoo.presets import get_preset
+from codec_zoo.stream import Strengths
 
 
 @pytest.fixture
@@ -65,8 +66,9 @@ def test_the_best_strengths_of_a_picture():
     luma = np.clip(decoded + in_gray_levels @ np.array([1.1, -0.3, 0.7, 1.9]), 0, 255).astype(np.uint8)
     missing = (luma.astype(np.float32) - decoded)[None, ..., None]
     expected = keras.ops.convert_to_numpy(best_strengths(in_gray_levels[None], missing))[0] * FILTER_UNIT
-    assert np.array_equal(best_strengths_of_picture(changes, luma, decoded), expected) and expected.all()
-    assert not best_strengths_of_picture(np.full_like(changes, 128), luma, decoded).any()
+    (entry,) = [e for e in get_preset("hu2018-filter-svac-q48").stream.layers[0].entries if isinstance(e, Strengths)]
+    assert np.array_equal(least_squares(entry, changes, luma, decoded), expected) and expected.all()
+    assert not least_squares(entry, np.full_like(changes, 128), luma, decoded).any()
 
 
 def test_the_best_strengths():

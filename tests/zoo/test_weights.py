@@ -73,6 +73,24 @@ def test_numbers_beyond_half_precision_are_kept(tmp_path):
     assert np.array_equal(keras.ops.convert_to_numpy(model.norm.moving_variance), wide)
 
 
+@pytest.mark.parametrize("name", ["balle2018-hyperprior-mse-1", "jiang2017-comcnn"])
+def test_files_keep_the_groups_that_published_ones_have(tmp_path, name):
+    """Whatever the attributes of the model are called today, what is saved comes back."""
+    layout = {
+        "balle2018-hyperprior-mse-1": ({"channels": 4, "latent_channels": 4, "hyper_channels": 4}, "transform_codec"),
+        "jiang2017-comcnn": ({"branches": {"low": {"scale": 2, "qualities": (5,), "channels": 4}}}, "branch"),
+    }
+    config, group = layout[name]
+    keras.utils.set_random_seed(0)
+    model, again = (get_preset(name).model(**config) for _ in range(2))
+    weights.save(model, tmp_path / "a.weights.h5")
+    weights.load(again, tmp_path / "a.weights.h5")
+    for ours, theirs in zip(values(model), values(again), strict=True):
+        np.testing.assert_array_equal(ours.astype(np.float16), theirs.astype(np.float16))
+    with h5py.File(tmp_path / "a.weights.h5") as file:
+        assert any(list(file[top]) == [group] for top in ("codecs", "branches") if top in file)
+
+
 @pytest.mark.parametrize(
     ("name", "significant", "significant_hyper", "bytes_each"),
     [(STACK[0], 7, 4, 1.2), ("report2017-cnn-ae", 7, 7, 1.2), ("fu2019-hybrid-s8-relu", 5, 5, 1.03)],

@@ -52,7 +52,7 @@ class GDN(keras.layers.Layer):
         self.beta_min = beta_min
         self.gamma_start = gamma_start
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Sequence[Any]) -> None:
         """Make β and γ for the number of channels."""
         channels = input_shape[-1]
         gamma = self.OFF_DIAGONAL + (np.sqrt(self.gamma_start) - self.OFF_DIAGONAL) * np.eye(channels)

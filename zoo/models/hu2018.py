@@ -225,29 +225,6 @@ def best_strengths(changes: Any, missing: Any) -> Any:
     return ops.clip(ops.round(FILTER_UNIT * strengths), -128, 127) / FILTER_UNIT
 
 
-def best_strengths_of_picture(changes: np.ndarray, luma: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """As :func:`best_strengths`, for one image of any size, from exact sums: the same on every machine.
-
-    Args:
-        changes: ``uint8 [H, W, K]``, as the signature ``changes`` gives them.
-        luma: ``uint8 [H, W]``, the truth.
-        decoded: ``uint8 [H, W]``, what the codec gives.
-
-    Returns:
-        int8 ``[K]``, in units of 1/:data:`FILTER_UNIT`.
-    """
-    count = changes.shape[-1]
-    sums = np.zeros((count, count + 1), np.int64)
-    for found, true, shown in zip(changes, luma, decoded, strict=True):
-        missing = true.astype(np.int64) - shown
-        steps = found.astype(np.int64) - 128
-        sums += steps.T @ np.column_stack([steps, missing])
-    products, correlations = sums[:, :count] / FILTER_STEPS**2, sums[:, count] / FILTER_STEPS
-    ridge = 1e-6 * (1 + np.trace(products))  # where changes are alike, or none
-    strengths = np.linalg.solve(products + ridge * np.eye(count), correlations)
-    return np.clip(np.round(FILTER_UNIT * strengths), -128, 127).astype(np.int8)
-
-
 def _reset(
     layer: Conv2D, inputs: Any, readers: Sequence[tuple[Any, int]], random: np.random.Generator
 ) -> tuple[Any, int]:
