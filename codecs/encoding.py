@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from codec_zoo.codecs import coders, residual, strengths
-from codec_zoo.codecs.blocks import Blocks
 from codec_zoo.codecs.container import HEADER_BYTES, LAYER_HEADER_BYTES, Layer
 from codec_zoo.codecs.fine_tuning import FineTuning
 from codec_zoo.codecs.payloads import Payload, join, kind_of
@@ -174,7 +173,7 @@ class Encoding:
             return strengths.paper(entry)
         (latent,) = layer.latents
         decoded = self._decoded(latent.name, setting)
-        run = self.codec.runner(setting.chosen)
+        run = self.codec.tiles(setting.chosen)
         changes = run.run(entry.signature, self.height, self.width, (entry.signature,), {latent.name: decoded})
 
         def show(found: bytes) -> np.ndarray:
@@ -229,9 +228,8 @@ class Encoding:
     def _tuned(self, layer: StreamLayer, setting: Setting) -> bytes | None:
         (entry,) = layer.entries
         (latent,) = self.stream.latents
-        run = self.codec.runner(setting.chosen)
-        assert isinstance(entry, WeightChange) and isinstance(run, Blocks) and layer.decode
-        tuning = FineTuning(run, layer.decode, (latent.name, entry.name), entry.count)
+        assert isinstance(entry, WeightChange) and layer.decode
+        tuning = FineTuning(self.codec.blocks(), layer.decode, (latent.name, entry.name), entry.count)
         return tuning.find(self._decoded(latent.name, setting), self.image)
 
 

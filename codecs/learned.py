@@ -32,7 +32,6 @@ from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables, hash_tables
 from codec_zoo.metrics import psnr
 from codec_zoo.stream import (
-    ImageCodec,
     Latent,
     Residual,
     Rows,
@@ -152,10 +151,16 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         """What the alternatives chosen add to the names of ``encode`` and ``decode``."""
         return next(filter(None, (choose(latent, dict(chosen)).signatures for latent in self.stream.latents)), "")
 
-    def runner(self, chosen: Chosen, overlap: int | None = None) -> Any:
-        """What runs the model on images of any size: ``Blocks`` or ``Tiles``."""
-        if self.stream.block:
-            return Blocks(self.model, self.stream.block, self.overlap if overlap is None else overlap)
+    def runner(self, chosen: Chosen, overlap: int | None = None) -> Blocks | Tiles:
+        """What runs the model on images of any size."""
+        return self.blocks(overlap) if self.stream.block else self.tiles(chosen)
+
+    def blocks(self, overlap: int | None = None) -> Blocks:
+        """The same for a stream of blocks; ``overlap``: as a file has it."""
+        return Blocks(self.model, self.stream.block or 0, self.overlap if overlap is None else overlap)
+
+    def tiles(self, chosen: Chosen) -> Tiles:
+        """The same for any other stream."""
         return Tiles(self.model, self.stride(chosen), self.tile)
 
     def place(
@@ -165,7 +170,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         stride = choose(latent, dict(chosen)).stride or latent.stride
         number = 1 + self.stream.layers.index(layer), layer.kind
         if self.stream.block:
-            side, run = self.stream.block // stride, self.runner(chosen, overlap)
+            side, run = self.stream.block // stride, self.blocks(overlap)
             shape = run.count(height) * side, run.count(width) * side, latent.channels
             return coders.Place(height, width, shape, number, side)
         padded = self.stride(chosen)
@@ -177,7 +182,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
     ) -> Callable[[], np.ndarray]:
         """What gives the rows of tables for a latent's values, from latents that are known."""
         given = {name: known[name] for name in rows.inputs}
-        return lambda: self.runner(chosen).run(rows.signature, height, width, ("indexes",), given)["indexes"]
+        return lambda: self.tiles(chosen).run(rows.signature, height, width, ("indexes",), given)["indexes"]
 
     def tables(self, name: str) -> Tables:
         """Tables of the export.
@@ -228,7 +233,8 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         (data,) = split(self.stream, layer, payload).values
         mapping, file = ResidualMapping.from_bytes(data)
         (entry,) = layer.entries
-        coder = image_codecs_of(entry.coder)[0] if isinstance(entry, Residual) else ImageCodec("")
+        assert isinstance(entry, Residual)
+        coder, *_ = image_codecs_of(entry.coder)
         if bpg.demux(file).pixel_format != bpg.YUV444:
             raise BitstreamError(f"the {layer.kind} layer is not coded in 4:4:4: the file is damaged.")
         size = coarse.shape[1], coarse.shape[0]

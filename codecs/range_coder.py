@@ -32,7 +32,7 @@ def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
     Raises:
         ModelError: a value beyond that, which has no code; or the tables have no such row.
     """
-    if values.size and np.abs(values.astype(np.int64)).max() > LARGEST:
+    if values.size and max(-int(values.min()), int(values.max())) > LARGEST:
         raise ModelError("the model gives numbers that are not latents of a picture: its weights are damaged.")
     rows = _checked(np.broadcast_to(rows, values.shape), tables)
     output, base, size = _compiled(_encode)(np.ascontiguousarray(values, np.int32).ravel(), rows, *_arrays(tables))

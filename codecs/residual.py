@@ -16,7 +16,7 @@ import numpy as np
 from codec_zoo.errors import BitstreamError
 
 # Values that are worked on at once.
-_PART = 2**20
+_PART = 2**18
 # The bound of the mapping "clip" (§2.3).
 CLIPPED = 120
 
@@ -51,12 +51,13 @@ class Mapping:
     def apply(self, residual: np.ndarray) -> np.ndarray:
         """Eq. 4: residuals ``int16``, −255 … 255 → ``uint8`` of the same shape."""
         clipped = np.clip(np.arange(-255, 256), self.low, self.high).astype(np.float64)
-        return _look_up(np.rint((clipped - self.low) / (self.high - self.low) * 255).astype(np.uint8), residual, 255)
+        table = np.rint((clipped - self.low) / (self.high - self.low) * 255).astype(np.uint8)
+        return table.take(residual + 255)
 
     def invert(self, mapped: np.ndarray) -> np.ndarray:
         """``uint8`` → residuals ``int16`` of the same shape."""
         values = np.arange(256) / 255.0 * (self.high - self.low) + self.low
-        return _look_up(np.rint(values).astype(np.int16), mapped)
+        return np.rint(values).astype(np.int16).take(mapped)
 
     def to_bytes(self) -> bytes:
         """The mapping in the stream: its kind, and for ``minmax`` its bounds (5 bytes)."""
@@ -80,11 +81,6 @@ class Mapping:
             if -255 <= low < high <= 256:
                 return cls(kind, low, high), data[5:]
         raise BitstreamError("the residual layer names no valid mapping: the file is damaged.")
-
-
-def _look_up(table: np.ndarray, values: np.ndarray, offset: int = 0) -> np.ndarray:
-    """``table[values + offset]``."""
-    return table[values.astype(np.int16) + offset]
 
 
 MAPPINGS = ("shift", "minmax", "clip")

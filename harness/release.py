@@ -172,7 +172,7 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
         "| | |",
         "|---|---|",
         f"| parameters | {card['parameters']:,} |",
-        f"| layers of files | {', '.join(layer['kind'] for layer in card['stream']['layers'])} |",
+        f"| layers of files | {_layers(card['stream'])} |",
         f"| licence | {card['licence']} |",
     ]
     if training:
@@ -233,6 +233,17 @@ def _earlier(run: Mapping[str, Any]) -> str:
     done = f"{run['step']:,} steps of {run['recipe']['batch_size']} patches, {run['seconds']:,.0f} s"
     start = run["initial_weights"] or "fresh weights"
     return f"{run['preset']}: {done} on {run['device']}, {run['precision']}, from {start}, `{run['commit']}`"
+
+
+def _layers(stream: dict[str, Any] | None) -> str:
+    """The layers of a model's files in words, with the latents in them."""
+    if stream is None:
+        return "planes"
+    shown = []
+    for layer in stream["layers"]:
+        names = [entry["name"] for entry in layer["entries"] if entry["type"] == "Latent"]
+        shown.append(f"{layer['kind']} ({', '.join(names)})" if names else layer["kind"])
+    return ", ".join(shown)
 
 
 def _plain(value: Any) -> str:

@@ -57,9 +57,9 @@ print(json.dumps(results))
 """
 REFUSALS = {
     "bomb_balle": "5 bytes are too few",
-    "bomb_fu": "the limit is 2.00 GiB",
+    "bomb_fu": "the limit is 1.00 GiB",
     "bomb_mlp": "10 bytes are too few",
-    "bomb-mixed-4k": "the limit is 2.00 GiB",
+    "bomb-mixed-4k": "the limit is 1.00 GiB",
     "bomb-mlp-thinmax": "1×16777215 pixels",
     "bomb-svac-eighth-4k": "bytes that no NAL unit has",
     "bpg-sps-override": "NAL units of types 32, 33, 34, 20",
@@ -72,7 +72,7 @@ def refusals():
     """What a process of its own makes of all files; most have to be refused without a limit of memory."""
     files = sorted(HOSTILE.glob("*.czoo"))
     assert {path.stem for path in files} == REFUSALS.keys()
-    arguments = [word for path in files for word in ("2G" if "limit" in REFUSALS[path.stem] else "1T", str(path))]
+    arguments = [word for path in files for word in ("1G" if "limit" in REFUSALS[path.stem] else "1T", str(path))]
     process = subprocess.run([sys.executable, "-c", _DECODE, *arguments], check=True, capture_output=True, text=True)
     assert "Warning" not in process.stderr
     return json.loads(process.stdout)

@@ -193,3 +193,13 @@ def test_options(model):
     for options in ({"mapping": "log"}, {"residual_codec": "jpeg"}, {"base_codec": "png"}):
         with pytest.raises(UsageError, match="Received"):
             LearnedCodec(model, quality=30, **options)
+
+
+def test_tiles_leave_no_seam(model, photo):
+    """The compact image and the coarse one, of odd sides, are those of the whole image."""
+    picture = photo[:373, :501]
+    whole, tiled = (LearnedCodec(model, layers=1, tile=tile) for tile in (1024, 128))
+    data, other = whole.encode(picture), tiled.encode(picture)
+    assert len(other) == pytest.approx(len(data), abs=20)
+    differences = whole.decode(data).astype(int) - tiled.decode(data)
+    assert np.abs(differences).max() <= 1 and np.mean(differences != 0) < 1e-3

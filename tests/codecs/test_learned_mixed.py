@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -138,3 +139,14 @@ def test_300_mutated_files(model, photo, mutants):
     for mutant in mutants(data, 300):
         with pytest.raises(CodecZooError):
             codec.decode(mutant)
+
+
+@pytest.mark.parametrize("resolution", ["low", "high"])
+def test_tiles_leave_no_seam(photo, resolution):
+    """Also at odd sides, which low resolution pads."""
+    trained, picture = open_model(PRESET), photo[:203, :231]
+    whole, tiled = (LearnedCodec(trained, resolution=resolution, tile=tile) for tile in (512, 96))
+    data = whole.encode(picture)
+    assert len(tiled.encode(picture)) == pytest.approx(len(data), abs=20)
+    differences = whole.decode(data).astype(int) - tiled.decode(data)
+    assert np.abs(differences).max() <= 1 and np.mean(differences != 0) < 1e-3

@@ -202,6 +202,17 @@ def test_what_an_option_cannot_be(preset, options, words):
         codec_for(model(preset), **options)
 
 
+def test_a_codec_says_all_its_options():
+    """With their defaults, as rows of measurements name them."""
+    codec = codec_for(model("fu2019-hybrid-s16-prelu"), mapping="clip")
+    assert codec.options == {
+        "quality": 32, "layers": 2, "target_bpp": None, "target_psnr": None, "base_codec": "jxl-lossless",
+        "residual_codec": "bpg-ycbcr444", "mapping": "clip", "tile": 1024,
+    }  # fmt: skip
+    assert codec_for(model("zhao2018-mixed")).options["resolution"] == "auto"
+    assert codec_for(model("report2017-cnn-ae-ft"), tune="no").options["tune"] is False
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "x"])
 def test_targets_are_positive_numbers(value):
     for preset in ("zhao2018-mixed", "jia2019-sae-mse-e2", "hu2018-filter-svac-q48"):

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from codec_zoo.codecs.strengths import least_squares
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.convolutions import policy
 from codec_zoo.models.hu2018 import (
@@ -18,7 +17,6 @@ from codec_zoo.models.hu2018 import (
     mix,
 )
 from codec_zoo.presets import get_preset
-from codec_zoo.stream import Strengths
 
 
 @pytest.fixture
@@ -55,20 +53,6 @@ def test_strengths_mix_the_changes(model, noise):
     expected = np.clip(ycbcr[..., 0] + np.einsum("nhwk,nk->nhw", changes, strengths), 0, 255)
     assert np.array_equal(shown[0], ycbcr[0, ..., 0]) and np.abs(shown - expected).max() <= 0.51
     assert len({picture.tobytes() for picture in shown}) == len(strengths)
-
-
-def test_the_best_strengths_of_a_picture():
-    """They are those of the tensors, found in integers; where all changes are empty they are 0."""
-    random = np.random.default_rng(0)
-    changes = random.integers(90, 166, (40, 50, 4)).astype(np.uint8)
-    decoded = random.integers(60, 196, (40, 50)).astype(np.uint8)
-    in_gray_levels = (changes.astype(np.float32) - 128) / FILTER_STEPS
-    luma = np.clip(decoded + in_gray_levels @ np.array([1.1, -0.3, 0.7, 1.9]), 0, 255).astype(np.uint8)
-    missing = (luma.astype(np.float32) - decoded)[None, ..., None]
-    expected = keras.ops.convert_to_numpy(best_strengths(in_gray_levels[None], missing))[0] * FILTER_UNIT
-    (entry,) = [e for e in get_preset("hu2018-filter-svac-q48").stream.layers[0].entries if isinstance(e, Strengths)]
-    assert np.array_equal(least_squares(entry, changes, luma, decoded), expected) and expected.all()
-    assert not least_squares(entry, np.full_like(changes, 128), luma, decoded).any()
 
 
 def test_the_best_strengths():
