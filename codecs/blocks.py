@@ -29,7 +29,12 @@ class Blocks:
     overlap: int = 0
 
     def analyse(
-        self, signature: str, image: np.ndarray, wanted: Container[str], lower: Mapping[str, np.ndarray], **same
+        self,
+        signature: str,
+        image: np.ndarray,
+        wanted: Container[str],
+        lower: Mapping[str, np.ndarray],
+        **same: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """Latents of an image ``uint8 [H, W, 3]``; see ``codec_zoo.codecs.tiling.Tiles.analyse``."""
         rows = self.count(image.shape[0])
@@ -44,12 +49,16 @@ class Blocks:
                     parts.setdefault(name, []).append(values)
         return {name: side_by_side(np.concatenate(values), rows) for name, values in parts.items()}
 
-    def show(self, signature: str, latents: Mapping[str, np.ndarray], height: int, width: int, **same) -> np.ndarray:
+    def show(
+        self, signature: str, latents: Mapping[str, np.ndarray], height: int, width: int, **same: np.ndarray
+    ) -> np.ndarray:
         """The image of latents: ``uint8 [H, W, 3]``."""
         rows = self.count(height)
         return self.blend(self.decode(signature, latents, rows, **same), height, width)
 
-    def decode(self, signature: str, latents: Mapping[str, np.ndarray], rows: int, **same) -> Iterator[np.ndarray]:
+    def decode(
+        self, signature: str, latents: Mapping[str, np.ndarray], rows: int, **same: np.ndarray
+    ) -> Iterator[np.ndarray]:
         """The blocks of latents, ``uint8 [n, side, side, 3]``, in batches."""
         given = {name: self.apart(latent, rows) for name, latent in latents.items()}
         for start in range(0, len(next(iter(given.values()))), BATCH):

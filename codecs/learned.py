@@ -33,6 +33,7 @@ from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables, hash_tables
 from codec_zoo.metrics import psnr
 from codec_zoo.stream import (
+    ImageCodec,
     Latent,
     LosslessImage,
     Residual,

@@ -14,6 +14,7 @@ import difflib
 import math
 import os
 import re
+from typing import Any
 
 from codec_zoo.codecs.learned import LearnedCodec, options_of
 from codec_zoo.codecs.model_codec import ModelCodec
@@ -26,7 +27,7 @@ from codec_zoo.presets import find_preset, list_presets, start_with_module
 from codec_zoo.stream import Stream
 
 
-def codec_for(model: ExportedModel, **options) -> ModelCodec:
+def codec_for(model: ExportedModel, **options: Any) -> ModelCodec:
     """The codec around a model: the learned one by its stream, or the pixel predictor, which has none.
 
     Args:

@@ -28,7 +28,7 @@ class Candidates:
     measure: Callable[[float | None], int]
     compare: Callable[[float | None], float]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.file, self.size = functools.cache(self.encode), functools.cache(self.measure)
         self.psnr = functools.cache(self.compare)
 

@@ -44,7 +44,12 @@ class Tiles:
     tile: int
 
     def analyse(
-        self, signature: str, image: np.ndarray, wanted: Container[str], lower: Mapping[str, np.ndarray], **same
+        self,
+        signature: str,
+        image: np.ndarray,
+        wanted: Container[str],
+        lower: Mapping[str, np.ndarray],
+        **same: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """Latents of an image.
 
@@ -60,7 +65,9 @@ class Tiles:
         """
         return self.run(signature, image.shape[0], image.shape[1], wanted, lower, image, **same)
 
-    def show(self, signature: str, latents: Mapping[str, np.ndarray], height: int, width: int, **same) -> np.ndarray:
+    def show(
+        self, signature: str, latents: Mapping[str, np.ndarray], height: int, width: int, **same: np.ndarray
+    ) -> np.ndarray:
         """The image of latents, ``[h, w, C]``: ``uint8 [H, W, 3]``."""
         return self.run(signature, height, width, ("images",), latents, **same)["images"]
 

@@ -20,7 +20,11 @@ from PIL import Image
 
 from codec_zoo import presets
 from codec_zoo.cli import main as cli_module
+from codec_zoo.codecs import container
+from codec_zoo.codecs.specs import codec_for
+from codec_zoo.errors import ModelError
 from codec_zoo.export.runtime import open_model
+from codec_zoo.export.server import Server, find_served
 from codec_zoo.metrics import psnr
 
 PACKAGE = Path(__file__).parent / "data" / "example_package"
@@ -75,6 +79,32 @@ def walk(codec_zoo, preset, photos, folder):
     return folder / "by_folder.czoo", model
 
 
+def check_served(file, model):
+    """Where the package is not installed, a server's model is found by its name there."""
+    server, stream = LocalServer(model), container.read(file.read_bytes())
+    served = find_served(server, stream, QUALIFIED)
+    shown, here = (codec_for(found).decode(file.read_bytes()) for found in (served, open_model(str(model))))
+    assert np.array_equal(shown, here)
+    with pytest.raises(ModelError, match="Name the server's model that did: --model"):
+        find_served(server, stream)
+
+
+class LocalServer(Server):
+    """A server of one model, without a network."""
+
+    def __init__(self, model):
+        super().__init__("nowhere:1", 60)
+        self.model = open_model(str(model))
+
+    def _states(self, model, seconds):
+        assert model == NAME
+        return {1: "AVAILABLE"}
+
+    def _predict(self, model, version, signature, inputs, seconds):
+        assert model == NAME
+        return self.model.run(signature, **inputs)
+
+
 def rows(output):
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
@@ -108,6 +138,7 @@ def test_a_package_of_another_house(package_site, in_process, photos, tmp_path, 
     in_process("decompress", file, "-o", decoded[0], "--model", model)
     package_site.remove()
     assert not presets.find_preset(NAME)
+    check_served(file, model)
     in_process("decompress", file, "-o", decoded[1], "--model", model)
     assert decoded[0].read_bytes() == decoded[1].read_bytes()
     in_process("decompress", tmp_path / "a.czoo", "-o", tmp_path / "cached.png")  # its model is in the cache still

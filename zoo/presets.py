@@ -173,12 +173,18 @@ def register(preset: Preset) -> Preset:
     """Add ``preset`` to the zoo, for the module whose import calls this.
 
     Raises:
-        UsageError: the name is not of the form that names have, or another preset has the name or its
-            :func:`preset_id`.
+        UsageError: the name is not of the form that names have; another preset has the name or its
+            :func:`preset_id`; or it is of another package, and has no stream or does not
+            train.
     """
     module = _importing_module()
     if _top(module) != "codec_zoo":
         _load_own()  # first, so that the zoo's own names stay its own
+        if preset.stream is None or not preset.trains:
+            raise UsageError(
+                f"{preset.name} in {module} needs a stream and training: models of other packages have both. "
+                "Let make_stream of its model return a stream, and leave trains as it is."
+            )
     if not is_name(preset.name):
         raise UsageError(
             "a preset's name has lower case letters, digits and single dashes, a letter first. "

@@ -52,7 +52,7 @@ class Rows:
     signature: str
     inputs: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "signature", "inputs")
 
 
@@ -68,7 +68,7 @@ class RangeCoder:
     table: str
     rows: Rows | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "table")
 
 
@@ -84,7 +84,7 @@ class LosslessImage:
     codec: str
     bits: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "codec")
         _check(1 <= self.bits <= 8, "bits", "are 1 … 8")
 
@@ -107,7 +107,7 @@ class ImageCodec:
     ycbcr: bool = False
     gray: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "codec")
         _check(self.ycbcr or not self.gray, "gray", "needs ycbcr")
 
@@ -122,7 +122,7 @@ class FixedBits:
 
     bits: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(1 <= self.bits <= 8, "bits", "are 1 … 8")
 
 
@@ -136,7 +136,7 @@ class Raw:
 
     dtype: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self.dtype in ("uint8", "int8", "int16", "int32", "float32"), "dtype", "is not one that files have")
 
 
@@ -161,7 +161,7 @@ class Alternative:
     signatures: str = ""
     stride: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "name")
         _check(self.name != "auto", "name", "is taken: auto leaves the choice to the encoder")
         _check(self.number is None or 0 <= self.number <= 255, "number", "is 0 … 255")
@@ -182,7 +182,7 @@ class Choice:
     default: str
     alternatives: tuple[Alternative, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "option", "alternatives")
         names = [alternative.name for alternative in self.alternatives]
         numbers = [alternative.number for alternative in self.alternatives if alternative.number is not None]
@@ -216,7 +216,7 @@ class Latent:
     stride: int
     channels: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "name")
         _check(self.name not in ("images", "size", "rounds"), "name", "is that of another input")
         _check_counts(self, "stride", "channels")
@@ -232,7 +232,7 @@ class Residual:
 
     coder: ImageCodec | Choice
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         coders = (alternative.coder for alternative in alternatives_of(self.coder))
         _check(
             all(isinstance(coder, ImageCodec) and not coder.ycbcr for coder in coders), "coder", "codes RGB images"
@@ -259,7 +259,7 @@ class Strengths:
     unit: int
     steps: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "name", "signature")
         _check_counts(self, "count", "unit", "steps")
         _check(self.unit <= 127, "unit", "is 1 … 127")
@@ -277,7 +277,7 @@ class WeightChange:
     name: str
     count: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self, "name")
         _check_counts(self, "count")
 
@@ -307,7 +307,7 @@ class StreamLayer:
     refine: str | None = None
     checked: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self.kind in KINDS, "kind", f"is none of {', '.join(KINDS)}")
         _check_names(self, "entries")
         residual = any(isinstance(entry, Residual) for entry in self.entries)
@@ -339,7 +339,7 @@ class Stream:
     stride: int
     block: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(1 <= len(self.layers) <= MAX_LAYERS, "layers", f"are 1 … {MAX_LAYERS}")
         _check_counts(self, "stride")
         _check(self.block is None or 0 < self.block <= 510, "block", "is 1 … 510")

@@ -76,6 +76,11 @@ def test_a_module_needs_no_installation(site):
             f"add('broken-a'); add('{OURS}')",
             f"two presets are called {OURS}: of codec_zoo.models.fu2019 and of broken",
         ),
+        (
+            "add('broken-a'); add('broken-b', trains=False)",
+            "UsageError: broken-b in broken needs a stream and training",
+        ),
+        ("add('broken-a'); add('broken-b', config={'x': 1})", "TypeError: "),
         ("add('broken-a'); add('Broken_A')", "Received: 'Broken_A' in broken"),
     ],
 )

@@ -9,6 +9,7 @@ normalization normalises each share by itself.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
 
 import keras
 
@@ -32,7 +33,9 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """A backend says here which error of its own means that a worker is lost."""
 
     def share(self, whole: int) -> slice:
