@@ -28,7 +28,7 @@ class _Finder:
 
     def find_spec(
         self, fullname: str, path: object = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> "importlib.machinery.ModuleSpec | None":
         """See ``importlib.abc.MetaPathFinder``."""
         if fullname != "tensorflow" or self._searching:
             return None

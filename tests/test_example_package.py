@@ -60,7 +60,7 @@ def walk(codec_zoo, preset, photos, folder):
     codec_zoo("train", preset, "--data", photos, "--logs", folder / "logs", *TRAIN)
     run = folder / "logs" / NAME / "a"
     assert json.loads((run / "run.json").read_text())["step"] == 4
-    codec_zoo("export", preset, folder / "exports", "--run", run, "--no-verify")
+    codec_zoo("export", preset, folder / "exports", "--from-run", run, "--no-verify")
     model, photo = folder / "exports" / NAME, photos / "val" / "2.png"
     codec_zoo("compress", photo, "-o", folder / "by_folder.czoo", "--model", model)
 

@@ -137,8 +137,8 @@ def test_the_table_has_every_option():
 
 def test_every_option_of_a_codec_has_a_record():
     """What constructors take and what the command line offers are the same."""
-    kinds = {preset.pipeline["kind"] for preset in list_presets()}
-    assert {name for kind in kinds for name in _options_of(kind)} == OPTIONS.keys()
+    taken = {name for preset in list_presets() for name in _options_of(preset.stream)}
+    assert taken == OPTIONS.keys()
 
 
 def test_help_names_presets_that_take_the_option():
@@ -148,7 +148,7 @@ def test_help_names_presets_that_take_the_option():
             found = fnmatch.filter(names, pattern)
             assert found, pattern
             for name in found:
-                assert OPTIONS[record.name][1] >= {get_preset(name).pipeline["kind"]}, (record.name, name)
+                assert OPTIONS[record.name][1] >= {kind_of(get_preset(name).stream)}, (record.name, name)
 
 
 @pytest.mark.parametrize(

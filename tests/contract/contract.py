@@ -57,10 +57,9 @@ def training_batch(preset: Preset) -> np.ndarray:
     side = 192 if "-ms-ssim-" in preset.name else 64
     kodak = golden.picture(side, 2 * side)
     patches = np.stack([kodak[:, :side], kodak[:, side:]])
-    kind = preset.pipeline["kind"]
-    if kind == "filter":  # decoded and true luma
+    if preset.data == "decoded-luma":  # and true luma
         return np.stack([patches[..., 1] // 8 * 8, patches[..., 1]], axis=-1)
-    return patches[..., :1] if kind == "mixed" else patches
+    return patches[..., :1] if preset.data == "luma" else patches
 
 
 def numpy_values(variables) -> list[np.ndarray]:

@@ -156,7 +156,7 @@ def test_weights_of_another_package_are_in_its_folder(site, tmp_path):
     weights.pretrained("theirs:their-a")
     assert [run["step"] for run in weights.history(folder / "their-a.weights.h5")] == [7]
     write_record(run, record | {"preset": "theirs:their-b"})
-    with pytest.raises(UsageError, match=r"their-package, .* no folder.*export theirs:their-b DIR --run"):
+    with pytest.raises(UsageError, match=r"their-package, .* no folder.*export theirs:their-b DIR --from-run"):
         weights.publish(run)
 
 
