@@ -116,7 +116,8 @@ def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
     code, out, err = cli(*arguments)
     points = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and len(points) == 2, err
-    assert Image.open(figure).size[0] > 500
+    with Image.open(figure) as drawn:
+        assert drawn.size[0] > 500
     measured = [json.loads(line) for line in rows.read_text().splitlines()]
     assert len(measured) == 4
     for row in measured:

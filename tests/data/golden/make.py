@@ -19,6 +19,7 @@ SPECS = {
     "thumbnail": "report2017-gan-w",
     "mixed-low": "zhao2018-mixed,resolution=low:20",
     "mixed-high": "zhao2018-mixed,resolution=high:20",
+    "compact": "jiang2017-comcnn:20",
     "perceptron": "report2017-mlp",
     "perceptron-huffman": "report2017-mlp,coding=huffman",
 }
