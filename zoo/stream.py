@@ -413,15 +413,8 @@ def image_codecs_of(coder: Coder | Choice) -> list[ImageCodec]:
 # The changes of a luma filter, the unit of their strengths, and their steps in a gray level.
 FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS = 4, 64, 8
 # The numbers of codecs in a picture layer.
-PICTURE_CODECS = {
-    "svac": 1,
-    "svac-half": 2,
-    "svac-quarter": 3,
-    "svac-eighth": 4,
-    "jpeg-420": 5,
-    "bpg-ycbcr420": 6,
-    "bpg-ycbcr444": 7,
-}
+_PICTURE_CODECS = ("svac", "svac-half", "svac-quarter", "svac-eighth", "jpeg-420", "bpg-ycbcr420", "bpg-ycbcr444")
+PICTURE_CODECS = {name: number for number, name in enumerate(_PICTURE_CODECS, 1)}
 
 
 def picture_layer(codec: str, quality: float | None = None) -> StreamLayer:

@@ -207,13 +207,13 @@ def test_held_out_pictures_are_cropped_to_the_limit(monkeypatch):
 
 def test_the_largest_held_out_picture_takes_half_of_the_limit(monkeypatch):
     monkeypatch.setenv(memory.VARIABLE, "8G")
-    pixels = memory_estimates.largest_picture("fu2019-hybrid-s16-prelu")
-    need = memory_estimates.needed("compress", "fu2019-hybrid-s16-prelu", 1, pixels)
+    pixels = memory_estimates.largest_picture("hu2018-filter-jpeg-q20")
+    need = memory_estimates.needed("compress", "hu2018-filter-jpeg-q20", 1, pixels)
     assert 0.99 < need / 2**32 <= 1
     stand_in = memory_estimates.largest_picture(memory_estimates.STAND_IN)
     assert memory_estimates.largest_picture("unknown") == stand_in
     monkeypatch.setenv(memory.VARIABLE, "1M")
-    assert memory_estimates.largest_picture("fu2019-hybrid-s16-prelu") == 1
+    assert memory_estimates.largest_picture("hu2018-filter-jpeg-q20") == 1
 
 
 def test_a_preset_that_was_never_measured_is_taken_for_another_and_the_refusal_says_so(huge, monkeypatch):
