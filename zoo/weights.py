@@ -320,7 +320,8 @@ def weights_path(name: str) -> Path:
     if folder is None:
         raise UsageError(
             f"{preset.name} is of the package {package_of(preset)}, which names no folder for trained weights "
-            f"(weights= in its Preset). Export the run, and use the folder: `codec-zoo export {name} DIR --from-run RUN`, "
+            "(weights= in its Preset). Export the run, and use the folder: "
+            f"`codec-zoo export {name} DIR --from-run RUN`, "
             f"`codec-zoo compress --model DIR/{preset.name}`."
         )
     return folder / f"{preset.name}.weights.h5"
