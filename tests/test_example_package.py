@@ -71,9 +71,9 @@ def walk(codec_zoo, preset, photos, folder):
     assert done["bytes"] == (folder / "a.czoo").stat().st_size > 40
     codec_zoo("decompress", folder / "a.czoo", "-o", folder / "a.png")  # the model is in the cache
     assert np.isclose(psnr(np.asarray(Image.open(photo)), np.asarray(Image.open(folder / "a.png"))), done["psnr"])
-    specs = ["--codec", QUALIFIED, "--codec", f"{QUALIFIED},tile=64"]
-    points = rows(codec_zoo("evaluate", *specs, "--data", photo.parent, "--workers", 1, "--json"))
-    assert [point["codec"] for point in points] == specs[1::2]
+    specs = [QUALIFIED, f"{QUALIFIED},tile=64"]
+    points = rows(codec_zoo("evaluate", *specs, "--pictures", photo.parent, "--workers", 1, "--json"))
+    assert [point["codec"] for point in points] == specs
     for point, tolerance in zip(points, (1e-6, 1e-3), strict=True):  # in tiles float sums come out otherwise
         assert np.isclose(point["bpp"], done["bpp"], tolerance) and np.isclose(point["psnr"], done["psnr"], tolerance)
     return folder / "by_folder.czoo", model

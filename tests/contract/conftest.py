@@ -14,11 +14,6 @@ from codec_zoo.export.runtime import open_model
 from codec_zoo.export.saved_model import export_model, export_pretrained
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "once: slow but for one preset of each architecture")
-    config.addinivalue_line("markers", "measured: slow but for presets with weights and one of each architecture")
-
-
 def pytest_generate_tests(metafunc):
     if "preset" not in metafunc.fixturenames:
         return
