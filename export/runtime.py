@@ -113,8 +113,16 @@ class LocalModel(ExportedModel):
 
         if signature not in self._module.signatures:
             raise ModelError(f"{self.where} has no signature {signature!r}. Export it again with this codec-zoo.")
-        outputs = self._module.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+        try:
+            outputs = self._module.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
+            return {name: value.numpy() for name, value in outputs.items()}
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError from error
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+            (cause, *_) = str(error).splitlines() or [""]
+            raise ModelError(
+                f"{self.where}: {signature} does not take what its card says ({cause}). Export the model again."
+            ) from error
 
 
 class UntrainedModel(ExportedModel):
