@@ -137,7 +137,7 @@ class Tiles:
         step = 1 if name == "images" or not part.size else around[0] // len(part)
         if part.ndim != 3 or [step * side for side in part.shape[:2]] != around:
             raise ModelError(
-                f"{self.model.where} gives {name} {list(part.shape)} for {around[0]}×{around[1]} pixels, and its card "
+                f"{self.model.where} gives {name} {list(part.shape)} for {around[0]}×{around[1]} pixels: its card "
                 "says otherwise. Export the model again."
             )
         if rows[0] == slice(0, height) and columns[0] == slice(0, width):
