@@ -189,3 +189,18 @@ def test_options_of_choices_of_their_own(photo):
     for value in ("sweet", 3, ""):
         with pytest.raises(UsageError, match="--flavour of small is one of png, raw"):
             codec_for(model, flavour=value)
+
+
+def test_refined_layers_for_a_target(photo):
+    """Each number of layers that is tried has the refined latents of its layers."""
+    layers = tuple(
+        StreamLayer("latent", (Latent(name, Raw("uint8"), 4, 3),), "decode", f"refine_{name}") for name in ("y", "z")
+    )
+    model = Small(Stream(layers, 4))
+    model.functions["refine_y"] = lambda images, rounds: model.encode(images)
+    model.functions["refine_z"] = lambda images, rounds, y: {"z": y}
+    model.functions["decode"] = lambda y, size, z=None: model.decode(y, size)
+    images = INPUTS["encode"]
+    model.card["signatures"] |= {"refine_y": images, "refine_z": {**images, "y": ["uint8", [None, None, None, 3]]}}
+    codec = LearnedCodec(model, search=1, target_psnr=90)
+    assert len(container.read(codec.encode(photo[:32, :48])).layers) == 2
