@@ -8,9 +8,18 @@ from typing import cast
 import numpy as np
 
 from codec_zoo.codecs import bounds, range_coder
-from codec_zoo.codecs.standard import default_quality, get_codec, get_ycbcr_codec, make_codec
+from codec_zoo.codecs.standard import (
+    codec_qualities,
+    codec_steps,
+    default_quality,
+    get_codec,
+    get_ycbcr_codec,
+    list_codecs,
+    make_codec,
+    takes_ycbcr,
+)
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec
-from codec_zoo.errors import BitstreamError
+from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.tables import Tables
 from codec_zoo.stream import Coder, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw
 
@@ -35,6 +44,63 @@ class Place:
     shape: tuple[int, int, int]
     layer: tuple[int, str]
     block: int = 0
+
+
+def check_coder(coder: Coder, where: str) -> None:
+    """See that the standard codec of a coder is known here, codes such values, and has the coder's qualities.
+
+    Args:
+        coder: of a card.
+        where: the model is, for messages.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not isinstance(coder, LosslessImage | ImageCodec):
+        return
+    known = coder.codec in list_codecs()
+    if isinstance(coder, LosslessImage):
+        fits, kind = known and not codec_qualities(coder.codec), "a lossless image codec"
+    else:
+        fits = known and bool(codec_steps(coder.codec)) and (not coder.ycbcr or takes_ycbcr(coder.codec))
+        kind = f"an image codec with a dial{' for YCbCr' if coder.ycbcr else ''}"
+    remedy = "Update codec-zoo, or export the model again."
+    if not fits:
+        raise ModelError(f"{where} names {coder.codec!r} as {kind}, and there is none of that name. {remedy}")
+    if isinstance(coder, ImageCodec):
+        for quality in (*coder.qualities, *([] if coder.quality is None else [coder.quality])):
+            try:
+                make_codec(coder.codec, quality)
+            except ValueError as error:
+                raise ModelError(f"{where} has a wrong quality for {coder.codec}: {error}. {remedy}") from error
+
+
+def check_values(values: np.ndarray | None, coder: Coder, place: Place, what: str) -> np.ndarray:
+    """The values that a model gives, as the card says they are.
+
+    Args:
+        values: ``[h, w, C]``, or None.
+        coder: of them.
+        place: of them.
+        what: gives them, and their name, for the message.
+
+    Raises:
+        ModelError: they are missing, or of another shape or type.
+    """
+    dtype = {RangeCoder: "int32", Raw: getattr(coder, "dtype", "")}.get(type(coder), "uint8")
+    return check_output(values, place.shape, dtype, what)
+
+
+def check_output(values: np.ndarray | None, shape: tuple[int, ...], dtype: str, what: str) -> np.ndarray:
+    """An output of a model, if it has the shape and the type that it must have. Arguments: :func:`check_values`."""
+    if values is None:
+        raise ModelError(f"{what} is missing, which the model's card names. Export the model again.")
+    if values.shape != shape or values.dtype != dtype:
+        raise ModelError(
+            f"{what} as {values.dtype} {list(values.shape)}, and the model's card asks for {dtype} {list(shape)}. "
+            "Export the model again."
+        )
+    return values
 
 
 def encode(coder: Coder, values: np.ndarray, place: Place, tables: Callable[[str], Tables], rows: RowsOf) -> bytes:

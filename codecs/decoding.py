@@ -61,7 +61,7 @@ class Decoding:
             return coders.decode_image(coder, data, size, file.channels == 1, layer.kind)
         rows = None
         if isinstance(coder, RangeCoder) and coder.rows:
-            rows = codec.rows(coder.rows, self.values, chosen, file.height, file.width)
+            rows = codec.rows(coder.rows, self.values, chosen, place)
         return coders.decode(coder, data, place, codec.tables, rows)
 
     def _all_chosen(self) -> list[tuple[str, str]]:

@@ -1,8 +1,9 @@
 """One image on its way into files: what several candidates for a target share is made once."""
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -120,23 +121,32 @@ class Encoding:
     # --- latents ---
 
     def _values(self, setting: Setting) -> dict[str, np.ndarray]:
-        """All latents, before any image codec: ``[h, w, C]``."""
-        suffix = self.codec.suffix(setting.chosen)
-        return self._once(("values", suffix), lambda: self._analyse(setting, suffix))
-
-    def _analyse(self, setting: Setting, suffix: str) -> dict[str, np.ndarray]:
-        run = self.codec.runner(setting.chosen)
-        names = [latent.name for latent in self.stream.latents]
+        """The latents of the layers that are written, before any image codec: ``[h, w, C]``."""
         if not self.codec.search:
-            return run.analyse(f"encode{suffix}", self.image, names, {})
+            signature = f"encode{self.codec.suffix(setting.chosen)}"
+            return self._once(signature, lambda: self._analyse(signature, self.stream.layers, setting, {}))
         values: dict[str, np.ndarray] = {}
-        rounds = np.array([self.codec.search], np.int32)
         for layer in self._written(setting):
             if layer.refine:
-                inputs = self.codec.model.card["signatures"][layer.refine]
-                lower = {name: value for name, value in values.items() if name in inputs}
-                values |= run.analyse(layer.refine, self.image, names, lower, rounds=rounds)
+                refine = functools.partial(self._analyse, layer.refine, [layer], setting, dict(values))
+                values |= self._once(("refined", layer.refine), refine)
         return values
+
+    def _analyse(
+        self, signature: str, layers: Sequence[StreamLayer], setting: Setting, lower: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The latents of some layers, by a signature that may take those of lower ones."""
+        names = [latent.name for layer in layers for latent in layer.latents]
+        inputs = self.codec.model.card["signatures"][signature]
+        given = {name: value for name, value in lower.items() if name in inputs}
+        rounds = {"rounds": np.array([self.codec.search], np.int32)} if self.codec.search else {}
+        found = self.codec.runner(setting.chosen).analyse(signature, self.image, names, given, **rounds)
+        for layer in layers:
+            for latent in layer.latents:
+                place = self.codec.place(latent, layer, setting.chosen, self.height, self.width)
+                what = f"{self.codec.model.where}: {signature} gives {latent.name}"
+                coders.check_values(found.get(latent.name), setting.alternative(latent).coder, place, what)
+        return found
 
     def _coded(self, latent: Latent, layer: StreamLayer, setting: Setting) -> bytes:
         alternative = setting.alternative(latent)
@@ -151,7 +161,7 @@ class Encoding:
         rows = None
         if isinstance(coder, RangeCoder) and coder.rows:
             known = {name: self._decoded(name, setting) for name in coder.rows.inputs}
-            rows = self.codec.rows(coder.rows, known, setting.chosen, self.height, self.width)
+            rows = self.codec.rows(coder.rows, known, setting.chosen, place)
         return coders.encode(coder, values, place, self.codec.tables, rows)
 
     def _decoded(self, name: str, setting: Setting) -> np.ndarray:

@@ -189,11 +189,18 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         return coders.Place(height, width, (rows, columns, latent.channels), number)
 
     def rows(
-        self, rows: Rows, known: Mapping[str, np.ndarray], chosen: Chosen, height: int, width: int
+        self, rows: Rows, known: Mapping[str, np.ndarray], chosen: Chosen, place: coders.Place
     ) -> Callable[[], np.ndarray]:
         """What gives the rows of tables for a latent's values, from latents that are known."""
+        height, width = place.height, place.width
         given = {name: known[name] for name in rows.inputs}
-        return lambda: self.tiles(chosen).run(rows.signature, height, width, ("indexes",), given)["indexes"]
+
+        def find() -> np.ndarray:
+            found = self.tiles(chosen).run(rows.signature, height, width, ("indexes",), given)["indexes"]
+            what = f"{self.model.where}: {rows.signature} gives indexes"
+            return coders.check_output(found, place.shape, "int32", what)
+
+        return find
 
     def tables(self, name: str) -> Tables:
         """Tables of the export.
@@ -237,7 +244,10 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         signature = f"{layer.decode}{self.suffix(chosen)}"
         inputs = self.model.card["signatures"][signature]
         given = {name: value for name, value in values.items() if name in inputs}
-        return self.runner(chosen, overlap).show(signature, given, height, width, **further)
+        shown = self.runner(chosen, overlap).show(signature, given, height, width, **further)
+        return coders.check_output(
+            shown, (height, width, 3), "uint8", f"{self.model.where}: {signature} gives images"
+        )
 
     def add(self, coarse: np.ndarray, layer: StreamLayer, payload: bytes) -> np.ndarray:
         """A coarse image and the residual in a layer's payload: ``uint8 [H, W, 3]``."""
@@ -246,7 +256,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         (entry,) = layer.entries
         assert isinstance(entry, Residual)
         coder, *_ = image_codecs_of(entry.coder)
-        if bpg.demux(file).pixel_format != bpg.YUV444:
+        if coder.codec.startswith("bpg") and bpg.demux(file).pixel_format != bpg.YUV444:
             raise BitstreamError(f"the {layer.kind} layer is not coded in 4:4:4: the file is damaged.")
         size = coarse.shape[1], coarse.shape[0]
         mapped = coders.decode_image(coder, file, size, False, layer.kind)

@@ -88,6 +88,9 @@ class LearnedOptions:
         if model.stream is None:
             raise ModelError(f"{model.where} has a codec of its own.")
         self.model, self.stream = model, model.stream
+        for entry, _ in self.stream.coded:
+            for alternative in alternatives_of(entry.coder):
+                coders.check_coder(alternative.coder, model.where)
         known = options_of(self.stream)
         if unknown := [written(option) for option in options if option not in known]:
             raise UsageError(
@@ -208,7 +211,7 @@ class LearnedOptions:
 
     def _parse_tile(self, tile: Any) -> int:
         if tile is None:
-            return tiling.default_tile(self.model)
+            return tiling.default_tile(self.model, self.stream.stride)
         stride = self.stream.stride
         if not str(tile).isdecimal() or not int(tile) or int(tile) % stride:
             raise UsageError(f"a tile of {self.model.preset} is a multiple of {stride}. Received: {tile!r}")

@@ -41,7 +41,12 @@ def codec_for(model: ExportedModel, **options: Any) -> ModelCodec:
     if wrong := [name for name in options if name not in known]:
         words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
         raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
-    given = {name: OPTIONS[name].parse(value) for name, value in options.items() if value is not None}
+    # An option that no model of the zoo has is one of a choice: the model's codec checks it.
+    given = {
+        name: OPTIONS[name].parse(value) if name in OPTIONS else value
+        for name, value in options.items()
+        if value is not None
+    }
     if model.stream is None:
         from codec_zoo.codecs.pixel_predictor import PerceptronCodec  # here, since it needs Keras
 

@@ -14,7 +14,7 @@ import numpy as np
 from codec_zoo.errors import MessageTooLargeError, ModelError
 from codec_zoo.export.runtime import ExportedModel
 
-# Side of a tile, pixels; a multiple of every model's stride. Images of up to twice its area go in one piece.
+# Side of a tile, pixels. Images of up to twice its area go in one piece.
 TILE = 1024
 # For models that look at few pixels around a place: smaller tiles cost them no time, and a quarter of the memory.
 SMALL_TILE, FEW = 512, 64
@@ -24,9 +24,10 @@ _SMALLEST = 128
 T = TypeVar("T")
 
 
-def default_tile(model: ExportedModel) -> int:
-    """Side of the tiles of a model, pixels."""
-    return TILE if max(model.card["receptive_field"].values(), default=TILE) > FEW else SMALL_TILE
+def default_tile(model: ExportedModel, stride: int) -> int:
+    """Side of the tiles of a model, pixels: a multiple of its stride."""
+    side = TILE if max(model.card["receptive_field"].values(), default=TILE) > FEW else SMALL_TILE
+    return max(1, side // stride) * stride
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,18 +127,30 @@ class Tiles:
         rows: tuple[slice, slice],
         columns: tuple[slice, slice],
     ) -> None:
-        """Put the inside of a tile's output into its place; ``rows``, ``columns``: its own, and with those around."""
+        """Put the inside of a tile's output into its place; ``rows``, ``columns``: its own, and with those around.
+
+        Raises:
+            ModelError: the output is not one for such a tile.
+        """
+        stride = 1 if name == "images" else self.stride
+        around = [_padded(pixels[1].stop - pixels[1].start, stride) for pixels in (rows, columns)]
+        step = 1 if name == "images" or not part.size else around[0] // len(part)
+        if part.ndim != 3 or [step * side for side in part.shape[:2]] != around:
+            raise ModelError(
+                f"{self.model.where} gives {name} {list(part.shape)} for {around[0]}×{around[1]} pixels: its card "
+                "says otherwise. Export the model again."
+            )
         if rows[0] == slice(0, height) and columns[0] == slice(0, width):
             whole[name] = part
             return
-        if name == "images":
-            sides, step, target = (height, width), 1, (rows[0], columns[0])
-        else:
-            step = _padded(rows[1].stop - rows[1].start, self.stride) // part.shape[0]
-            sides = _padded(height, self.stride) // step, _padded(width, self.stride) // step
-            target = self._steps(rows[0], step), self._steps(columns[0], step)
         if name not in whole:
+            sides = (_padded(length, stride) // step for length in (height, width))
             whole[name] = np.empty((*sides, *part.shape[2:]), part.dtype)
+        target = (
+            (rows[0], columns[0])
+            if name == "images"
+            else tuple(self._steps(span[0], step) for span in (rows, columns))
+        )
         inside = whole[name][target]
         top, left = ((inner.start - outer.start) // step for inner, outer in (rows, columns))
         inside[:] = part[top : top + inside.shape[0], left : left + inside.shape[1]]
@@ -162,7 +175,7 @@ def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:
 def _tiles(height: int, width: int, tile: int, reach: int | None, axis: int) -> Iterator[tuple[slice, slice]]:
     """Along one axis: the pixels of each tile, and those with ``reach`` more on both sides; None: one tile."""
     length = (height, width)[axis]
-    if reach is None or height * width <= 2 * tile * tile:
+    if reach is None or reach >= length or height * width <= 2 * tile * tile:
         tile, reach = length, 0
     for start in range(0, length, tile):
         stop = min(start + tile, length)

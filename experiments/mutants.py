@@ -33,14 +33,22 @@ FAMILIES = {
     "sae": ["jia2019-sae-mse-e2"],
     "hybrid": ["fu2019-hybrid-s16-prelu:34", "fu2019-hybrid-s16-prelu,residual_codec=bpg-rgb444:38"],
     "mixed": ["zhao2018-mixed,resolution=low:20", "zhao2018-mixed,resolution=high:10"],
+    "compact": ["jiang2017-comcnn:20", "zhao2018-jiang,resolution=low:20", "zhao2018-jiang,resolution=high:10"],
     "filter": [
         "hu2018-filter-svac-q48",
         "hu2018-filter-svac-q48,codec=svac-half",
         "hu2018-filter-svac-q48,codec=svac-eighth",
         "hu2018-filter-jpeg-q20",
         "hu2018-filter-bpg-q36",
+        "hu2018-filter-bpg444-q34",
     ],
-    "blocks": ["report2017-cnn-ae-ft", "report2017-cnn-rnn-ae", "report2017-cnn-rnn-ae,coding=fixed"],
+    "blocks": [
+        "report2017-cnn-ae-ft",
+        "report2017-cnn-ae-ft,overlap=8",
+        "report2017-cnn-rnn-ae",
+        "report2017-cnn-rnn-ae,coding=fixed",
+    ],
+    "thumbnail": ["report2017-gan-dc", "report2017-gan-dc,coding=fixed", "report2017-gan-ae-l2-w"],
     "perceptron": ["report2017-mlp", "report2017-mlp,coding=huffman"],
     "codecs": ["bpg-ycbcr444:34", "bpg-ycbcr420:38", "svac:44", "svac-quarter:44", "jxl-lossless", "jpeg-420:20"],
 }

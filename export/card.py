@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
 from codec_zoo.presets import OWN_PACKAGE, Preset, is_name, package_of
-from codec_zoo.stream import RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of, parse
+from codec_zoo.stream import RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of
+from codec_zoo.stream_json import parse, to_json
 
 if TYPE_CHECKING:
     import keras
@@ -87,7 +88,7 @@ def make_card(
         "licence": preset.licence or ("Apache-2.0" if package_of(preset) == OWN_PACKAGE else "not stated"),
         "parameters": int(model.count_params()),
         "weights_sha256": hash_weights(model),
-        "stream": preset.stream.to_json() if preset.stream else None,
+        "stream": to_json(preset.stream) if preset.stream else None,
         "receptive_field": receptive_fields(model),
         "signatures": {
             name: {key: [dtype, list(shape)] for key, (dtype, shape) in signature.inputs.items()}

@@ -22,7 +22,8 @@ from codec_zoo.export.tables import TABLES, Tables, load_tables
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.notices import notice
 from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, preset_id
-from codec_zoo.stream import Stream, parse
+from codec_zoo.stream import Stream
+from codec_zoo.stream_json import parse, to_json
 
 _OTHER_CACHE = "Free space, or name another cache folder: CODEC_ZOO_CACHE."
 
@@ -112,8 +113,16 @@ class LocalModel(ExportedModel):
 
         if signature not in self._module.signatures:
             raise ModelError(f"{self.where} has no signature {signature!r}. Export it again with this codec-zoo.")
-        outputs = self._module.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+        try:
+            outputs = self._module.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
+            return {name: value.numpy() for name, value in outputs.items()}
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError from error
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+            (cause, *_) = str(error).splitlines() or [""]
+            raise ModelError(
+                f"{self.where}: {signature} does not take what its card says ({cause}). Export the model again."
+            ) from error
 
 
 class UntrainedModel(ExportedModel):
@@ -125,7 +134,7 @@ class UntrainedModel(ExportedModel):
             "schema": cards.SCHEMA,
             "preset": preset.name,
             "weights_sha256": hashlib.sha256(b"").hexdigest(),
-            "stream": preset.stream.to_json() if preset.stream else None,
+            "stream": to_json(preset.stream) if preset.stream else None,
             "receptive_field": {},
             "signatures": {},
         }

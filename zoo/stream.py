@@ -5,9 +5,6 @@ files by it. ``docs/bitstream.md`` has the bytes. Pure Python: nothing here need
 """
 
 import dataclasses
-import math
-import types
-import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,24 +12,41 @@ from typing import Any
 KINDS = ("base", "residual", "latent", "picture", "representation", "weights")
 # As many layers as a container holds.
 MAX_LAYERS = 15
+# The largest stride, channels and strengths: what no model comes near, and what no card can exhaust memory with.
+MAX_STRIDE, MAX_CHANNELS, MAX_STRENGTHS = 4096, 65536, 255
+# Fine-tuning solves as many equations.
+MAX_CHANGES = 4096
+# Inputs of signatures that are no values of a file.
+_OTHER_INPUTS = ("images", "size", "rounds")
+# Options of codecs that are no choices.
+_OTHER_OPTIONS = (
+    *("model", "quality", "layers", "target_bpp", "target_psnr"),
+    *("search", "tune", "tile", "overlap", "mapping", "filter"),
+)
 
 
-def _check(holds: bool, field: str, words: str) -> None:
+def check(holds: bool, field: str, words: str) -> None:
     """Raise ``ValueError`` unless a field is sound."""
     if not holds:
         raise ValueError(f"{field} {words}")
 
 
-def _check_counts(record: Any, *fields: str) -> None:
-    """Raise ``ValueError`` unless these fields are 1 or more."""
-    for field in fields:
-        _check(getattr(record, field) > 0, field, "is 1 or more")
+def _check_counts(record: Any, **most: int) -> None:
+    """Raise ``ValueError`` unless these fields are from 1 to so many."""
+    for field, limit in most.items():
+        check(0 < getattr(record, field) <= limit, field, f"is 1 … {limit}")
 
 
 def _check_names(record: Any, *fields: str) -> None:
     """Raise ``ValueError`` unless these fields are not empty."""
     for field in fields:
-        _check(bool(getattr(record, field)), field, "is empty")
+        check(bool(getattr(record, field)), field, "is empty")
+
+
+def _check_input(record: Any) -> None:
+    """Raise ``ValueError`` unless ``name`` may be that of an input of signatures."""
+    _check_names(record, "name")
+    check(record.name not in _OTHER_INPUTS, "name", "is that of another input")
 
 
 # --- coders -----------------------------------------------------------------------------------------------------
@@ -86,7 +100,7 @@ class LosslessImage:
 
     def __post_init__(self) -> None:
         _check_names(self, "codec")
-        _check(1 <= self.bits <= 8, "bits", "are 1 … 8")
+        check(1 <= self.bits <= 8, "bits", "are 1 … 8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +123,7 @@ class ImageCodec:
 
     def __post_init__(self) -> None:
         _check_names(self, "codec")
-        _check(self.ycbcr or not self.gray, "gray", "needs ycbcr")
+        check(self.ycbcr or not self.gray, "gray", "needs ycbcr")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +137,7 @@ class FixedBits:
     bits: int
 
     def __post_init__(self) -> None:
-        _check(1 <= self.bits <= 8, "bits", "are 1 … 8")
+        check(1 <= self.bits <= 8, "bits", "are 1 … 8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +151,7 @@ class Raw:
     dtype: str
 
     def __post_init__(self) -> None:
-        _check(self.dtype in ("uint8", "int8", "int16", "int32", "float32"), "dtype", "is not one that files have")
+        check(self.dtype in ("uint8", "int8", "int16", "int32", "float32"), "dtype", "is not one that files have")
 
 
 Coder = RangeCoder | LosslessImage | ImageCodec | FixedBits | Raw
@@ -163,9 +177,9 @@ class Alternative:
 
     def __post_init__(self) -> None:
         _check_names(self, "name")
-        _check(self.name != "auto", "name", "is taken: auto leaves the choice to the encoder")
-        _check(self.number is None or 0 <= self.number <= 255, "number", "is 0 … 255")
-        _check(self.stride is None or self.stride > 0, "stride", "is 1 or more")
+        check(self.name != "auto", "name", "is taken: auto leaves the choice to the encoder")
+        check(self.number is None or 0 <= self.number <= 255, "number", "is 0 … 255")
+        check(self.stride is None or 0 < self.stride <= MAX_STRIDE, "stride", f"is 1 … {MAX_STRIDE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,12 +198,13 @@ class Choice:
 
     def __post_init__(self) -> None:
         _check_names(self, "option", "alternatives")
+        check(self.option not in _OTHER_OPTIONS, "option", "is that of another option")
         names = [alternative.name for alternative in self.alternatives]
         numbers = [alternative.number for alternative in self.alternatives if alternative.number is not None]
-        _check(len(set(names)) == len(names), "alternatives", "have names of their own")
-        _check(len(numbers) in (0, len(names)), "alternatives", "all have a number, or none")
-        _check(len(set(numbers)) == len(numbers), "alternatives", "have numbers of their own")
-        _check(self.default in (*names, "auto"), "default", "is no alternative")
+        check(len(set(names)) == len(names), "alternatives", "have names of their own")
+        check(len(numbers) in (0, len(names)), "alternatives", "all have a number, or none")
+        check(len(set(numbers)) == len(numbers), "alternatives", "have numbers of their own")
+        check(self.default in (*names, "auto"), "default", "is no alternative")
 
     @property
     def numbered(self) -> bool:
@@ -217,9 +232,8 @@ class Latent:
     channels: int
 
     def __post_init__(self) -> None:
-        _check_names(self, "name")
-        _check(self.name not in ("images", "size", "rounds"), "name", "is that of another input")
-        _check_counts(self, "stride", "channels")
+        _check_input(self)
+        _check_counts(self, stride=MAX_STRIDE, channels=MAX_CHANNELS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,9 +248,7 @@ class Residual:
 
     def __post_init__(self) -> None:
         coders = (alternative.coder for alternative in alternatives_of(self.coder))
-        _check(
-            all(isinstance(coder, ImageCodec) and not coder.ycbcr for coder in coders), "coder", "codes RGB images"
-        )
+        check(all(isinstance(coder, ImageCodec) and not coder.ycbcr for coder in coders), "coder", "codes RGB images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,9 +272,9 @@ class Strengths:
     steps: int
 
     def __post_init__(self) -> None:
-        _check_names(self, "name", "signature")
-        _check_counts(self, "count", "unit", "steps")
-        _check(self.unit <= 127, "unit", "is 1 … 127")
+        _check_input(self)
+        _check_names(self, "signature")
+        _check_counts(self, count=MAX_STRENGTHS, unit=127, steps=128)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,8 +290,8 @@ class WeightChange:
     count: int
 
     def __post_init__(self) -> None:
-        _check_names(self, "name")
-        _check_counts(self, "count")
+        _check_input(self)
+        _check_counts(self, count=MAX_CHANGES)
 
 
 Entry = Latent | Residual | Strengths | WeightChange
@@ -308,11 +320,18 @@ class StreamLayer:
     checked: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.kind in KINDS, "kind", f"is none of {', '.join(KINDS)}")
+        check(self.kind in KINDS, "kind", f"is none of {', '.join(KINDS)}")
         _check_names(self, "entries")
         residual = any(isinstance(entry, Residual) for entry in self.entries)
-        _check(residual == (self.decode is None), "decode", "is there, unless the layer is a residual")
-        _check(not residual or len(self.entries) == 1, "entries", "of a residual layer are one")
+        check(residual == (self.decode is None), "decode", "is there, unless the layer is a residual")
+        check(not residual or len(self.entries) == 1, "entries", "of a residual layer are one")
+        check(not self.tuned or len(self.entries) == 1, "entries", "of a layer with changes of weights are one")
+        strengths = sum(isinstance(entry, Strengths) for entry in self.entries)
+        check(
+            not strengths or (strengths == 1 and [latent.channels for latent in self.latents] == [3]),
+            "strengths",
+            "are of a layer with one latent of 3 channels",
+        )
 
     @property
     def latents(self) -> tuple[Latent, ...]:
@@ -340,24 +359,57 @@ class Stream:
     block: int | None = None
 
     def __post_init__(self) -> None:
-        _check(1 <= len(self.layers) <= MAX_LAYERS, "layers", f"are 1 … {MAX_LAYERS}")
-        _check_counts(self, "stride")
-        _check(self.block is None or 0 < self.block <= 510, "block", "is 1 … 510")
-        _check(self.layers[0].decode is not None and not self.layers[0].tuned, "layers[0]", "shows an image alone")
-        known: set[str] = set()
-        for latent in self.latents:
-            side = self.block or self.stride
-            _check(side % latent.stride == 0, latent.name, f"has a stride that does not divide {side}")
-            for alternative in alternatives_of(latent.coder):
-                rows = alternative.coder.rows if isinstance(alternative.coder, RangeCoder) else None
-                _check(not rows or self.block is None, latent.name, "has rows, which blocks cannot have")
-                _check(not rows or set(rows.inputs) <= known, latent.name, "has rows of values not decoded before")
-            _check(latent.name not in known, latent.name, "is there twice")
-            known.add(latent.name)
-        strengths = any(isinstance(entry, Strengths) for layer in self.layers for entry in layer.entries)
-        _check(not strengths or self.block is None, "block", "cannot be where there are strengths")
+        check(1 <= len(self.layers) <= MAX_LAYERS, "layers", f"are 1 … {MAX_LAYERS}")
+        _check_counts(self, stride=MAX_STRIDE)
+        check(self.block is None or 0 < self.block <= 510, "block", "is 1 … 510")
+        check(self.layers[0].decode is not None and not self.layers[0].tuned, "layers[0]", "shows an image alone")
+        self._check_entries()
+        self._check_choices()
         dials = [entry for entry, _ in self.coded if image_codecs_of(entry.coder)]
-        _check(len(dials) <= 1, "layers", "have one lossy image codec at most")
+        check(len(dials) <= 1, "layers", "have one lossy image codec at most")
+
+    def _check_entries(self) -> None:
+        names: set[str] = set()
+        known: set[str] = set()
+        for entry in (entry for layer in self.layers for entry in layer.entries if not isinstance(entry, Residual)):
+            check(entry.name not in names, entry.name, "is there twice")
+            names.add(entry.name)
+            check(not isinstance(entry, Strengths) or not self.block, "block", "cannot be where there are strengths")
+            if isinstance(entry, Latent):
+                self._check_latent(entry, known)
+                known.add(entry.name)
+        tuned = any(layer.tuned for layer in self.layers)
+        behind = len(self.layers) == 2 and self.layers[1].tuned and len(self.latents) == 1
+        check(
+            not tuned or (behind and self.block is not None),
+            "layers",
+            "are wrong: changes of weights are the last layer behind one of blocks with one latent",
+        )
+
+    def _check_latent(self, latent: Latent, known: set[str]) -> None:
+        """``known``: values that are decoded before it."""
+        side = self.block or self.stride
+        for alternative in alternatives_of(latent.coder):
+            stride = alternative.stride or latent.stride
+            check(side % stride == 0, latent.name, f"has a stride that does not divide {side}")
+            rows = alternative.coder.rows if isinstance(alternative.coder, RangeCoder) else None
+            check(not rows or self.block is None, latent.name, "has rows, which blocks cannot have")
+            check(not rows or set(rows.inputs) <= known, latent.name, "has rows of values not decoded before")
+
+    def _check_choices(self) -> None:
+        names: dict[str, list[str]] = {}
+        for entry, _ in self.coded:
+            if isinstance(entry.coder, Choice):
+                choice, found = entry.coder, [alternative.name for alternative in entry.coder.alternatives]
+                same = names.setdefault(choice.option, found) == found
+                check(same, "layers", f"have wrong choices: the alternatives of {choice.option} are other ones twice")
+        for latent in self.latents:
+            own = any(one.signatures or one.stride for one in alternatives_of(latent.coder))
+            check(
+                not own or len(self.latents) == 1,
+                latent.name,
+                "has signatures or a stride of its own, which takes a stream of one latent",
+            )
 
     @property
     def latents(self) -> tuple[Latent, ...]:
@@ -379,9 +431,9 @@ class Stream:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """What alternatives add to the names of ``encode`` and ``decode``; an empty word where none adds any."""
-        found = [a.signatures for latent in self.latents for a in alternatives_of(latent.coder) if a.signatures]
-        return tuple(found) or ("",)
+        """What alternatives add to the names of ``encode`` and ``decode``; an empty word where one adds nothing."""
+        found = (one.signatures for latent in self.latents for one in alternatives_of(latent.coder))
+        return tuple(dict.fromkeys(found))
 
     @property
     def choices(self) -> dict[str, Choice]:
@@ -393,10 +445,6 @@ class Stream:
     def dial(self) -> Latent | Residual | None:
         """The entry that a lossy image codec codes."""
         return next((entry for entry, _ in self.coded if image_codecs_of(entry.coder)), None)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it; :func:`parse` is the inverse."""
-        return _to_json(self)
 
 
 def alternatives_of(coder: Coder | Choice) -> tuple[Alternative, ...]:
@@ -436,59 +484,3 @@ def picture_layer(codec: str, quality: float | None = None) -> StreamLayer:
         ),
         decode="decode",
     )
-
-
-# --- JSON -------------------------------------------------------------------------------------------------------
-
-
-def _to_json(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        fields = {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
-    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
-
-
-def parse(data: Any) -> Stream:
-    """The stream in what JSON gave, checked in all its parts.
-
-    Raises:
-        ValueError: it is none; the message names the field.
-    """
-    return _parse(data, Stream, "stream")
-
-
-def _parse(value: Any, form: Any, field: str) -> Any:
-    """A value of a form: a class of this module, a tuple, a union, or a plain type."""
-    forms = typing.get_args(form) if isinstance(form, types.UnionType) else (form,)
-    if value is None and types.NoneType in forms:
-        return None
-    records = {
-        known.__name__: known for known in forms if isinstance(known, type) and dataclasses.is_dataclass(known)
-    }
-    if records:
-        return _parse_record(value, records, field)
-    (plain,) = (known for known in forms if known is not types.NoneType)
-    if typing.get_origin(plain) is tuple:
-        _check(isinstance(value, list), field, "is no list")
-        return tuple(_parse(item, typing.get_args(plain)[0], f"{field}[{i}]") for i, item in enumerate(value))
-    fits = type(value) is plain or (plain is float and type(value) is int)
-    fits = fits and (type(value) is not float or math.isfinite(value))
-    _check(fits, field, f"is no {plain.__name__}")
-    return value
-
-
-def _parse_record(value: Any, records: dict[str, Any], field: str) -> Any:
-    """A value of one of several classes, which its ``type`` names."""
-    _check(isinstance(value, dict), field, "is no record")
-    name = value.get("type")
-    _check(isinstance(name, str) and name in records, f"{field}.type", f"is none of {', '.join(records)}")
-    form = records[name]
-    forms = typing.get_type_hints(form)
-    missing, unknown = forms.keys() - value.keys(), value.keys() - forms.keys() - {"type"}
-    _check(not missing, field, f"lacks {', '.join(sorted(missing))}")
-    _check(not unknown, field, f"has unknown {', '.join(sorted(unknown))}")
-    fields = {key: _parse(value[key], forms[key], f"{field}.{key}") for key in forms}
-    try:
-        return form(**fields)
-    except ValueError as error:
-        raise ValueError(f"{field}.{error}") from error

@@ -98,6 +98,11 @@ def codec_steps(name: str) -> Sequence[int]:
     return _class_of(name)[0].steps
 
 
+def takes_ycbcr(name: str) -> bool:
+    """Whether a codec takes YCbCr images."""
+    return issubclass(_class_of(name)[0], YCbCrCodec)
+
+
 def default_quality(name: str) -> float:
     """The middle of :func:`codec_qualities`."""
     known = codec_qualities(name)
