@@ -12,7 +12,6 @@ then the bits, for each of the network's tensors); the errors: for Huffman the l
 codewords' lengths, and their string; for the range coder the scale of each context (a byte) and the string.
 """
 
-import decimal
 import functools
 import itertools
 import math
@@ -25,11 +24,11 @@ from bitarray.util import canonical_decode, canonical_huffman
 
 from codec_zoo.codecs import bounds, range_coder
 from codec_zoo.codecs.container import Bitstream, Layer, LayerKind
+from codec_zoo.codecs.logistic_tables import SCALES, best_scale, tables
 from codec_zoo.codecs.model_codec import ModelCodec, parse_layers
 from codec_zoo.color import rgb_to_ycocg, ycocg_to_rgb
 from codec_zoo.errors import BitstreamError, ImageError, UsageError
 from codec_zoo.export.runtime import ExportedModel
-from codec_zoo.export.tables import PRECISION, Tables
 from codec_zoo.presets import Preset, Recipe, get_preset
 
 if TYPE_CHECKING:
@@ -47,9 +46,10 @@ WEIGHT_BITS, VALUE_BITS = 10, 6
 # Largest sum of |errors| around a pixel, the left and the upper one twice, in each context.
 CONTEXTS = np.array([0, 1, 2, 3, 5, 7, 9, 12, 15, 19, 24, 30, 37, 46, 58, 72, 90, 115, 145, 185, 240, 320, 480])
 AROUND = [(0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1), (0, -2, 1), (-2, 0, 1)]
-SCALES = 64
 # Pixels that the network learns from, at most.
 SAMPLES = 65_536
+# Pixels that are predicted, or put into decoding order, at once: whole, an image would take a kilobyte a pixel.
+PART = 2**17
 # Steps that TensorFlow makes at a time.
 EXECUTED = 100
 HUFFMAN, RANGE_CODER = 0, 1
@@ -93,11 +93,11 @@ class PerceptronCodec(ModelCodec):
                 f"{image.shape[1]}×{image.shape[0]} pixels are too many for {self.model.preset}: the width and {LAG} "
                 f"times the height are at most {MAX_FRONTS}. Cut the picture up."
             )
-        planes = rgb_to_ycocg(image) if image.shape[2] == 3 else image.astype(np.int32)
+        channels = (rgb_to_ycocg(image) if image.shape[2] == 3 else image.astype(np.int16)).transpose(2, 0, 1)
+        planes = [channel + np.int16(_lowest(i)) for i, channel in enumerate(channels[: self.layers])]
         layers = []
-        count = min(planes.shape[2], self.layers)
-        for i, learned in enumerate(learn([planes[..., i] + _lowest(i) for i in range(count)], self.model.preset)):
-            plane, levels = planes[..., i] + _lowest(i), _levels(i)
+        for i, (plane, learned) in enumerate(zip(planes, learn(planes, self.model.preset), strict=True)):
+            levels = _levels(i)
             # A small image is not worth weights.
             usable = [learned] if learned and is_exact(learned, levels) else []
             payloads = [self._encode(plane, levels, weights) for weights in (None, *usable)]
@@ -105,8 +105,7 @@ class PerceptronCodec(ModelCodec):
         return self.to_file(image, layers)
 
     def _encode(self, plane: np.ndarray, levels: int, weights: Weights | None) -> bytes:
-        padded = _pad(plane, levels)
-        errors = _wrap(plane - predict_all(padded, weights, levels), levels)
+        errors = _wrap(plane - predict_all(_pad(plane, levels), weights, levels), levels)
         coded = _encode_range(errors) if self.coding == RANGE_CODER else _encode_huffman(errors)
         return bytes([self.coding]) + _pack_weights(weights) + coded
 
@@ -126,15 +125,18 @@ class PerceptronCodec(ModelCodec):
         count = min(count, len(stream.layers))
         wanted = stream.channels if count >= stream.channels else 1
         planes = [
-            self._decode(stream.layers[i].payload, stream.height, stream.width, _levels(i)) - _lowest(i)
+            self._decode(stream.layers[i].payload, stream.height, stream.width, _levels(i)) - np.int16(_lowest(i))
             for i in range(wanted)
         ]
         if wanted < 3:
             return np.repeat(planes[0][..., None], stream.channels, axis=2).astype(np.uint8)
-        image = ycocg_to_rgb(np.stack(planes, axis=-1))
-        if image.min() < 0 or image.max() > 255:
-            raise BitstreamError("the planes are not those of an 8-bit picture: the file is damaged.")
-        return image.astype(np.uint8)
+        image = np.empty((stream.height, stream.width, 3), np.uint8)
+        for y, row in enumerate(zip(*planes, strict=True)):
+            pixels = ycocg_to_rgb(np.stack(row, axis=-1))
+            if pixels.min() < 0 or pixels.max() > 255:
+                raise BitstreamError("the planes are not those of an 8-bit picture: the file is damaged.")
+            image[y] = pixels
+        return image
 
     def _decode(self, payload: bytes, height: int, width: int, levels: int) -> np.ndarray:
         coding, rest = payload[:1], payload[1:]
@@ -164,12 +166,12 @@ def _wrap(errors: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _pad(plane: np.ndarray, levels: int) -> np.ndarray:
-    """The plane, padded with values for the neighbours outside it: float64 ``[H + 5, W + 10]``.
+    """The plane, padded with values for the neighbours outside it: int16 ``[H + 5, W + 10]``.
 
     To the right a row goes on with its last pixel, to the left with the first of the row above; above all is gray.
     """
     height, width = plane.shape
-    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.float64)
+    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.int16)
     padded[RADIUS:, RADIUS : RADIUS + width] = plane
     padded[RADIUS:, RADIUS + width :] = plane[:, -1:]
     padded[RADIUS + 1 :, :RADIUS] = plane[:-1, :1]
@@ -212,22 +214,24 @@ def is_exact(weights: Weights, levels: int) -> bool:
     return True
 
 
-def predict_all(padded: np.ndarray, weights: Weights | None, levels: int, rows: int = 64) -> np.ndarray:
-    """Predictions of a whole plane from its padded pixels: int32 ``[H, W]``."""
+def predict_all(padded: np.ndarray, weights: Weights | None, levels: int) -> np.ndarray:
+    """Predictions of a whole plane from its padded pixels: int16 ``[H, W]``."""
     height, width = padded.shape[0] - RADIUS, padded.shape[1] - 2 * RADIUS
-    predicted = np.empty((height, width), np.int32)
+    rows = max(1, PART // width)
+    predicted = np.empty((height, width), np.int16)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         known = np.stack(
             [padded[RADIUS + top + y : RADIUS + bottom + y, RADIUS + x : RADIUS + x + width] for y, x in NEIGHBOURS],
             -1,
+            dtype=np.float64,
         )
         predicted[top:bottom] = predict(known.reshape(-1, len(NEIGHBOURS)), weights, levels).reshape(-1, width)
     return predicted
 
 
 def learn(planes: Sequence[np.ndarray], preset: str) -> list[Weights | None]:
-    """Weights for an image's planes (int32 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
+    """Weights for an image's planes (int16 ``[H, W]``, from 0 up), rounded as :func:`predict` takes them.
 
     For each the network starts as the best linear predictor, the rest of it as the plane before left it.
     """
@@ -247,7 +251,7 @@ def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights
     chosen = random.choice(plane.size, min(plane.size, SAMPLES), replace=False)
     y, x = np.divmod(chosen, plane.shape[1])
     padded = _pad(plane, int(plane.max()) + 1)
-    known = np.stack([padded[y + RADIUS + dy, x + RADIUS + dx] for dy, dx in NEIGHBOURS], axis=-1)
+    known = np.stack([padded[y + RADIUS + dy, x + RADIUS + dx] for dy, dx in NEIGHBOURS], axis=-1, dtype=np.float64)
     reference = np.floor((known[:, LEFT] + known[:, UPPER]) / 2)
     inputs, target = known - reference[:, None], plane[y, x] - reference
     gram = inputs.T @ inputs
@@ -261,8 +265,8 @@ def _learn(network: "keras.Model", plane: np.ndarray, recipe: Recipe) -> Weights
     # Small images see each of their pixels about twenty times.
     steps = min(recipe.steps, EXECUTED * math.ceil(20 * len(inputs) / recipe.batch_size / EXECUTED))
     order = random.integers(len(inputs), size=steps * recipe.batch_size)
-    inputs, target = ((values * scale).astype(np.float32)[order] for values in (inputs, target))
-    network.fit(inputs, target, recipe.batch_size, shuffle=False, verbose=0)
+    shown, wanted = ((values * scale).astype(np.float32)[order] for values in (inputs, target))
+    network.fit(shown, wanted, recipe.batch_size, shuffle=False, verbose=0)
 
     weights = []
     for i, layer in enumerate(network.stack):
@@ -328,19 +332,29 @@ def _is_too_long(width: int, height: int) -> bool:
     return width + LAG * (height - 1) > MAX_FRONTS
 
 
-def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and columns of the pixels that can be predicted at once, in decoding order."""
-    for front in range(width + LAG * (height - 1)):
-        y = np.arange(max(0, -(-(front - width + 1) // LAG)), min(height - 1, front // LAG) + 1)
-        if y.size:  # a narrow image has gaps between its rows
-            yield y, front - LAG * y
+def _fronts(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """All pixels in decoding order, many fronts at a time. The pixels of a front can be predicted at once.
+
+    Yields:
+        Rows, columns, and the ends of the fronts in them; a narrow image has empty fronts.
+    """
+    count = width + LAG * (height - 1)
+    step = max(1, PART // min(height, -(-width // LAG)))
+    for start in range(0, count, step):
+        fronts = np.arange(start, min(start + step, count))
+        top, bottom = np.maximum(0, -(-(fronts - width + 1) // LAG)), np.minimum(height - 1, fronts // LAG)
+        sizes = np.maximum(0, bottom - top + 1)
+        ends = np.cumsum(sizes)
+        y = np.arange(ends[-1]) + np.repeat(top + sizes - ends, sizes)
+        yield y, np.repeat(fronts, sizes) - LAG * y, ends
 
 
 def _encode_huffman(errors: np.ndarray) -> bytes:
     values, counts = np.unique(errors, return_counts=True)
     code, lengths, symbols = canonical_huffman({int(v): int(c) for v, c in zip(values, counts, strict=True)})
     bits = bitarray()
-    bits.encode(code, errors.ravel().tolist())
+    for row in errors:
+        bits.encode(code, row.tolist())
     head = len(bits).to_bytes(4, "big") + bytes([len(lengths)])
     head += np.array([*lengths, *symbols], ">i2").tobytes()
     return head + bits.tobytes()
@@ -364,7 +378,7 @@ class _HuffmanErrors:
             bits.frombytes(string)
             del bits[count:]
             decoded = canonical_decode(bits, lengths, symbols)
-            values = np.fromiter(decoded, np.int32, height * width)
+            values = np.fromiter(decoded, np.int16, height * width)
             if next(decoded, None) is not None:
                 raise ValueError("it has more codewords than the plane pixels")
         except (ValueError, IndexError) as error:
@@ -387,15 +401,15 @@ def _contexts(sizes: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _encode_range(errors: np.ndarray) -> bytes:
     height, width = errors.shape
-    sizes = np.zeros((height + 2, width + 3), np.int32)
+    sizes = np.zeros((height + 2, width + 3), np.int16)
     sizes[2:, 2 : 2 + width] = np.abs(errors)
-    y, x = np.mgrid[:height, :width].reshape(2, -1)
-    order = np.lexsort((y, x + LAG * y))
-    y, x = y[order], x[order]
-    values, contexts = errors[y, x], _contexts(sizes, y, x)
+    values, contexts, done = np.empty(errors.size, np.int16), np.empty(errors.size, np.uint8), 0
+    for y, x, _ in _fronts(height, width):
+        part = slice(done, done + len(y))
+        values[part], contexts[part], done = errors[y, x], _contexts(sizes, y, x), part.stop
     scales = np.zeros(len(CONTEXTS) + 1, np.int32)
     for context in range(len(scales)):
-        scales[context] = _best_scale(values[contexts == context])
+        scales[context] = best_scale(values[contexts == context])
     return scales.astype(np.uint8).tobytes() + range_coder.encode(values, scales[contexts], tables())
 
 
@@ -410,7 +424,7 @@ class _RangeErrors:
         cheapest = tables().least_bits[self._scales].min()
         bounds.check_string(len(data) - count, height * width * cheapest, width, height)
         self._decoder = range_coder.Decoder(data[count:], tables(), height * width)
-        self._sizes = np.zeros((height + 2, width + 3), np.int32)
+        self._sizes = np.zeros((height + 2, width + 3), np.int16)
 
     def take(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The errors of these pixels."""
@@ -420,80 +434,21 @@ class _RangeErrors:
 
 
 def _decode_plane(height: int, width: int, levels: int, weights: Weights | None, errors: Any) -> np.ndarray:
-    """The pixels of a plane: int32 ``[H, W]``."""
-    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.float64)
+    """The pixels of a plane: int16 ``[H, W]``."""
+    padded = np.full((height + RADIUS, width + 2 * RADIUS), levels // 2, np.int16)
     flat, stride = padded.reshape(-1), width + 2 * RADIUS
     offsets = np.array([dy * stride + dx for dy, dx in NEIGHBOURS])
-    for y, x in _fronts(height, width):
-        places = (y + RADIUS) * stride + x + RADIUS
-        predicted = predict(flat[places[:, None] + offsets], weights, levels)
-        flat[places] = (predicted + errors.take(y, x)) % levels
-        if x[-1] == 0 and y[-1] + 1 < height:
-            padded[RADIUS + y[-1] + 1, :RADIUS] = flat[places[-1]]
-        if x[0] == width - 1:
-            padded[RADIUS + y[0], RADIUS + width :] = flat[places[0]]
-    return padded[RADIUS:, RADIUS : RADIUS + width].astype(np.int32)
-
-
-# --- tables -----------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def tables() -> Tables:
-    """Logistic distributions of 64 scales, 0.1 … 100, in decimal arithmetic: the same on every machine."""
-    rows, offsets = [], []
-    with decimal.localcontext(prec=28):
-        for i in range(SCALES):
-            mass = _logistic(decimal.Decimal("0.1") * decimal.Decimal(1000) ** (decimal.Decimal(i) / (SCALES - 1)))
-            rows.append(_row(mass))
-            offsets.append(-(len(mass) // 2))
-    return Tables(np.concatenate(rows), np.array(offsets, np.int32))
-
-
-def _logistic(scale: decimal.Decimal) -> list[int]:
-    """Mass of the integers around 0, in units of 2^−16, of those that have at least one."""
-    unit = decimal.Decimal(2**PRECISION)
-
-    def below(x: decimal.Decimal) -> decimal.Decimal:
-        return unit / (1 + (-x / scale).exp())
-
-    half, mass = decimal.Decimal("0.5"), []
-    for value in range(511):
-        mass.append(int(below(value + half) - below(value - half)))
-        if not mass[-1]:
-            mass.pop()
-            break
-    return mass[:0:-1] + mass
-
-
-def _row(mass: list[int]) -> np.ndarray:
-    """A row of the coder's table. The escape gets the mass that is left over, at least one unit."""
-    left = 2**PRECISION - sum(mass)
-    if left < 1:
-        mass = [*mass]
-        mass[len(mass) // 2] -= 1 - left
-        left = 1
-    return np.array([-PRECISION, *np.cumsum([0, *mass, left])], np.int32)
-
-
-def _best_scale(values: np.ndarray) -> int:
-    """The row of :func:`tables` that codes ``values`` in the fewest bits."""
-    if not values.size:
-        return 0
-    found, counts = np.unique(values, return_counts=True)
-    costs = _costs()[:, found + 511]
-    return int(np.argmin(costs @ counts))
-
-
-@functools.cache
-def _costs() -> np.ndarray:
-    """Bits of −511 … 511 in each row, escapes by their length in Elias gamma code."""
-    known = tables()
-    starts = np.flatnonzero(known.cdf == -PRECISION)
-    costs = np.empty((SCALES, 1023))
-    for i, row in enumerate(np.split(known.cdf, starts[1:])):
-        bits = PRECISION - np.log2(np.diff(row[1:]))
-        costs[i] = bits[-1] + 2 * 9 + 2
-        first = known.offset[i] + 511
-        costs[i, first : first + len(bits) - 1] = bits[:-1]
-    return costs
+    for rows, columns, ends in _fronts(height, width):
+        start = 0
+        for end in ends.tolist():
+            y, x, start = rows[start:end], columns[start:end], end
+            if not y.size:
+                continue
+            places = (y + RADIUS) * stride + x + RADIUS
+            predicted = predict(flat[places[:, None] + offsets].astype(np.float64), weights, levels)
+            flat[places] = (predicted + errors.take(y, x)) % levels
+            if x[-1] == 0 and y[-1] + 1 < height:
+                padded[RADIUS + y[-1] + 1, :RADIUS] = flat[places[-1]]
+            if x[0] == width - 1:
+                padded[RADIUS + y[0], RADIUS + width :] = flat[places[0]]
+    return padded[RADIUS:, RADIUS : RADIUS + width].copy()

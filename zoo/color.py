@@ -95,9 +95,9 @@ def rgb_to_ycocg(image: np.ndarray) -> np.ndarray:
         image: ``uint8 [H, W, 3]``, RGB.
 
     Returns:
-        int32 ``[H, W, 3]``: Y in 0 … 255, Co and Cg in −255 … 255.
+        int16 ``[H, W, 3]``: Y in 0 … 255, Co and Cg in −255 … 255.
     """
-    red, green, blue = (image[..., i].astype(np.int32) for i in range(3))
+    red, green, blue = (image[..., i].astype(np.int16) for i in range(3))
     orange = red - blue
     half = blue + (orange >> 1)
     green = green - half
@@ -105,7 +105,7 @@ def rgb_to_ycocg(image: np.ndarray) -> np.ndarray:
 
 
 def ycocg_to_rgb(planes: np.ndarray) -> np.ndarray:
-    """Inverse of :func:`rgb_to_ycocg`; int32 ``[H, W, 3]``, in 0 … 255 for planes that it made."""
+    """Inverse of :func:`rgb_to_ycocg`; int16 ``[..., 3]``, in 0 … 255 for planes that it made."""
     luma, orange, green = (planes[..., i] for i in range(3))
     half = luma - (green >> 1)
     blue = half - (orange >> 1)
