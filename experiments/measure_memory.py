@@ -30,9 +30,8 @@ from PIL import Image
 from codec_zoo.codecs.memory_estimates import ONE_PIECE, TABLE, Row, needed, write_table
 
 KODAK = Path(__file__).parents[1] / "datasets" / "kodak"
-# Of pictures for models with tiles, the same with a search, models without tiles, and those that need a kilobyte a
-# pixel.
-TILED, SEARCHED, WHOLE, HEAVY = (0.5, 2.0, 6.0, 12.0), (0.5, 2.0, 3.0, 4.5), (0.5, 2.0, 8.0), (0.25, 0.75)
+# Megapixels of pictures for models with tiles, the same with a search, and models without tiles.
+TILED, SEARCHED, WHOLE = (0.5, 2.0, 6.0, 12.0), (0.5, 2.0, 3.0, 4.5), (0.5, 2.0, 8.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,16 +84,16 @@ CASES = [
         ((FILTERS, ""), (FILTERS, "codec=bpg-ycbcr444")),
         ((FILTERS, ""), (FILTERS, "first=7")),
     ),
-    case("fu2019-hybrid-s16-prelu", WHOLE, "fu2019-hybrid-*"),
+    case("fu2019-hybrid-s16-prelu", TILED, "fu2019-hybrid-*"),
     case("jia2019-sae-mse-base", TILED, "jia2019-sae-*-base"),
     # Learning takes a gigabyte, whatever the picture: only larger ones show what their pixels take.
     case("report2017-mlp", (0.25, 3.0, 6.0), "report2017-mlp"),
     case("report2017-cnn-rnn-ae", WHOLE, *BLOCKS),
-    Case("zhao2018-mixed", ("--resolution", "low"), HEAVY, ((MIXED, ""),), ((MIXED, ""), (MIXED, "first=2"))),
+    Case("zhao2018-mixed", ("--resolution", "low"), TILED, ((MIXED, ""),), ((MIXED, ""), (MIXED, "first=2"))),
     Case(
         "zhao2018-mixed",
         ("--resolution", "high"),
-        HEAVY,
+        TILED,
         ((MIXED, "resolution=high|target_bpp|target_psnr"),),
         ((MIXED, "first=1"),),
     ),
@@ -108,7 +107,7 @@ CASES = [
     case("jia2019-sae-mse-e2", TILED, "jia2019-sae-*-e1", "jia2019-sae-*-e2"),
     case("jia2019-sae-mse-e4", TILED, "jia2019-sae-*"),
     case("balle2018-hyperprior-mse-4", TILED, "balle2018-*", "balle2017-*"),
-    case("jiang2017-comcnn", HEAVY, "jiang2017-comcnn"),
+    case("jiang2017-comcnn", TILED, "jiang2017-comcnn"),
     Case(
         "report2017-cnn-rnn-ae",
         ("--overlap", "16"),

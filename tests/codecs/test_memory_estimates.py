@@ -160,12 +160,12 @@ def test_a_batch_of_files_too(tmp_path, monkeypatch):
     big.write_bytes(file_of(preset, kind, 16384, 16384))
     small.write_bytes(file_of(preset, kind, 40, 60))
     broken.write_bytes(b"CZOO")
-    monkeypatch.setenv(memory.VARIABLE, "1.5G")
+    monkeypatch.setenv(memory.VARIABLE, "2G")
     with pytest.raises(MemoryLimitError, match=f"{big}: decoding 16384×16384 pixels"):
         memory_estimates.workers_for_files([big], None, 2)
     assert memory_estimates.workers_for_files([big, small], None, 2) == 2
     assert memory_estimates.workers_for_files([big, broken], None, 2) == 2
-    monkeypatch.setenv(memory.VARIABLE, "1G")
+    monkeypatch.setenv(memory.VARIABLE, "1.5G")
     assert memory_estimates.workers_for_files([small], None, 2) == 1
 
 
