@@ -1,6 +1,7 @@
 """Lossless files of a picture's own perceptron."""
 
 import contextlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -167,3 +168,16 @@ def test_huffman_matches_the_library():
     _, counts = np.unique(errors, return_counts=True)
     entropy = -np.sum(counts * np.log2(counts / errors.size)) / errors.size
     assert entropy <= int.from_bytes(data[:4], "big") / errors.size < entropy + 0.1
+
+
+def test_coding_a_plane_takes_few_bytes_a_pixel():
+    """Parts of it come into decoding order, one after the other; all at once took 150 bytes a pixel."""
+    errors = np.clip(np.random.default_rng(0).laplace(0, 4, (1200, 2000)), -255, 255).astype(np.int16)
+    pixel_predictor._encode_range(errors[:9, :9])
+    tracemalloc.start()
+    try:
+        pixel_predictor._encode_range(errors)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * errors.size
