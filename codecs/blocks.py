@@ -42,9 +42,9 @@ class Blocks:
         parts: dict[str, list[np.ndarray]] = {}
         for start in range(0, rows * self.count(image.shape[1]), BATCH):
             blocks = self.cut(image, start, start + BATCH)
-            below = {name: values[start : start + BATCH] for name, values in given.items()}
+            lower_part = {name: values[start : start + BATCH] for name, values in given.items()}
             repeated = {name: np.repeat(value, len(blocks), axis=0) for name, value in same.items()}
-            for name, values in self.model.run(signature, images=blocks, **below, **repeated).items():
+            for name, values in self.model.run(signature, images=blocks, **lower_part, **repeated).items():
                 if name in wanted:
                     parts.setdefault(name, []).append(values)
         return {name: side_by_side(np.concatenate(values), rows) for name, values in parts.items()}

@@ -226,12 +226,12 @@ class Encoding:
         return self._once((layer.kind, alternative.name, quality), best)
 
     def _coarse(self, upper: StreamLayer, setting: Setting) -> np.ndarray:
-        """What the layers below ``upper`` show: ``uint8 [H, W, 3]``."""
-        below = self.stream.layers[: self.stream.layers.index(upper)]
+        """The image of the layers lower than ``upper``: ``uint8 [H, W, 3]``."""
+        lower = self.stream.layers[: self.stream.layers.index(upper)]
 
         def show() -> np.ndarray:
-            values = {latent.name: self._decoded(latent.name, setting) for layer in below for latent in layer.latents}
-            return self.codec.show(below[-1], values, b"", setting.chosen, self.height, self.width)
+            values = {latent.name: self._decoded(latent.name, setting) for layer in lower for latent in layer.latents}
+            return self.codec.show(lower[-1], values, b"", setting.chosen, self.height, self.width)
 
         return self._once(("coarse", setting.chosen), show)
 

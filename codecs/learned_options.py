@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from codec_zoo.codecs import coders, targets, tiling
+from codec_zoo.codecs import coders, tiling
 from codec_zoo.codecs.encoding import choose
 from codec_zoo.codecs.model_codec import parse_layers
-from codec_zoo.codecs.residual import MAPPINGS
+from codec_zoo.codecs.options import OPTIONS, flag
 from codec_zoo.codecs.standard import make_codec
 from codec_zoo.codecs.standard.base import plain
 from codec_zoo.errors import ModelError, UsageError
@@ -20,8 +20,6 @@ from codec_zoo.stream import (
     alternatives_of,
     image_codecs_of,
 )
-
-FILTERS = ("auto", "on", "off")
 
 
 def options_of(stream: Stream) -> list[str]:
@@ -55,7 +53,7 @@ def _options_of_layer(layer: StreamLayer) -> list[str]:
 
 def written(option: str) -> str:
     """An option as the command line has it."""
-    return "-q" if option == "quality" else f"--{option.replace('_', '-')}"
+    return "-q" if option == "quality" else flag(option)
 
 
 class LearnedOptions:
@@ -100,16 +98,17 @@ class LearnedOptions:
         self._check_dials(given)
         self.layers = parse_layers(given.get("layers", self.stream.count), self.stream.count, model.preset)
         self._check_idle(given)
-        self.target_bpp = targets.parse_target("--target-bpp", given.get("target_bpp"))
-        self.target_psnr = targets.parse_target("--target-psnr", given.get("target_psnr"))
+        self.target_bpp, self.target_psnr = (
+            OPTIONS[name].parse(given[name]) if name in given else None for name in ("target_bpp", "target_psnr")
+        )
         self.chosen: dict[str, str] = {}
         self.open: Choice | None = None
         for option, choice in self.stream.choices.items():
             self._choose(choice, given.get(option, choice.default))
         self.dial = self._parse_dial(given.get("quality"))
         self.quality = coders.quality_of(self.dial, given.get("quality")) if self.dial else None
-        self.mapping = self._one_of("mapping", given.get("mapping", "auto"), ("auto", *MAPPINGS))
-        self.filter = self._one_of("filter", given.get("filter", "auto"), FILTERS)
+        self.mapping = self._one_of("mapping", given.get("mapping", "auto"), OPTIONS["mapping"].choices)
+        self.filter = self._one_of("filter", given.get("filter", "auto"), OPTIONS["filter"].choices)
         self.search = self._parse_search(given.get("search", 0))
         self.overlap = self._parse_overlap(given.get("overlap", 0))
         self.tune = self._parse_tune(given.get("tune"))

@@ -44,8 +44,8 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The option as the command line spells it: ``--target-bpp``."""
-        return f"--{self.name.replace('_', '-')}"
+        """The option as the command line spells it."""
+        return flag(self.name)
 
     @property
     def range(self) -> str:
@@ -80,6 +80,11 @@ class Option:
         if not fits:
             raise UsageError(f"{self.flag} is {self.range}. Received: {value!r}")
         return self.kind(value)
+
+
+def flag(name: str) -> str:
+    """An option as the command line spells it, also one that no record declares: ``--target-bpp``."""
+    return f"--{name.replace('_', '-')}"
 
 
 RATE, REFINEMENT, INSIDE = "Rate", "Refinement", "Standard codec inside"

@@ -18,7 +18,7 @@ from typing import Any
 
 from codec_zoo.codecs.learned import LearnedCodec, options_of
 from codec_zoo.codecs.model_codec import ModelCodec
-from codec_zoo.codecs.options import OPTIONS
+from codec_zoo.codecs.options import OPTIONS, flag
 from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
@@ -39,8 +39,8 @@ def codec_for(model: ExportedModel, **options: Any) -> ModelCodec:
     """
     known = _options_of(model.stream)
     if wrong := [name for name in options if name not in known]:
-        words = " ".join(f"{_written(name)} {_whom_for(name)}." for name in wrong)
-        raise UsageError(f"{words} {model.preset} takes {', '.join(map(_written, known)) or 'no options'}.")
+        words = " ".join(f"{flag(name)} {_whom_for(name)}." for name in wrong)
+        raise UsageError(f"{words} {model.preset} takes {', '.join(map(flag, known)) or 'no options'}.")
     # An option that no model of the zoo has is one of a choice: the model's codec checks it.
     given = {
         name: OPTIONS[name].parse(value) if name in OPTIONS else value
@@ -57,11 +57,6 @@ def codec_for(model: ExportedModel, **options: Any) -> ModelCodec:
 def _options_of(stream: Stream | None) -> list[str]:
     """What a model's codec takes beside the model."""
     return options_of(stream) if stream else ["coding", "layers"]
-
-
-def _written(option: str) -> str:
-    """An option as the command line has it, also one that does not exist."""
-    return OPTIONS[option].flag if option in OPTIONS else f"--{option.replace('_', '-')}"
 
 
 def _whom_for(option: str) -> str:

@@ -3,10 +3,7 @@
 import bisect
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
-
-from codec_zoo.errors import UsageError
 
 
 @dataclasses.dataclass(eq=False)
@@ -76,24 +73,3 @@ def least_above(wanted: float, layers: Sequence[Sequence[Candidates]]) -> bytes:
     finest = layers[-1]
     one = max(finest, key=lambda one: one.psnr(one.qualities[-1])) if len(finest) > 1 else finest[0]
     return one.file(one.qualities[-1])
-
-
-def parse_target(option: str, value: float | str | None) -> float | None:
-    """A target of rate or quality, from a number or a codec's specification.
-
-    Args:
-        option: its name on the command line, for the message.
-        value: as given; None for no target.
-
-    Raises:
-        UsageError: not a finite number above 0.
-    """
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise UsageError(f"{option} is a number above 0. Received: {value!r}")
-    return number

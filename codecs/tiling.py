@@ -90,12 +90,12 @@ class Tiles:
         """
         field = self.model.card["receptive_field"].get(signature)
         sized = "size" in self.model.card["signatures"].get(signature, {})
-        reach = None if field is None else _padded(field, self.stride)
+        margin = None if field is None else _padded(field, self.stride)
 
         def run(tile: int) -> dict[str, np.ndarray]:
             whole: dict[str, np.ndarray] = {}
-            for rows, rows_around in _tiles(height, width, tile, reach, axis=0):
-                for columns, columns_around in _tiles(height, width, tile, reach, axis=1):
+            for rows, rows_around in _tiles(height, width, tile, margin, axis=0):
+                for columns, columns_around in _tiles(height, width, tile, margin, axis=1):
                     inputs = dict(same)
                     if image is not None:
                         inputs["images"] = image[None, rows_around, columns_around]
@@ -112,7 +112,7 @@ class Tiles:
                             self._keep(whole, name, part[0], height, width, *around)
             return whole
 
-        found = _in_fitting_tiles(run, self.tile, self.stride if reach is not None else max(height, width))
+        found = _in_fitting_tiles(run, self.tile, self.stride if margin is not None else max(height, width))
         if not found:
             raise ModelError(f"{self.model.where}: {signature} gives no values of those that its card names.")
         return found
@@ -172,14 +172,14 @@ def _in_fitting_tiles(run: Callable[[int], T], tile: int, stride: int) -> T:
             tile = smaller
 
 
-def _tiles(height: int, width: int, tile: int, reach: int | None, axis: int) -> Iterator[tuple[slice, slice]]:
-    """Along one axis: the pixels of each tile, and those with ``reach`` more on both sides; None: one tile."""
+def _tiles(height: int, width: int, tile: int, margin: int | None, axis: int) -> Iterator[tuple[slice, slice]]:
+    """Along one axis: the pixels of each tile, and those with ``margin`` more on both sides; None: one tile."""
     length = (height, width)[axis]
-    if reach is None or reach >= length or height * width <= 2 * tile * tile:
-        tile, reach = length, 0
+    if margin is None or margin >= length or height * width <= 2 * tile * tile:
+        tile, margin = length, 0
     for start in range(0, length, tile):
         stop = min(start + tile, length)
-        yield slice(start, stop), slice(max(0, start - reach), min(length, stop + reach))
+        yield slice(start, stop), slice(max(0, start - margin), min(length, stop + margin))
 
 
 def _padded(length: int, stride: int) -> int:

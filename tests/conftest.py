@@ -227,12 +227,14 @@ def start_server():
 def kinds() -> dict[str, str]:
     """Kind of the files' first layer, or blocks → the smallest trained preset of that kind, or any.
 
-    Those that learn each picture cannot compress by a server.
+    Those that learn each picture cannot compress by a server. Of hybrids it is the one in the examples of
+    docs/serving.md.
     """
     size = {name: (weights.FOLDER / record["file"]).stat().st_size for name, record in weights.index().items()}
     served = [preset for preset in list_presets() if preset.stream and not preset.stream.layers[-1].tuned]
     presets = sorted(served, key=lambda preset: size.get(preset.name, float("inf")), reverse=True)
-    return {"blocks" if p.stream.block else p.stream.layers[0].kind: p.name for p in presets}
+    smallest = {"blocks" if p.stream.block else p.stream.layers[0].kind: p.name for p in presets}
+    return {**smallest, "base": PRESET}
 
 
 @pytest.fixture(scope="session")
