@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from codec_zoo.errors import UsageError
-from codec_zoo.harness import report
+from codec_zoo.harness import embedding, report
 from codec_zoo.harness.evaluation import evaluate
 from codec_zoo.harness.figures import draw_chart
 from codec_zoo.harness.published import published_curves
@@ -69,7 +69,8 @@ def calls(monkeypatch):
         calls.append(tasks)
         return ((task, function(*task)) for task in tasks)
 
-    monkeypatch.setattr(report, "in_processes", in_process)
+    for module in (report, embedding):
+        monkeypatch.setattr(module, "in_processes", in_process)
     return calls
 
 
@@ -138,10 +139,12 @@ def test_headings_go_down_one_level_at_a_time(page):
 
 def test_numbers_beside_pictures_are_those_of_the_rows(page, section):
     data = json.loads(re.search(r'class="data">(.*?)</script>', page.read_text(), re.S)[1])
-    assert [(entry["spec"], entry["picture"]) for entry in data["viewer"]] == [
+    versions = [entry for entry in data["versions"] if entry["name"] != "original"]
+    assert len(data["versions"]) == len(versions) + 2
+    assert [(entry["name"], entry["picture"]) for entry in versions] == [
         (row["spec"], row["image"]) for row in section.rows
     ]
-    for entry, row in zip(data["viewer"], section.rows, strict=True):
+    for entry, row in zip(versions, section.rows, strict=True):
         assert f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)" in entry["numbers"]
         assert f"PSNR {row['psnr']:.2f} dB" in entry["numbers"]
 
@@ -327,7 +330,7 @@ def test_page_in_a_browser(browser, page, section):
     tab.mouse.move(picture["x"] + picture["width"] * 0.25, middle, steps=4)
     tab.mouse.up()
     assert float(slider.input_value()) == pytest.approx(25, abs=1)
-    clip = viewer.locator("canvas.original").evaluate("canvas => canvas.style.clipPath")
+    clip = viewer.locator("canvas.left").evaluate("canvas => canvas.style.clipPath")
     assert float(re.search(r"0(?:px)? ([\d.]+)px", clip)[1]) == pytest.approx(150, abs=3)  # of 200
 
     # The canvases hold the very pixels of the lossless files.
@@ -341,21 +344,25 @@ def test_page_in_a_browser(browser, page, section):
     files = sorted((page.parent / "pictures").iterdir())
     stem = Path(section.rows[0]["image"]).stem
     images = {}
-    for name, prefix in (("original", f"original-{stem}"), ("decoded", f"jpeg-30-{stem}")):
+    for name, prefix in (("left", f"original-{stem}"), ("right", f"jpeg-30-{stem}")):
         images[name] = np.asarray(Image.open(next(f for f in files if f.name.startswith(prefix))).convert("RGB"))
         found = np.array(pixels(name), np.uint8).reshape(*images[name].shape[:2], 4)[..., :3]
         assert (found == images[name]).all()
 
     viewer.get_by_role("combobox", name="View").select_option("difference")
     viewer.get_by_role("combobox", name="Amplified").select_option("4×")
-    expected = np.minimum(255, 4 * np.abs(images["original"].astype(int) - images["decoded"]))
+    expected = np.minimum(255, 4 * np.abs(images["left"].astype(int) - images["right"]))
     assert (np.array(pixels("difference")).reshape(*expected.shape[:2], 4)[..., :3] == expected).all()
     viewer.get_by_role("combobox", name="View").select_option("slider")
     viewer.get_by_role("combobox", name="Zoom").select_option("8×")
-    assert viewer.locator("canvas.original").bounding_box()["width"] == 1600
-    viewer.get_by_role("combobox", name="Codec").select_option("webp:40")
+    assert viewer.locator("canvas.left").bounding_box()["width"] == 1600
+    viewer.get_by_role("combobox", name="Right").select_option("webp:40")
     tab.wait_for_selector(".viewer[data-loaded$='webp:40']")
     assert "webp:40" in viewer.locator(".numbers").text_content()
+    viewer.get_by_role("combobox", name="Left").select_option("jpeg:30")
+    tab.wait_for_selector(".viewer[data-loaded$='jpeg:30 webp:40']")
+    assert (np.array(pixels("left"), np.uint8).reshape(*expected.shape[:2], 4)[..., :3] == images["right"]).all()
+    assert viewer.locator(".tag").all_text_contents() == ["jpeg:30", "webp:40"]
 
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
