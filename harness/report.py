@@ -177,7 +177,7 @@ def render(
         "pictures": [(identifiers[key], Markup(data)) for key, data in embedded.data.items()],
         "left_out": [path.name for path in embedded.left_out],
     }
-    return environment.get_template(template).render(shared | context(identifiers))
+    return environment.get_template(template).render({**shared, **context(identifiers)})
 
 
 def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Path], str]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         "verdicts": verdict_table(section.verdicts),
         "points": [points_of(chart) for chart in section.charts],
         "seconds": _seconds(section.rows),
-        "provenance": _provenance(section.rows),
+        "provenance": provenance(section.rows),
         "weights": _weights(section.rows),
         "codecs": list(dict.fromkeys(row["codec"] for row in section.rows)),
         "row_header": [name for name, _, _ in _COLUMNS],
@@ -239,10 +239,11 @@ _COLUMNS: tuple[tuple[str, str, int | None], ...] = (
 
 
 def _cells(rows: Iterable[Row]) -> list[list[str]]:
-    return [[_format(row.get(key), decimals) for _, key, decimals in _COLUMNS] for row in rows]
+    return [[format_number(row.get(key), decimals) for _, key, decimals in _COLUMNS] for row in rows]
 
 
-def _format(value: Any, decimals: int | None) -> str:
+def format_number(value: Any, decimals: int | None) -> str:
+    """A cell: a number with so many decimals, or as it is; a text; or nothing."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -256,11 +257,11 @@ def numbers_of(row: Row | None) -> str:
     """The line beside the slider."""
     if row is None:
         return "There is no measured row of this picture."
-    parts = [f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)", f"PSNR {_format(row['psnr'], 2)} dB"]
+    parts = [f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)", f"PSNR {format_number(row['psnr'], 2)} dB"]
     similarity = row.get("ms_ssim")
     if similarity is not None:
         decibel = -10 * np.log10(1 - similarity) if similarity < 1 else np.inf
-        parts.append(f"MS-SSIM {similarity:.4f} ({_format(decibel, 2)} dB)")
+        parts.append(f"MS-SSIM {similarity:.4f} ({format_number(decibel, 2)} dB)")
     return " · ".join(parts)
 
 
@@ -271,7 +272,7 @@ def points_of(chart: Chart) -> Table:
         "",
         ("codec", "bits per pixel", chart.quality, "source"),
         [
-            [curve.name, _format(rate, 4), _format(quality, 3), curve.source or "measured here"]
+            [curve.name, format_number(rate, 4), format_number(quality, 3), curve.source or "measured here"]
             for curve in chart.curves
             for rate, quality in curve.points
         ],
@@ -284,13 +285,13 @@ def _seconds(rows: Sequence[Row]) -> Table:
         "Means of one picture, after a first pass that is not timed.",
         ("codec", "pictures", "encode, s", "decode, s"),
         [
-            [p["spec"], str(p["pictures"]), _format(p["encode_s"], 3), _format(p["decode_s"], 3)]
+            [p["spec"], str(p["pictures"]), format_number(p["encode_s"], 3), format_number(p["decode_s"], 3)]
             for p in summarize(rows)
         ],
     )
 
 
-def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """The table of what was measured, on which hosts, with which versions."""
     pictures = len({row.get("image_sha256", row["image"]) for row in rows})
     found = [("pictures", str(pictures)), ("rows", f"{len(rows):,}")]

@@ -239,7 +239,7 @@ def test_charts_are_drawn_the_same_each_time(section, tmp_path):
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
 def test_published_curves(metric):
     curves = published_curves("kodak", metric)
-    assert len({curve.name for curve in curves}) == len(curves) == (16 if metric == "psnr" else 15)
+    assert len({curve.name for curve in curves}) == len(curves) == (23 if metric == "psnr" else 20)
     for curve in curves:
         assert curve.source
         rates, values = np.transpose(curve.points)
@@ -247,6 +247,23 @@ def test_published_curves(metric):
         assert (values > 4).all() and (values < 50).all()
     best = {curve.name: np.interp(0.8, *np.transpose(curve.points)) for curve in curves}
     assert best["VVC (VTM)"] > best["BPG 4:4:4"] > best["WebP"] > best["JPEG 4:2:0"]
+
+
+def test_published_curves_by_name():
+    curves = published_curves("kodak", "psnr", ["vtm", "mean-scale"])
+    assert [curve.name for curve in curves] == ["VVC (VTM)", "Mean–scale hyperprior (MSE)"]
+    assert published_curves("kodak", "ms_ssim", ["elic"]) == []  # its PSNR alone is published here
+    with pytest.raises(UsageError, match="no published curve 'vtn'"):
+        published_curves("kodak", "psnr", ["vtn"])
+    at_half = {c.name: np.interp(0.5, *np.transpose(c.points)) for c in published_curves("kodak", "psnr")}
+    ladder = [
+        "Ballé 2018 (MSE)",
+        "Mean–scale hyperprior (MSE)",
+        "Minnen 2018 (MSE)",
+        "Minnen 2020 (MSE)",
+        "ELIC 2022 (MSE)",
+    ]
+    assert sorted(ladder, key=at_half.get) == ladder
 
 
 def test_published_curves_of_other_sets_are_refused():
