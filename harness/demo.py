@@ -157,7 +157,7 @@ def run(
     specs = [spec for name in learned for spec in _specs(name)]
     specs += [f"{name}:{quality:g}" for name in standard_codecs() for quality in _STANDARD[name].curve]
     rows = evaluation.evaluate(specs, originals, folder / "rows.jsonl", workers)
-    versions = _equal_bytes(rows, labels, folder / "files", target_bpp, workers)
+    versions = equal_bytes(rows, labels, folder / "files", target_bpp, workers)
     layers = _layers(layered, originals[0], folder / "files" / labels[originals[0]]) if layered else []
     points = _points(rows)
     curves = [Curve(name, evaluation.curve(group, "psnr")) for name, group in points.items()]
@@ -296,10 +296,21 @@ def _make(coded: Coded, known: Mapping[float, int]) -> None:
     coded.make(known)
 
 
-def _equal_bytes(
+def equal_bytes(
     rows: Iterable[Row], labels: Mapping[Path, str], folder: Path, target_bpp: float, workers: int
 ) -> dict[Path, list[Coded]]:
-    """Of each image the default model's file, and the other codecs' files of nearest length."""
+    """Of each image the default model's file, and the other codecs' files of nearest length.
+
+    Args:
+        rows: measured already, which makes the search shorter.
+        labels: image → its folder below ``folder``.
+        folder: for the files; what an earlier run left there is not made again.
+        target_bpp: the most bits a pixel of the default model's file.
+        workers: processes.
+
+    Raises:
+        CodecZooError: an image cannot be coded, or a file not be written.
+    """
     known: dict[tuple[str, str], dict[float, int]] = {}
     for row in rows:
         known.setdefault((row["codec"], row["image"]), {})[row["quality"]] = row["bytes"]
@@ -370,7 +381,7 @@ def _cut(cuts: Sequence[Coded]) -> None:
 # === Tables and curves ===
 
 
-def _name(codec: str) -> str:
+def title_of(codec: str) -> str:
     """A codec as readers know it; models of one rate each go by their common name."""
     return _STANDARD[codec].title if codec in _STANDARD else re.sub(r"-\d+$", "", codec)
 
@@ -379,7 +390,7 @@ def _points(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Means over images, by name."""
     points: dict[str, list[Row]] = {}
     for point in evaluation.summarize(rows):
-        points.setdefault(_name(point["codec"]), []).append(point)
+        points.setdefault(title_of(point["codec"]), []).append(point)
     return points
 
 
@@ -408,7 +419,7 @@ def _table(points: Mapping[str, Sequence[Row]], curves: Sequence[Curve], count: 
 
 def _saving(table: Table) -> str:
     """How many bytes the default model saves at equal PSNR, in words; empty where the curves do not tell."""
-    change = next(line[1] for line in table.rows if line[0] == _name(DEFAULT_PRESET))
+    change = next(line[1] for line in table.rows if line[0] == title_of(DEFAULT_PRESET))
     if not change:
         return ""
     per_cent = float(change.rstrip(" %"))
