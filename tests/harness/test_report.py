@@ -13,8 +13,8 @@ from PIL import Image
 
 from codec_zoo.errors import UsageError
 from codec_zoo.harness import embedding, report
-from codec_zoo.harness.evaluation import evaluate
-from codec_zoo.harness.figures import draw_chart
+from codec_zoo.harness.evaluation import evaluate, summarize
+from codec_zoo.harness.figures import draw_chart, rate_distortion
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.report import write_report
 from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
@@ -199,6 +199,14 @@ def test_charts_are_drawn_the_same_each_time(section, tmp_path):
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["test-rd.png", "test-rd.svg"]
     assert b"<dc:date>" not in drawn[0][0]
     draw_chart(Chart("odd", "$ and $", "100 %", [Curve("$x", [(1, 2), (3, np.inf)]), Curve("none", [])]), tmp_path)
+
+
+def test_figure_with_published_curves(section, tmp_path):
+    drawn = {}
+    for names in ((), ("vtm", "elic")):
+        rate_distortion(summarize(section.rows), tmp_path / "rd.svg", names)
+        drawn[names] = (tmp_path / "rd.svg").read_text()
+    assert "VVC (VTM) (published)" in drawn["vtm", "elic"] and "published" not in drawn[()]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
