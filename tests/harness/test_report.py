@@ -5,7 +5,6 @@ import itertools
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ import pytest
 from PIL import Image
 
 from codec_zoo.errors import UsageError
-from codec_zoo.harness import report
-from codec_zoo.harness.evaluation import evaluate
-from codec_zoo.harness.figures import draw_chart
+from codec_zoo.harness import embedding, report
+from codec_zoo.harness.evaluation import evaluate, summarize
+from codec_zoo.harness.figures import draw_chart, rate_distortion
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.report import write_report
 from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
@@ -69,7 +68,8 @@ def calls(monkeypatch):
         calls.append(tasks)
         return ((task, function(*task)) for task in tasks)
 
-    monkeypatch.setattr(report, "in_processes", in_process)
+    for module in (report, embedding):
+        monkeypatch.setattr(module, "in_processes", in_process)
     return calls
 
 
@@ -77,46 +77,12 @@ def _verdict(verdict: str) -> Verdict:
     return Verdict("claim", "", "0", verdict, "1 step")
 
 
-class Elements(HTMLParser):
-    """All elements with their attributes, and the text of scripts; fails where tags do not match."""
-
-    VOID = ("meta", "input", "br", "img", "hr", "link")
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.found, self.open, self.text = [], [], []
-        self.feed(path.read_text())
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "script" not in self.open and "style" not in self.open:
-            self.text.append(data)
-
-    def all(self, tag, **wanted):
-        return [a for t, a in self.found if t == tag and all(a.get(key) == value for key, value in wanted.items())]
-
-
-def test_page_is_whole_and_loads_nothing(page, section):
-    elements = Elements(page)
-    for tag, attributes in elements.found:
-        for name in ("src", "srcset", "data", "action", "poster", "background"):
-            assert name not in attributes, (tag, attributes)
-        assert attributes.get("href", "#").startswith("#")
-    assert not elements.all("link")
+def test_page_is_whole_and_loads_nothing(page, section, elements):
+    found = elements(page)
+    found.loads_nothing()
     style = re.search("<style>(.*?)</style>", page.read_text(), re.S)[1]
     assert "url(" not in style and "@import" not in style
-    (policy,) = elements.all("meta", **{"http-equiv": "Content-Security-Policy"})
-    assert policy["content"].startswith("default-src 'none'; script-src 'sha256-")
-    assert "http" not in policy["content"]
-    text = " ".join(elements.text)
+    text = " ".join(found.text)
     for expected in (
         "All verdicts",
         section.title,
@@ -130,18 +96,20 @@ def test_page_is_whole_and_loads_nothing(page, section):
     assert section.rows[0]["commit"] in text
 
 
-def test_headings_go_down_one_level_at_a_time(page):
-    levels = [int(tag[1]) for tag, _ in Elements(page).found if re.fullmatch("h[1-6]", tag)]
+def test_headings_go_down_one_level_at_a_time(page, elements):
+    levels = [int(tag[1]) for tag, _ in elements(page).found if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_numbers_beside_pictures_are_those_of_the_rows(page, section):
     data = json.loads(re.search(r'class="data">(.*?)</script>', page.read_text(), re.S)[1])
-    assert [(entry["spec"], entry["picture"]) for entry in data["viewer"]] == [
+    versions = [entry for entry in data["versions"] if entry["name"] != "original"]
+    assert len(data["versions"]) == len(versions) + 2
+    assert [(entry["name"], entry["picture"]) for entry in versions] == [
         (row["spec"], row["image"]) for row in section.rows
     ]
-    for entry, row in zip(data["viewer"], section.rows, strict=True):
+    for entry, row in zip(versions, section.rows, strict=True):
         assert f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)" in entry["numbers"]
         assert f"PSNR {row['psnr']:.2f} dB" in entry["numbers"]
 
@@ -189,7 +157,7 @@ def test_too_many_pictures_are_stored_with_loss_then_left_out(page, section, pic
     assert f'"picture": "{pictures[0].name}"' in text and f'"picture": "{pictures[1].name}"' not in text
 
 
-def test_hostile_text_is_escaped(section, tmp_path):
+def test_hostile_text_is_escaped(section, tmp_path, elements):
     rows = [
         {**row, "codec": HOSTILE, "spec": HOSTILE, "image": HOSTILE, "device": HOSTILE, "psnr": np.inf}
         for row in section.rows
@@ -204,19 +172,19 @@ def test_hostile_text_is_escaped(section, tmp_path):
         shown=(),
     )
     path = write_report([hostile], [], tmp_path)
-    elements = Elements(path)
-    assert not elements.all("img")
-    assert len(elements.all("script")) == 3  # data, plotly, ours
-    assert HOSTILE in " ".join(elements.text)  # shown as it is
+    found = elements(path)
+    assert not found.all("img")
+    assert len(found.all("script")) == 3  # data, plotly, ours
+    assert HOSTILE in " ".join(found.text)  # shown as it is
     data = json.loads(re.search(r'class="data">(.*?)</script>', path.read_text(), re.S)[1])
     assert data["charts"][0]["curves"][0] == {"name": HOSTILE, "source": HOSTILE, "x": [1], "y": [2]}
     assert "Infinity" not in json.dumps(data)
     assert data["rows"][0][0] == HOSTILE and "∞" in data["rows"][0]
 
 
-def test_nothing_to_show_is_a_page_too(tmp_path):
+def test_nothing_to_show_is_a_page_too(tmp_path, elements):
     empty = Section("none", "No rows yet", [], [], [], [], [])
-    assert "No rows yet" in " ".join(Elements(write_report([empty], [], tmp_path)).text)
+    assert "No rows yet" in " ".join(elements(write_report([empty], [], tmp_path)).text)
 
 
 def test_unknown_codec_is_refused_before_the_work(section, pictures, tmp_path):
@@ -233,10 +201,18 @@ def test_charts_are_drawn_the_same_each_time(section, tmp_path):
     draw_chart(Chart("odd", "$ and $", "100 %", [Curve("$x", [(1, 2), (3, np.inf)]), Curve("none", [])]), tmp_path)
 
 
+def test_figure_with_published_curves(section, tmp_path):
+    drawn = {}
+    for names in ((), ("vtm", "elic")):
+        rate_distortion(summarize(section.rows), tmp_path / "rd.svg", names)
+        drawn[names] = (tmp_path / "rd.svg").read_text()
+    assert "VVC (VTM) (published)" in drawn["vtm", "elic"] and "published" not in drawn[()]
+
+
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
 def test_published_curves(metric):
     curves = published_curves("kodak", metric)
-    assert len({curve.name for curve in curves}) == len(curves) == (16 if metric == "psnr" else 15)
+    assert len({curve.name for curve in curves}) == len(curves) == (23 if metric == "psnr" else 20)
     for curve in curves:
         assert curve.source
         rates, values = np.transpose(curve.points)
@@ -246,24 +222,28 @@ def test_published_curves(metric):
     assert best["VVC (VTM)"] > best["BPG 4:4:4"] > best["WebP"] > best["JPEG 4:2:0"]
 
 
+def test_published_curves_by_name():
+    curves = published_curves("kodak", "psnr", ["vtm", "mean-scale"])
+    assert [curve.name for curve in curves] == ["VVC (VTM)", "Mean–scale hyperprior (MSE)"]
+    assert published_curves("kodak", "ms_ssim", ["elic"]) == []  # its PSNR alone is published here
+    with pytest.raises(UsageError, match="no published curve 'vtn'"):
+        published_curves("kodak", "psnr", ["vtn"])
+    at_half = {c.name: np.interp(0.5, *np.transpose(c.points)) for c in published_curves("kodak", "psnr")}
+    ladder = [
+        "Ballé 2018 (MSE)",
+        "Mean–scale hyperprior (MSE)",
+        "Minnen 2018 (MSE)",
+        "Minnen 2020 (MSE)",
+        "ELIC 2022 (MSE)",
+    ]
+    assert sorted(ladder, key=at_half.get) == ladder
+
+
 def test_published_curves_of_other_sets_are_refused():
     with pytest.raises(UsageError, match="kodak"):
         published_curves("tecnick", "psnr")
     with pytest.raises(UsageError, match="ms_ssim"):
         published_curves("kodak", "vmaf")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium of this machine."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not executable:
-        pytest.skip("there is no Chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.slow
@@ -327,7 +307,7 @@ def test_page_in_a_browser(browser, page, section):
     tab.mouse.move(picture["x"] + picture["width"] * 0.25, middle, steps=4)
     tab.mouse.up()
     assert float(slider.input_value()) == pytest.approx(25, abs=1)
-    clip = viewer.locator("canvas.original").evaluate("canvas => canvas.style.clipPath")
+    clip = viewer.locator("canvas.left").evaluate("canvas => canvas.style.clipPath")
     assert float(re.search(r"0(?:px)? ([\d.]+)px", clip)[1]) == pytest.approx(150, abs=3)  # of 200
 
     # The canvases hold the very pixels of the lossless files.
@@ -341,21 +321,25 @@ def test_page_in_a_browser(browser, page, section):
     files = sorted((page.parent / "pictures").iterdir())
     stem = Path(section.rows[0]["image"]).stem
     images = {}
-    for name, prefix in (("original", f"original-{stem}"), ("decoded", f"jpeg-30-{stem}")):
+    for name, prefix in (("left", f"original-{stem}"), ("right", f"jpeg-30-{stem}")):
         images[name] = np.asarray(Image.open(next(f for f in files if f.name.startswith(prefix))).convert("RGB"))
         found = np.array(pixels(name), np.uint8).reshape(*images[name].shape[:2], 4)[..., :3]
         assert (found == images[name]).all()
 
     viewer.get_by_role("combobox", name="View").select_option("difference")
     viewer.get_by_role("combobox", name="Amplified").select_option("4×")
-    expected = np.minimum(255, 4 * np.abs(images["original"].astype(int) - images["decoded"]))
+    expected = np.minimum(255, 4 * np.abs(images["left"].astype(int) - images["right"]))
     assert (np.array(pixels("difference")).reshape(*expected.shape[:2], 4)[..., :3] == expected).all()
     viewer.get_by_role("combobox", name="View").select_option("slider")
     viewer.get_by_role("combobox", name="Zoom").select_option("8×")
-    assert viewer.locator("canvas.original").bounding_box()["width"] == 1600
-    viewer.get_by_role("combobox", name="Codec").select_option("webp:40")
+    assert viewer.locator("canvas.left").bounding_box()["width"] == 1600
+    viewer.get_by_role("combobox", name="Right").select_option("webp:40")
     tab.wait_for_selector(".viewer[data-loaded$='webp:40']")
     assert "webp:40" in viewer.locator(".numbers").text_content()
+    viewer.get_by_role("combobox", name="Left").select_option("jpeg:30")
+    tab.wait_for_selector(".viewer[data-loaded$='jpeg:30 webp:40']")
+    assert (np.array(pixels("left"), np.uint8).reshape(*expected.shape[:2], 4)[..., :3] == images["right"]).all()
+    assert viewer.locator(".tag").all_text_contents() == ["jpeg:30", "webp:40"]
 
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
