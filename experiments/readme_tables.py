@@ -16,7 +16,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from codec_zoo.codecs.specs import name_of, split_spec
 from codec_zoo.files import write_atomic
 from codec_zoo.harness.benchmark import benchmark
 from codec_zoo.harness.evaluation import curve, describe, find_pictures, summarize
-from codec_zoo.harness.results import VERDICTS, Table
+from codec_zoo.harness.results import VERDICTS
 from codec_zoo.harness.rows import Row, latest_rows, read_rows, row_key
 from codec_zoo.presets import find_preset
 
@@ -167,8 +167,7 @@ def paper_table() -> str:
     lines = []
     for claim in CLAIMS:
         verdicts = verdicts_of(claim.paper)
-        theirs, ours, verdict = next(cells for text, *cells in verdicts if text.startswith(claim.verdict))
-        text = next(text for text, *_ in verdicts if text.startswith(claim.verdict))
+        text, theirs, ours, verdict = next(row for row in verdicts if row[0].startswith(claim.verdict))
         held = sum(row[3] == "reproduced" for row in verdicts)
         lines.append(
             (
@@ -265,9 +264,10 @@ def _digits(value: float) -> str:
     return f"{value:.{max(0, min(2, 1 - math.floor(math.log10(value))))}f}"
 
 
-def _markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """The rows of a table of ``codec_zoo.harness.results``, without its title."""
-    return Table("", "", header, list(lines)).markdown().partition("\n\n")[2]
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table; columns whose first cell is a number to the right."""
+    marks = ["---:" if cell[:1].isdigit() else "---" for cell in lines[0]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, marks, *lines)) + "\n"
 
 
 if __name__ == "__main__":
