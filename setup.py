@@ -4,7 +4,13 @@ Installing packages called ``datasets`` or ``export`` would overwrite other peop
 ``datasets``, for one), hence the mapping.
 """
 
+import re
+from pathlib import Path
+
 from setuptools import setup
+
+HERE = Path(__file__).parent
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', (HERE / "zoo" / "__init__.py").read_text(), re.MULTILINE)
 
 FOLDERS = {
     "codec_zoo": "zoo",
@@ -23,7 +29,7 @@ FOLDERS = {
 
 setup(
     name="codec-zoo",
-    version="0.1.0",
+    version=VERSION,
     description="A Keras model zoo for learned and hybrid image compression",
     license="Apache-2.0",
     python_requires=">=3.11.4,<3.14",
@@ -46,7 +52,7 @@ setup(
         "rich>=13",
         "tensorboardX>=2.6.2",
     ],
-    # Everything else: export, files, evaluation. `pip install '.[tf]'`.
+    # Everything else: export, files, evaluation. `pip install 'codec-zoo[tf]'`.
     extras_require={
         # `codec-zoo compress-corpus`. Not in requirements.txt: Beam 2.77 wants pillow < 13, protobuf < 7,
         # pyarrow < 26 and python-dateutil < 3, all older than there.

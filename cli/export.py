@@ -21,7 +21,7 @@ def publish(run: Path, as_json: bool) -> None:
     from codec_zoo.export import tables
 
     name = weights.publish(run)
-    arrays = tables.build_tables(weights.pretrained(name))
+    arrays = tables.build_tables(weights.create(name))
     if arrays:
         tables.save_tables(arrays, weights.tables_path(name))
     entry = weights.entry(name)

@@ -26,7 +26,7 @@ def truncate(file: str, layers: int, output: str, force: bool, as_json: bool) ->
 
     def cut(task: batch.Task) -> dict[str, Any]:
         batch.check(task)
-        with batch.naming(task):
+        with batch.naming(task.source_name):
             data = container.truncate(batch.read_source(task), layers)
         batch.write_target(task, data)
         return {"input": task.source_name, "output": task.target_name, "layers": layers, "bytes": len(data)}
@@ -51,7 +51,7 @@ def inspect(file: str, as_json: bool) -> None:
     from codec_zoo.presets import list_presets, preset_id
 
     task = batch.Task(None if file in batch.STDIN else Path(file), None, False)
-    with batch.naming(task):
+    with batch.naming(task.source_name):
         data = batch.read_source(task)
         stream = container.read(data)
     names = {preset_id(name): name for name in weights.index()}

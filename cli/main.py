@@ -19,7 +19,7 @@ import click
 from codec_zoo import interrupts
 from codec_zoo.cli import compress, export, files, measure, models, train
 from codec_zoo.cli.help import Group
-from codec_zoo.errors import CodecZooError
+from codec_zoo.errors import CodecZooError, MissingPackageError
 from codec_zoo.export.quiet import quiet_tensorflow
 
 
@@ -66,12 +66,9 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except ModuleNotFoundError as error:
-        extra = "corpus" if error.name == "apache_beam" else "tf"
-        click.echo(
-            f"error: this command needs the package {error.name}: `pip install '.[{extra}]'` in the checkout.",
-            err=True,
-        )
-        return 1
+        missing = MissingPackageError(error.name or str(error))
+        click.echo(f"error: {missing}", err=True)
+        return missing.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror or error}.", err=True)

@@ -29,8 +29,7 @@ def list_command(everything: bool, as_json: bool) -> None:
     left_out = 0
     for preset in list_presets():
         steps, package = weights.steps(preset), package_of(preset)
-        usable = steps > 0 or not preset.trains
-        if not (usable or everything):
+        if not (preset.trained or everything):
             left_out += 1
             continue
         values = {
@@ -38,7 +37,7 @@ def list_command(everything: bool, as_json: bool) -> None:
             "package": package,
             "paper": preset.paper.short,
             "reproduces": preset.reproduces,
-            "trained": usable,
+            "trained": preset.trained,
             "trained_steps": steps or None,
             "default": preset.name == DEFAULT_PRESET,
         }

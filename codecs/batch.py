@@ -220,12 +220,12 @@ def _open_stdout() -> int:
 
 
 @contextlib.contextmanager
-def naming(task: Task) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Put the name of a coded file before the message of its error."""
     try:
         yield
     except BitstreamError as error:
-        raise BitstreamError(f"{task.source_name}: {error.cause}", error.remedy) from error
+        raise BitstreamError(f"{name}: {error.cause}", error.remedy) from error
 
 
 def count_layers(count: int) -> str:

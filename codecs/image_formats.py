@@ -56,23 +56,53 @@ def open_image(
     path: str | os.PathLike[str], data: bytes | None
 ) -> Iterator[tuple[Image.Image, list[str], Callable[[], Image.Image]]]:
     """Yield the image with a checked header, the notes so far, and a function that opens the image once more."""
-    try:
-        with contextlib.ExitStack() as stack:
-            file: BinaryIO = io.BytesIO(data) if data is not None else stack.enter_context(open(path, "rb"))
-            if not file.seekable():
-                file = io.BytesIO(file.read())
-            notes: list[str] = []
-            if _RAW_NAME.fullmatch(os.fspath(path)):
-                raise ImageError(_raw_refusal(path))
+    with image_errors(path), contextlib.ExitStack() as stack:
+        file: BinaryIO = io.BytesIO(data) if data is not None else stack.enter_context(open(path, "rb"))
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        notes: list[str] = []
+        if _RAW_NAME.fullmatch(os.fspath(path)):
+            raise ImageError(_raw_refusal(path))
+        with pillow_warnings(notes):
+            image = stack.enter_context(_open_any(file, path, notes))
+            _check_header(image, file, path, notes)
+
+        def reopen() -> Image.Image:
             with pillow_warnings(notes):
-                image = stack.enter_context(_open_any(file, path, notes))
-                _check_header(image, file, path, notes)
+                return _open_any(file, path, notes)
 
-            def reopen() -> Image.Image:
-                with pillow_warnings(notes):
-                    return _open_any(file, path, notes)
+        yield image, notes, reopen
 
-            yield image, notes, reopen
+
+def check_decoded(image: Image.Image, path: str | os.PathLike[str]) -> list[str]:
+    """Refuse a decoded image that cannot be coded; the notes of what follows from its header."""
+    notes: list[str] = []
+    _check_header(image, io.BytesIO(), path, notes)
+    return notes
+
+
+def undecoded_file(image: Image.Image) -> bytes | None:
+    """The file of an image that Pillow opened and has not decoded; None of any other image."""
+    file = getattr(image, "fp", None)
+    if getattr(image, "_im", image) is not None or file is None or image.format is None or image.tell():
+        return None
+    try:
+        place = file.tell()
+        file.seek(0)
+        data = file.read()
+        file.seek(place)
+        with open_format(io.BytesIO(data), image.format) as again:
+            same = (again.size, again.mode) == (image.size, image.mode)  # unless a draft was asked for
+    except Exception:  # of a closed file; Pillow raises many kinds
+        return None
+    return data if same else None
+
+
+@contextlib.contextmanager
+def image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Make one error of the many kinds that reading an image raises."""
+    try:
+        yield
     except (ImageError, UsageError, MemoryError):
         raise
     except FileNotFoundError as error:
@@ -251,7 +281,7 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
     """Bits a sample in the file, or 8 where they are fewer."""
     if image.format == "TIFF":
         return max(8, *image.tag_v2.get(TIFF_BITS, (1,)))  # type: ignore[attr-defined]
-    if image.format == "PPM":
+    if image.format == "PPM" and image.tile:  # type: ignore[attr-defined]
         arguments = image.tile[0].args  # type: ignore[attr-defined]
         return max(8, arguments[1].bit_length()) if isinstance(arguments, tuple) else 16 if image.mode == "I" else 8
     marks = {"JPEG2000": (b"\xff\x4f\xff\x51", 42), "AVIF": (b"pixi", 9), "HEIF": (b"pixi", 9)}
@@ -284,8 +314,8 @@ def _complete_colors(image: Image.Image, file: BinaryIO) -> None:
                 image.info["cicp"] = tuple(start[place + 8 : place + 10])
             place += 12 + int.from_bytes(start[place : place + 4], "big")
     elif image.format in ("AVIF", "HEIF") and not image.info.get("icc_profile"):
-        box = re.search(rb"colrnclx(..)(..)", _first_mebibyte(file), re.S)
-        image.info["cicp"] = tuple(int.from_bytes(value, "big") for value in box.groups()) if box else None
+        if box := re.search(rb"colrnclx(..)(..)", _first_mebibyte(file), re.S):
+            image.info["cicp"] = tuple(int.from_bytes(value, "big") for value in box.groups())
     elif image.format == "JPEG2000":
         box = re.search(rb"(....)colr[\2\3]..", _first_mebibyte(file), re.S)
         if box:

@@ -15,7 +15,15 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from codec_zoo.codecs.color_profiles import find_transform, to_srgb
-from codec_zoo.codecs.image_formats import DAMAGED, add_note, open_image, pillow_warnings
+from codec_zoo.codecs.image_formats import (
+    DAMAGED,
+    add_note,
+    check_decoded,
+    image_errors,
+    open_image,
+    pillow_warnings,
+    undecoded_file,
+)
 from codec_zoo.codecs.image_samples import count_channels, flatten, read_samples
 from codec_zoo.errors import UsageError
 
@@ -47,14 +55,63 @@ def read_image(
     if isinstance(background, str):
         background = background_color(background)
     with open_image(path, data) as (image, notes, reopen):
-        samples, alpha = read_samples(image, notes, reopen)
-        orientation = _read_orientation(image, notes)
-        samples = to_srgb(samples, image, notes)
-        samples = _turn_upright(flatten(samples, alpha, background, path), orientation)
-        upright = np.require(samples, np.uint8, ["C", "W"])
+        upright = _read_pixels(image, notes, reopen, background, path)
     for note in notes:
         notice(f"{path}: {note}")
     return upright
+
+
+def read_pillow_image(
+    image: Image.Image,
+    name: str,
+    notice: Callable[[str], None] = lambda text: None,
+    background: str | tuple[int, int, int] | None = None,
+) -> np.ndarray:
+    """:func:`read_image` of a Pillow image, by the same rules.
+
+    An image that Pillow opened and has not decoded yet is read from its file. Of a decoded image the pixels are as
+    Pillow decoded them: of colours of 16 bits it keeps the upper 8.
+
+    Args:
+        image: of any mode.
+        name: of the image in messages.
+        notice: see :func:`read_image`.
+        background: see :func:`read_image`.
+
+    Returns:
+        ``uint8 [H, W, 3]`` RGB, or ``uint8 [H, W, 1]`` for gray images.
+
+    Raises:
+        ImageError: damaged, too large, transparent, or of several frames.
+        UsageError: no such background.
+    """
+    with image_errors(name):
+        data = undecoded_file(image)
+        if data is not None:
+            return read_image(name, notice, data, background)
+        if isinstance(background, str):
+            background = background_color(background)
+        image.load()
+        notes = check_decoded(image, name)
+        upright = _read_pixels(image, notes, image.copy, background, name)
+    for note in notes:
+        notice(f"{name}: {note}")
+    return upright
+
+
+def _read_pixels(
+    image: Image.Image,
+    notes: list[str],
+    reopen: Callable[[], Image.Image],
+    background: tuple[int, int, int] | None,
+    path: str | os.PathLike[str],
+) -> np.ndarray:
+    """``uint8 [H, W, 1 or 3]`` of an image with a checked header: upright, sRGB."""
+    samples, alpha = read_samples(image, notes, reopen)
+    orientation = _read_orientation(image, notes)
+    samples = to_srgb(samples, image, notes)
+    samples = _turn_upright(flatten(samples, alpha, background, path), orientation)
+    return np.require(samples, np.uint8, ["C", "W"])
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:

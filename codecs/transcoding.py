@@ -171,23 +171,9 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
             written.
     """
     batch.check(task)
-    with batch.naming(task):
+    with batch.naming(task.source_name):
         stream = container.read(batch.read_source(task))
-        if not decoder.server:
-            memory_estimates.check_stream(task.source_name, stream, decoder.model)
-        there = len(stream.layers)
-        if stream.missing:
-            notice(
-                f"{task.source_name} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
-                "the picture is decoded from the others."
-            )
-        if decoder.layers and decoder.layers > there:
-            notice(f"{task.source_name} has no more than {batch.count_layers(there)}: all are decoded.")
-        layers = min(decoder.layers or there, there)
-        if decoder.no_filter:
-            image = decode_plain(stream)
-        else:
-            image = codec_for(decoder.find(stream)).decode_layers(stream, layers)
+        image, layers = decode(decoder, task.source_name, stream)
     named = task.target.suffix.lower() if task.target else ""
     suffix = named if named in images.OUTPUT_FORMATS else decoder.suffix
     batch.write_target(task, images.encode_image(image, suffix))
@@ -200,6 +186,33 @@ def decompress(decoder: Decoder, task: Task) -> dict[str, Any]:
         "missing_layers": stream.missing,
         "pixels_sha256": hash_pixels(image),
     }
+
+
+def decode(decoder: Decoder, name: str, stream: container.Bitstream) -> tuple[np.ndarray, int]:
+    """The image of a file, ``uint8 [H, W, 1 or 3]``, and of how many layers it is.
+
+    Args:
+        decoder: how it is decoded.
+        name: of the file, for notes.
+        stream: the file.
+
+    Raises:
+        CodecZooError: the file cannot be decoded, or needs more memory than the limit.
+    """
+    if not decoder.server:
+        memory_estimates.check_stream(name, stream, decoder.model)
+    there = len(stream.layers)
+    if stream.missing:
+        notice(
+            f"{name} is cut: {stream.missing} of {stream.layers_coded} layers are missing, "
+            "the picture is decoded from the others."
+        )
+    if decoder.layers and decoder.layers > there:
+        notice(f"{name} has no more than {batch.count_layers(there)}: all are decoded.")
+    layers = min(decoder.layers or there, there)
+    if decoder.no_filter:
+        return decode_plain(stream), layers
+    return codec_for(decoder.find(stream)).decode_layers(stream, layers), layers
 
 
 def hash_pixels(image: np.ndarray) -> str:

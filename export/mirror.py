@@ -31,12 +31,10 @@ from codec_zoo.errors import CodecZooError, DownloadError, ModelError, UsageErro
 from codec_zoo.export import card as cards
 from codec_zoo.export.loopback import proxies_for
 from codec_zoo.export.runtime import (
-    ExportedModel,
     check_export,
     export_to_cache,
     locked,
     notice,
-    open_model,
     set_aside_if_damaged,
 )
 from codec_zoo.files import atomic_folder, cache_folder, write_atomic, writing
@@ -128,25 +126,6 @@ def parse_index(data: bytes, where: str) -> list[Entry]:
             f"{where} is not an index of codec-zoo ({type(error).__name__}: {error}). "
             "Check the address; `codec-zoo release` makes one."
         ) from error
-
-
-def pretrained(preset: str, source: str | None = None, version: int | None = None) -> ExportedModel:
-    """A trained model, ready to run: :func:`download`, then load.
-
-    Args:
-        preset: its name.
-        source: URL or folder of a mirror; None: exported from the packaged weights.
-        version: on the mirror; None: the newest.
-
-    Returns:
-        The model: ``run("encode", images=…)`` with ``uint8 [N, H, W, 3]`` and so on, as its card says.
-
-    Raises:
-        UsageError: no such preset or version.
-        DownloadError: see :func:`download`.
-        CodecZooError: the cache cannot be written.
-    """
-    return open_model(str(download(preset, source, version)))
 
 
 def download(preset: str, source: str | None = None, version: int | None = None) -> Path:
@@ -435,6 +414,6 @@ def number_version(name: str, released: Mapping[int, str]) -> tuple[int, bool]:
         name: of the preset.
         released: version → hash of its weights.
     """
-    current = cards.hash_weights(weights.pretrained(name))
+    current = cards.hash_weights(weights.create(name))
     same = [version for version, released_hash in released.items() if released_hash == current]
     return (max(same), False) if same else (max(released, default=0) + 1, True)

@@ -370,4 +370,4 @@ def find_model(stream: Coded) -> ExportedModel:
 def _coding_presets() -> Iterator[str]:
     """Presets that code files. Other packages are imported only where none of the zoo's own trained ones will do."""
     yield from weights.index()
-    yield from (preset.name for preset in list_presets() if not preset.trains or weights.is_trained(preset.name))
+    yield from (preset.name for preset in list_presets() if preset.trained)

@@ -37,7 +37,7 @@ def export_pretrained(name: str, directory: str | Path, version: int = 1, verify
     training = weights.entry(name)
     shipped = weights.tables_path(name)
     stored = dict(np.load(shipped)) if shipped.exists() else None
-    return export_model(name, weights.pretrained(name), directory, version, training, verify, stored)
+    return export_model(name, weights.create(name), directory, version, training, verify, stored)
 
 
 def export_model(

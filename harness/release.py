@@ -18,7 +18,7 @@ from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
 from codec_zoo.harness.evaluation import summarize
 from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.rows import latest_rows, read_rows
-from codec_zoo.presets import OWN_PACKAGE, Preset, get_preset, list_presets, package_of
+from codec_zoo.presets import OWN_PACKAGE, Preset, list_presets, package_of
 
 
 def release(directory: Path, names: Iterable[str] = (), results: Path = Path("docs")) -> list[tuple[Entry, bool]]:
@@ -149,7 +149,7 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
 def make_card(preset: Preset) -> dict[str, Any]:
     """The card that an export of the packaged weights has; without a weights' hash where there are none."""
     trained = weights.is_trained(preset.name)
-    model = weights.pretrained(preset.name) if trained else get_preset(preset.name).create()
+    model = weights.create(preset.name, pretrained=trained)
     card = cards.make_card(preset, model, 1, weights.entry(preset.name) if trained else {}, signatures(model))
     if not trained:
         del card["weights_sha256"]

@@ -1,5 +1,12 @@
 """Errors that a user can act on: each message names the cause, what was received, and the remedy."""
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class CodecZooError(Exception):
     """Something failed that is not a bug: the command line prints the message and no traceback.
@@ -78,3 +85,34 @@ class ServerError(CodecZooError):
 
 class MessageTooLargeError(ServerError):
     """A request is larger than the server takes: smaller tiles may pass."""
+
+
+class MissingPackageError(CodecZooError):
+    """A package that an extra of this one installs is missing.
+
+    Args:
+        package: its name.
+    """
+
+    def __init__(self, package: str):
+        self.package = package
+        super().__init__(package)  # so that a worker process can send it
+
+    def __str__(self) -> str:
+        extra = "corpus" if self.package == "apache_beam" else "tf"
+        return f"this needs the package {self.package}, which is not installed: `pip install 'codec-zoo[{extra}]'`."
+
+
+def needing_packages(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a missing package of another distribution a :class:`MissingPackageError` of ``function``."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.startswith("codec_zoo"):
+                raise
+            raise MissingPackageError(error.name.partition(".")[0]) from error
+
+    return call

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec_zoo.errors import UsageError
+from codec_zoo.errors import UsageError, needing_packages
 from codec_zoo.notices import notice
 from codec_zoo.stream import Stream
 
@@ -141,6 +141,13 @@ class Preset:
         """How its files are coded; None for a model with a codec of its own."""
         return self.model.make_stream(*(self.inner or ()), **self.config)
 
+    @property
+    def trained(self) -> bool:
+        """Whether it compresses as it is: it has trained weights, or each file brings weights of its own."""
+        from codec_zoo import weights  # which imports this module
+
+        return not self.trains or weights.is_trained(self.name)
+
     def require_training(self) -> None:
         """Raise ``UsageError`` for a preset that has nothing to train or to export."""
         if not self.trains:
@@ -217,6 +224,7 @@ def _top(module: str) -> str:
 
 
 @functools.cache
+@needing_packages
 def _load_own() -> None:
     """Import the zoo's families."""
     from codec_zoo import models

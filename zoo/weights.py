@@ -293,18 +293,24 @@ def entry(name: str) -> dict[str, Any]:
     return records[preset.name]
 
 
-def pretrained(name: str) -> "CompressionModel":
-    """Build the preset ``name`` with its trained weights.
+def create(preset: str, pretrained: bool = True) -> "CompressionModel":
+    """Build the Keras model of a preset, on any Keras backend.
+
+    Args:
+        preset: its name, ``NAME`` or ``MODULE:NAME``.
+        pretrained: with its trained weights; False: with fresh ones.
 
     Raises:
-        UsageError: no such preset.
+        UsageError: no such preset, or one that has no weights.
         ModelError: no trained weights, or the file's sha256 is not the index's.
     """
-    record = entry(name)
-    path = weights_path(name)
+    if not pretrained:
+        return get_preset(preset).create()
+    record = entry(preset)
+    path = weights_path(preset)
     if not path.exists() or hash_file(path) != record["sha256"]:
         raise ModelError(f"{path} is missing or damaged. Reinstall the package.")
-    model = get_preset(name).create()
+    model = get_preset(preset).create()
     load(model, path)
     return model
 

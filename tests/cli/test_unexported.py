@@ -16,7 +16,7 @@ PRESET = "jia2019-sae-mse-base"
 
 @pytest.fixture(scope="module")
 def model():
-    return weights.pretrained(PRESET)
+    return weights.create(PRESET)
 
 
 def test_files_are_those_of_the_export(model, photo):

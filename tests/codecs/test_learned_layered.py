@@ -189,7 +189,7 @@ TRAINED = [n for n in weights.index() if get_preset(n).stream.layers[0].checked]
 @pytest.mark.parametrize("name", TRAINED)
 def test_exact_tables_cost_what_float_ones_would(name, photo):
     """≤ 0.5 % more bits for y than with the standard deviations that training saw."""
-    model = weights.pretrained(name)
+    model = weights.create(name)
     coded = model.encode(photo[None])
     for k, codec in enumerate(model.coders(), 1):
         y, z = np.asarray(coded[f"y{k}"], np.float32), np.asarray(coded[f"z{k}"])
@@ -202,7 +202,7 @@ def test_exact_tables_cost_what_float_ones_would(name, photo):
 @pytest.mark.parametrize("name", TRAINED)
 def test_bytes_are_the_cross_entropy(name, photo):
     """Within 0.5 % and the container's overhead of what training minimises, on the same integers."""
-    codecs = weights.pretrained(name).coders()
+    codecs = weights.create(name).coders()
     exported = open_model(name)
     coded = exported.run("encode", images=photo[None])
     payloads = [layer.payload for layer in container.read(LearnedCodec(exported).encode(photo)).layers]

@@ -258,7 +258,7 @@ def test_rows_are_distributions(tables):
 def test_shipped_tables_come_out_again(name):
     """The Gaussian ones exactly; learned densities, float32 on which processors differ, within a count of 2^−16."""
     with np.load(weights.tables_path(name)) as stored:
-        arrays = build_tables(weights.pretrained(name))
+        arrays = build_tables(weights.create(name))
         assert sorted(arrays) == sorted(stored.files)
         for key, expected in stored.items():
             assert arrays[key].shape == expected.shape

@@ -151,7 +151,7 @@ class Contract:
         if not preset.trains or preset.name not in representatives():
             pytest.skip("there is nothing to export, or another preset has the same architecture")
         keras.utils.set_random_seed(0)
-        model = weights.pretrained(preset.name) if is_trained(preset) else preset.create()
+        model = weights.create(preset.name) if is_trained(preset) else preset.create()
         verify_export(model, codec.model.folder)
 
     @pytest.mark.measured

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import codec_zoo as package
 from codec_zoo import weights
 from codec_zoo.codecs import container
 from codec_zoo.codecs.specs import codec_for
@@ -133,7 +132,7 @@ def test_the_index(original):
 
 
 def test_download_and_run(web, cache, exports, photo):
-    model = package.pretrained(PRESET, web.url)
+    model = runtime.open_model(str(mirror.download(PRESET, web.url)))
     local = runtime.open_model(str(exports / PRESET))
     assert model.card == local.card
     images = photo[None, :64, :64]

@@ -15,7 +15,7 @@ FACTORIZED = {"channels": 8, "latent_channels": 12, "rate_weight": 20.0}
 
 @pytest.fixture(scope="module")
 def trained():
-    return weights.pretrained(PRESET)
+    return weights.create(PRESET)
 
 
 def search(model, k, images, rounds, **below):
@@ -100,7 +100,7 @@ def error(model, images, coded):
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_gain(name, photo):
     """The more rounds the more, and none loses in a step; without a round they are what the encoder gives."""
-    model = weights.pretrained(name)
+    model = weights.create(name)
     images = np.stack([photo[y : y + 32, y : y + 32] for y in range(0, 256, 32)])
     encoded = {key: np.asarray(value) for key, value in model.encode(images).items() if key != "size"}
     plain, few, more = (search_blocks(model, images, rounds) for rounds in (0, 2, 8))
@@ -113,7 +113,7 @@ def test_blocks_gain(name, photo):
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 3), (33, 18)])
 def test_padding_of_blocks_counts_for_nothing(noise, size):
-    model = weights.pretrained("report2017-gan-ae-l1-w")
+    model = weights.create("report2017-gan-ae-l1-w")
     picture = noise(*size)[None]
     plain, found = (search_blocks(model, picture, rounds) for rounds in (0, 6))
     assert error(model, picture, found) < error(model, picture, plain)

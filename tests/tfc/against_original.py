@@ -25,7 +25,7 @@ from codec_zoo.export.runtime import open_model
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.export.tables import Tables
 from codec_zoo.harness.evaluation import find_pictures
-from codec_zoo.weights import pretrained
+from codec_zoo.weights import create
 
 CASES = 1200
 PRESETS = ("jia2019-sae-mse-base", "fu2019-hybrid-s8-relu", "hu2018-filter-svac-q48", "report2017-cnn-ae")
@@ -58,7 +58,7 @@ def masses(random: np.random.Generator) -> list[np.ndarray]:
     """Distributions: those of all our tables, and random ones with many equals."""
     found = [tables._gaussian(scale)[0] for scale in scale_table()]
     for preset in ("jia2019-sae-mse-e4", "balle2018-hyperprior-mse-4"):
-        for prior in pretrained(preset).priors.values():
+        for prior in create(preset).priors.values():
             found += [mass for mass, _ in tables._factorized(prior)]
     found = [np.append(mass, max(1 - mass.sum(), 0)) for mass in found]
     for _ in range(600):

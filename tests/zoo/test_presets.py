@@ -153,7 +153,7 @@ def test_weights_of_another_package_are_in_its_folder(site, tmp_path):
     assert weights.index() == ours and weights.index(folder).keys() == {"their-a"}
     assert weights.is_trained("their-a") and weights.steps(get_preset("their-a")) == 7
     assert weights.tables_path("their-a") == folder / "their-a.tables.npz"
-    weights.pretrained("theirs:their-a")
+    weights.create("theirs:their-a")
     assert [run["step"] for run in weights.history(folder / "their-a.weights.h5")] == [7]
     write_record(run, record | {"preset": "theirs:their-b"})
     with pytest.raises(UsageError, match=r"their-package, .* no folder.*export theirs:their-b DIR --from-run"):

@@ -55,7 +55,7 @@ def stack(tmp_path, seed=0):
         if models:
             model.load_lower_layers(models[-1])
         publish(tmp_path, name, model)
-        models.append(weights.pretrained(name))
+        models.append(weights.create(name))
     return models
 
 
@@ -102,7 +102,7 @@ def test_large_arrays_keep_few_bits_and_small_ones_all_of_half_precision(
     keras.utils.set_random_seed(1)
     model = get_preset(name).create()
     publish(tmp_path, name, model)
-    published = weights.pretrained(name)
+    published = weights.create(name)
     for variable, before, after in zip(model.weights, values(model), values(published), strict=True):
         half = before.astype(np.float16).astype(np.float32)
         if before.size < weights.LARGE:
@@ -132,7 +132,7 @@ def test_new_weights_of_a_base_leave_those_above_as_they_were(zoo, tmp_path):
     before = [values(model) for model in stack(tmp_path)]
     keras.utils.set_random_seed(9)
     publish(tmp_path, STACK[0], get_preset(STACK[0]).create())
-    after = [values(weights.pretrained(name)) for name in STACK]
+    after = [values(weights.create(name)) for name in STACK]
     assert any((a != b).any() for a, b in zip(before[0], after[0], strict=True))
     for old, new in zip(before[1:], after[1:], strict=True):
         for a, b in zip(old, new, strict=True):
@@ -155,7 +155,7 @@ def test_training_goes_on_above_the_lower_layers_of_today(zoo, tmp_path):
         initial_weights=zoo / f"{STACK[1]}.weights.h5",
     )
     assert weights.publish(tmp_path / "again") == STACK[1]
-    base, stacked = (values(weights.pretrained(name)) for name in STACK[:2])
+    base, stacked = (values(weights.create(name)) for name in STACK[:2])
     for mine, other in zip(stacked[: len(base)], base, strict=True):
         np.testing.assert_array_equal(mine, other)
     with h5py.File(zoo / f"{STACK[1]}.weights.h5") as file:

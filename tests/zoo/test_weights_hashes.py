@@ -17,7 +17,7 @@ HASHES = json.loads(Path(__file__).with_name("weights_sha256.json").read_text())
 
 @pytest.mark.parametrize("name", sorted(weights.index()))
 def test_the_hash_of_trained_weights_stays(name):
-    assert hash_weights(weights.pretrained(name)) == HASHES[name]
+    assert hash_weights(weights.create(name)) == HASHES[name]
 
 
 def test_every_hash_is_that_of_a_trained_preset():

@@ -273,7 +273,7 @@ def train(
         if initial_weights:
             weights.load(model, initial_weights)
         if preset.starts_from:  # also after initial weights: the lower layers may have been trained since
-            model.load_lower_layers(weights.pretrained(preset.starts_from))
+            model.load_lower_layers(weights.create(preset.starts_from))
         stream = batches(0)
         first = _take_patches(stream)
         patches = np.concatenate(first)
