@@ -1,11 +1,16 @@
-"""What MkDocs cannot do by itself: pages of a folder in the navigation, and the reference of the command line."""
+"""What MkDocs cannot do by itself.
 
+The navigation lists the pages of a folder. The reference of the command line is made of the commands. A link to a file
+of the repository outside of ``docs`` becomes the name of the file.
+"""
+
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-DOCS = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
 COMMANDS = "<!-- The commands stand here. -->"
 
 
@@ -23,16 +28,28 @@ def _expand(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if isinstance(place, list):
             expanded.append({title: _expand(place)})
         elif not place.endswith("/"):
-            expanded.append(entry)
+            if (DOCS / place).exists():
+                expanded.append(entry)
         else:
-            pages = sorted(DOCS.glob(f"{place}*.md"), key=lambda page: (page.name != "README.md", page.name))
-            expanded.append({title: [str(page.relative_to(DOCS)) for page in pages]})
+            pages = sorted(DOCS.glob(place + "*.md"), key=lambda page: (page.name != "README.md", page.name))
+            if pages:
+                expanded.append({title: [str(page.relative_to(DOCS)) for page in pages]})
     return expanded
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the reference of the commands in its place."""
-    return markdown.replace(COMMANDS, command_reference()) if COMMANDS in markdown else markdown
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Put the reference of the commands in its place, and names of files in the place of links to them."""
+    if COMMANDS in markdown:
+        markdown = markdown.replace(COMMANDS, command_reference())
+    folder = (DOCS / page.file.src_uri).parent
+
+    def name(link: re.Match[str]) -> str:
+        path = (folder / link["path"]).resolve()
+        if not path.exists() or path.is_relative_to(DOCS):
+            return link[0]
+        return f"{link['text']} (`{path.relative_to(DOCS.parent)}`)"
+
+    return re.sub(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<path>\.\./[^)#]*)\)", name, markdown)
 
 
 def command_reference() -> str:
