@@ -87,6 +87,8 @@ setup(
         "test": [
             "hypothesis>=6",
             "import-linter>=2.5",
+            "ipykernel>=6.29",
+            "nbclient>=0.10",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-timeout>=2",

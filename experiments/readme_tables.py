@@ -3,11 +3,12 @@
     python experiments/readme_tables.py            # write the tables between their markers
     python experiments/readme_tables.py --measure  # first time the models of MODELS again, on an idle machine
 
-A model is a line of :data:`MODELS`, a claim of a paper is a line of :data:`CLAIMS`. The committed tables are the ones
-that this script writes: ``tests/docs/test_readme_tables.py`` compares them.
+A model is a line of :data:`MODELS`. The committed tables are the ones that this script writes:
+``tests/docs/test_readme_tables.py`` compares them.
 
 Rates and qualities are means of the rows in ``docs/*/kodak.jsonl``. Seconds are medians of the rows in
-``docs/speed.jsonl``: each is the second pass of ``codec-zoo benchmark`` in a fresh process.
+``docs/speed.jsonl``: each is the second pass of ``codec-zoo benchmark`` in a fresh process. Claims and verdicts are
+those of ``docs/results``.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from codec_zoo.codecs.specs import name_of, split_spec
 from codec_zoo.files import write_atomic
 from codec_zoo.harness.benchmark import benchmark
 from codec_zoo.harness.evaluation import curve, describe, find_pictures, summarize
-from codec_zoo.harness.results import VERDICTS
+from codec_zoo.harness.results import read_verdicts, summary_table
 from codec_zoo.harness.rows import Row, latest_rows, read_rows, row_key
 from codec_zoo.presets import find_preset
 
@@ -49,20 +50,6 @@ class Model(NamedTuple):
     when: str
 
 
-class Claim(NamedTuple):
-    """A claim of a paper in the README's summary.
-
-    Attributes:
-        paper: as `codec-zoo reproduce` names it.
-        title: authors and year.
-        verdict: the first words of the claim, in the paper's table of verdicts.
-    """
-
-    paper: str
-    title: str
-    verdict: str
-
-
 MODELS = (
     Model("default", "hu2018-filter-bpg444-q34:34", "you want the best picture at any rate"),
     Model("plain codec", "hu2018-filter-bpg444-q34,filter=off:34", "files must open without TensorFlow"),
@@ -70,14 +57,6 @@ MODELS = (
     Model("layered", "jia2019-sae-mse-e4", "a file must decode from its first bytes on"),
     Model("hybrid", "fu2019-hybrid-s16-prelu:34", "a small first layer must serve as a preview"),
     Model("lossless", "report2017-mlp", "no pixel may change"),
-)
-
-CLAIMS = (
-    Claim("fu2019", "Fu et al. 2019", "above BPG in RGB 4:4:4 at all rates"),
-    Claim("jia2019", "Jia et al. 2019", "against balle2018, published (Table III)"),
-    Claim("hu2018", "Hu et al. 2018", "hu2018-filter-svac-q48: every picture gains, CLIC"),
-    Claim("zhao2018", "Zhao et al. 2018", "above JPEG at every rate, Set12"),
-    Claim("report2017", "Report of 2017", "GAN-AE (L2, W) the best network on CIFAR (Table 2)"),
 )
 
 # The codecs of the table of equal rates, and its rates in bits a pixel.
@@ -182,39 +161,13 @@ def _at(points: Sequence[tuple[float, float]], rate: float) -> float | None:
 
 
 def paper_table() -> str:
-    """What the papers claim and what became of it, a line for each of :data:`CLAIMS`, from the pages of results."""
-    lines = []
-    for claim in CLAIMS:
-        verdicts = verdicts_of(claim.paper)
-        text, theirs, ours, verdict = next(row for row in verdicts if row[0].startswith(claim.verdict))
-        held = sum(row[3] == "reproduced" for row in verdicts)
-        lines.append(
-            (
-                f"[{claim.title}]({results_page(claim.paper).relative_to(ROOT)})",
-                text,
-                theirs,
-                ours,
-                verdict,
-                f"{held} of {len(verdicts)}",
-            )
-        )
-    header = ("paper", "its main claim", "the paper", "ours", "verdict", "claims reproduced")
-    return _markdown(header, lines)
-
-
-def results_page(paper: str) -> Path:
-    """The page of a paper's results."""
-    return ROOT / "docs" / paper / "tables.md"
-
-
-def verdicts_of(paper: str) -> list[tuple[str, str, str, str]]:
-    """Claim, the paper's number, ours and verdict of each line of the table of verdicts on a paper's page."""
-    found = []
-    for line in results_page(paper).read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        if len(cells) >= 4 and cells[3] in VERDICTS:
-            found.append((cells[0], cells[1], cells[2], cells[3]))
-    return found
+    """The main claims of the papers and their verdicts, with a link to the page of each paper."""
+    folder = ROOT / "docs" / "results"
+    table = summary_table(folder)
+    for record in read_verdicts(folder):
+        title, page = record["title"].split(":")[0], folder / f"{record['paper']}.md"
+        table = table.replace(f"| {title} |", f"| [{title}]({page.relative_to(ROOT)}) |")
+    return f"{table}\n"
 
 
 def measure() -> None:

@@ -8,10 +8,20 @@ from page_examples import ROOT, blocks, commands, filled, run, same
 PAGES = ("README.md", "docs/get-started.md", "docs/choose-a-model.md")
 
 
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "page, slow",
+    [
+        ("README.md", False),
+        ("docs/get-started.md", False),
+        pytest.param("docs/get-started.md", True, marks=pytest.mark.slow),
+        pytest.param("docs/choose-a-model.md", True, marks=pytest.mark.slow),
+    ],
+)
 def test_examples(page, slow, tmp_path, tmp_path_factory):
-    """The quick examples of a page; or all of them, since a slow one may need the files of one before it."""
+    """The quick examples of a page; or all of them, since a slow one may need the files of one before it.
+
+    A failure here after a change of the default model: `python tests/docs/page_examples.py PAGE` writes the outputs.
+    """
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     cache = tmp_path_factory.getbasetemp() / "readme_cache"
     for block in blocks((ROOT / page).read_text()):
@@ -36,6 +46,13 @@ def test_links_lead_somewhere(page):
     local = [link for link in links if "://" not in link]
     assert local
     assert not [link for link in local if not ((ROOT / page).parent / link).exists()]
+
+
+def test_claims_name_tests_that_exist():
+    claims = re.findall(r"\[Test\]\((\S+)\):\s+`(\w+)`", (ROOT / "README.md").read_text())
+    assert len(claims) >= 3
+    for path, name in claims:
+        assert f"def {name}(" in (ROOT / path).read_text(), (path, name)
 
 
 def test_what_is_an_example():
