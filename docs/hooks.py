@@ -1,7 +1,7 @@
 """What MkDocs cannot do by itself.
 
-The navigation lists the pages of a folder. The reference of the command line is made of the commands. A link to a file
-of the repository outside of ``docs`` becomes the name of the file.
+The navigation lists the pages of a folder, and no page that is absent. The reference of the command line is made of
+the commands. A link to a file of the repository outside of ``docs`` becomes the name of the file.
 """
 
 import re

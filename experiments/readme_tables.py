@@ -1,4 +1,4 @@
-"""Write the tables of ``README.md``, ``docs/choose-a-model.md`` and ``docs/speed.md`` from the committed measurements.
+"""Write the tables of ``README.md``, ``choose-a-model.md`` and ``speed.md`` from the committed measurements.
 
     python experiments/readme_tables.py            # write the tables between their markers
     python experiments/readme_tables.py --measure  # first time the models of MODELS again, on an idle machine

@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -14,7 +13,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
