@@ -4,6 +4,7 @@ The navigation lists the pages of a folder, and no page that is absent. The refe
 the commands. A link to a file of the repository outside of ``docs`` becomes the name of the file.
 """
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -79,4 +80,4 @@ def command_reference() -> str:
 
 def _paragraphs(text: str) -> str:
     """Help in Markdown: what it has in angle brackets and stars is meant as it stands."""
-    return text.replace("<", "&lt;").replace("*", "\\*")
+    return inspect.cleandoc(text).replace("<", "&lt;").replace("*", "\\*")
