@@ -1,4 +1,4 @@
-"""Write the tables of ``README.md`` and ``docs/choose-a-model.md`` from the committed measurements.
+"""Write the tables of ``README.md``, ``choose-a-model.md`` and ``speed.md`` from the committed measurements.
 
     python experiments/readme_tables.py            # write the tables between their markers
     python experiments/readme_tables.py --measure  # first time the models of MODELS again, on an idle machine
@@ -103,14 +103,33 @@ def model_table(rows: Sequence[Row]) -> str:
 
 def speed() -> dict[str, tuple[float, float]]:
     """Seconds to compress and to decompress, of each codec in :data:`SPEED`."""
+    return {spec: (_median(rows, "encode_s"), _median(rows, "decode_s")) for spec, rows in speed_rows().items()}
+
+
+def speed_rows() -> dict[str, list[Row]]:
+    """The rows of each codec in :data:`SPEED`."""
     measured: dict[str, list[Row]] = defaultdict(list)
     for line in SPEED.read_text().splitlines():
         row = json.loads(line)
         measured[row["codec"]].append(row)
-    return {
-        spec: (statistics.median(row["encode_s"] for row in rows), statistics.median(row["decode_s"] for row in rows))
-        for spec, rows in measured.items()
-    }
+    return measured
+
+
+def _median(rows: Sequence[Row], field: str) -> float:
+    return statistics.median(row[field] for row in rows)
+
+
+def speed_table() -> str:
+    """Seconds in the networks and in the rest of a codec, and the peak memory, of each codec in :data:`SPEED`."""
+    lines = []
+    for spec, rows in speed_rows().items():
+        cells = [f"`{_shown(spec)}`"]
+        for way in ("encode", "decode"):
+            network, whole = _median(rows, f"{way}_transform_s"), _median(rows, f"{way}_s")
+            cells += [f"{network:.2f}", f"{max(0.0, whole - network):.2f}"]
+        lines.append((*cells, f"{_median(rows, 'peak_memory_bytes') / 2**30:.2f}"))
+    columns = ("compress: networks, s", "rest, s", "decompress: networks, s", "rest, s", "peak memory, GiB")
+    return _markdown(("codec", *columns), lines)
 
 
 def rate_table(rows: Sequence[Row]) -> str:
@@ -185,6 +204,7 @@ def pages() -> dict[Path, str]:
     written = {
         ROOT / "README.md": {"models": model_table(rows), "papers": paper_table()},
         ROOT / "docs" / "choose-a-model.md": {"models": model_table(rows), "rates": rate_table(rows)},
+        ROOT / "docs" / "speed.md": {"speed": speed_table()},
     }
     texts = {}
     for path, tables in written.items():
