@@ -308,7 +308,8 @@ def train(
         _check_same(folder, begun, {"data": data, "seed": seed, **dataclasses.asdict(recipe)})
         started_from, revived = begun["initial_weights"], begun.get("revived", 0)
         earlier = begun.get("earlier", [])
-        machine["commit"] = ", ".join(dict.fromkeys(filter(None, (begun["commit"], machine["commit"])))) or None
+        commits = dict.fromkeys(str(found) for found in (begun["commit"], machine["commit"]) if found)
+        machine["commit"] = ", ".join(commits) or None
     record = {
         "preset": qualified_name(preset),
         "recipe": dataclasses.asdict(recipe),
