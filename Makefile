@@ -4,12 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo_output
 
-.PHONY: demo test test-all test-tfc lint clean FORCE
+.PHONY: demo docs test test-all test-tfc lint clean FORCE
 .DELETE_ON_ERROR:
 
 # Four photographs through models and standard codecs; a page to look at, files and decoded pictures in $(OUTPUT).
 demo: $(VENV)/linked
 	$(BIN)/codec-zoo demo --output $(OUTPUT)
+
+# The documentation in site/index.html; a broken link is an error.
+docs: $(VENV)/linked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # A test file for each core.
 test: lint
@@ -50,4 +54,4 @@ $(VENV)-tfc/ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-tfc $(OUTPUT) build *.egg-info
+	rm -rf $(VENV) $(VENV)-tfc $(OUTPUT) build site *.egg-info

@@ -67,6 +67,13 @@ setup(
         # `codec-zoo compress-corpus`. Not in requirements.txt: Beam 2.77 wants pillow < 13, protobuf < 7,
         # pyarrow < 26 and python-dateutil < 3, all older than there.
         "corpus": ["codec-zoo[tf]", "apache-beam>=2.77,<3"],
+        # `make docs`: the pages of docs/ as a site.
+        "docs": [
+            "codec-zoo[tf]",
+            "mkdocs>=1.6.1,<2",  # Material needs the first
+            "mkdocs-material>=9.7,<10",
+            "mkdocstrings[python]>=1,<2",
+        ],
         "tf": [
             "av>=18,<20",  # svac-half and its like decode with the x265 that coded them: 18 and 19 have the same
             "bitarray>=3",
@@ -90,6 +97,8 @@ setup(
         "test": [
             "hypothesis>=6",
             "import-linter>=2.5",
+            "ipykernel>=6.29",
+            "nbclient>=0.10",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-timeout>=2",

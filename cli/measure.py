@@ -155,12 +155,6 @@ def evaluate(
     show_default="all",
     help="Number of Kodak's pictures that the page shows.",
 )
-@option(
-    "--readme",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Write the overview of all papers into this file.",
-)
 @workers_option(os.cpu_count() or 1)
 @force_option
 @json_option
@@ -169,23 +163,21 @@ def reproduce(
     output: str,
     sets: tuple[str, ...],
     shown: int | None,
-    readme: Path | None,
     workers: int,
     force: bool,
     as_json: bool,
 ) -> None:
     """Measure the tables and figures of PAPER, beside its own numbers.
 
-    PAPER is fu2019, jia2019, hu2018, zhao2018, report2017 or all. The folder of -o keeps each measurement: an
-    interrupted command goes on when it is run again.
+    PAPER is fu2019, jia2019, balle2018, hu2018, zhao2018, report2017 or all. The folder of -o keeps each measurement:
+    an interrupted command goes on when it is run again. The page of a paper is results/PAPER.md in that folder.
     """
     from codec_zoo.files import refuse_foreign
     from codec_zoo.harness.report import MARK
-    from codec_zoo.harness.reproduce import PAPERS, overview, update_readme
+    from codec_zoo.harness.reproduce import PAPERS
     from codec_zoo.harness.reproduce import reproduce as measure
+    from codec_zoo.harness.results import verdict_table
 
-    if readme and paper != "all":
-        raise UsageError("--readme needs all papers: `codec-zoo reproduce all --readme FILE`.")
     if malformed := [pair for pair in sets if "=" not in pair]:
         raise UsageError(f"--picture-set takes SET=DIR, e.g. set12=/data/set12. Received: {malformed[0]!r}")
     folder = Path(output)
@@ -202,9 +194,7 @@ def reproduce(
             verdicts = [dataclasses.asdict(verdict) for verdict in section.verdicts]
             emit({"paper": section.paper, "title": section.title, "verdicts": verdicts}, True, "")
     else:
-        click.echo(overview(sections))
-    if readme:
-        update_readme(readme, sections)
+        click.echo("\n".join(verdict_table(section.verdicts).markdown() for section in sections))
     click.echo(f"{folder}/report.html shows everything.", err=True)
 
 

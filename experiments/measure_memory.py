@@ -59,7 +59,7 @@ def case(preset: str, megapixels: tuple[float, ...], *presets: str) -> Case:
     return Case(preset, (), megapixels, plain, plain)
 
 
-# In the README.
+# In docs/speed.md.
 SHOWN = (
     "hu2018-filter-bpg444-q34",
     "hu2018-filter-svac-q48",
@@ -219,7 +219,7 @@ def measure_metrics(folder: Path) -> Row:
 
 
 def print_table() -> None:
-    """The table of the README."""
+    """The table of docs/speed.md."""
     sizes = (3000, 4000), (4000, 6000), (10_000, 10_000)
     for preset in SHOWN:
         cells = [[needed(way, preset, *size) / 2**30 for way in ("compress", "decompress")] for size in sizes]
@@ -230,7 +230,7 @@ def main() -> None:
     """Measure, and put the rows in place of those before."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="?", default="", help="part of a preset or an option of the cases")
-    parser.add_argument("--table", action="store_true", help="only print the README's table of what was measured")
+    parser.add_argument("--table", action="store_true", help="only print the table of docs/speed.md")
     only, table = (vars(parser.parse_args())[name] for name in ("only", "table"))
     if table:
         print_table()

@@ -25,7 +25,7 @@ from codec_zoo.codecs.processes import in_processes
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.embedding import PICTURE_BYTES, WEBP, Embedded, embed, slug
 from codec_zoo.harness.evaluation import Row, summarize
-from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, verdict_table
+from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, further_table, verdict_table
 from codec_zoo.harness.rows import describe_codec
 
 TITLE = "Codec Zoo: papers reproduced"
@@ -200,6 +200,11 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         "id": f"paper-{slug(section.paper)}",
         "section": section,
         "verdicts": verdict_table(section.verdicts),
+        "tables": [
+            *([further_table(section.further)] if section.further else []),
+            *section.tables,
+            *([section.training] if section.training else []),
+        ],
         "points": [points_of(chart) for chart in section.charts],
         "seconds": _seconds(section.rows),
         "provenance": provenance(section.rows),

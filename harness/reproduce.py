@@ -1,7 +1,11 @@
 """``codec-zoo reproduce``: a paper's tables and figures, by our files, beside its own numbers.
 
-Writes into the folder, for each paper: ``PAPER/*.jsonl``, a row per codec and image (measured once, kept),
-``PAPER/tables.md``, its figures as SVG and PNG; and for all together ``report.html``.
+Writes into the folder:
+
+- ``PAPER/*.jsonl``, a row for each codec and image, measured once and kept, and the figures as SVG and PNG;
+- ``results/PAPER.md``, the page of the paper: verdicts, figures, tables, training;
+- ``results/README.md`` and ``results/verdicts.json``, the verdicts of all papers;
+- ``report.html``, all of it as one page.
 """
 
 import importlib
@@ -14,11 +18,9 @@ from codec_zoo.harness.evaluation import find_pictures
 from codec_zoo.harness.figures import draw_chart
 from codec_zoo.harness.papers.bench import SETS, Bench
 from codec_zoo.harness.report import write_report
-from codec_zoo.harness.results import LEGEND, Section, verdict_table
+from codec_zoo.harness.results import Section, index_page, paper_page, record_verdicts
 
-PAPERS = ("fu2019", "jia2019", "hu2018", "zhao2018", "report2017")
-# :func:`update_readme` writes the text between these lines of a README.
-BEGIN, END = "<!-- Written by `codec-zoo reproduce all --readme`. -->\n", "<!-- End of what is written. -->\n"
+PAPERS = ("fu2019", "jia2019", "balle2018", "hu2018", "zhao2018", "report2017")
 
 
 def reproduce(
@@ -45,34 +47,18 @@ def reproduce(
         find_pictures(str(path))  # a mistake shows before the work starts
     sections = []
     for paper in papers:
-        module = importlib.import_module(f"codec_zoo.harness.papers.{paper}")
-        section = module.reproduce(Bench(folder / paper, pictures, workers))
-        write_atomic(folder / paper / "tables.md", section.markdown().encode())
+        section = section_of(paper, folder, pictures, workers)
         for chart in section.charts:
             draw_chart(chart, folder / paper)
+        write_atomic(folder / "results" / f"{paper}.md", paper_page(section).encode())
         sections.append(section)
+    record_verdicts(sections, folder / "results", PAPERS)
+    write_atomic(folder / "results" / "README.md", index_page(folder / "results").encode())
     write_report(sections, find_pictures("kodak")[:shown], folder, workers)
     return sections
 
 
-def overview(sections: Sequence[Section]) -> str:
-    """Of each paper the verdicts, and the table that has our numbers beside its own; Markdown."""
-    parts = [LEGEND, ""]
-    for section in sections:
-        parts += [f"### {section.title}", "", verdict_table(section.verdicts).markdown().replace("###", "####", 1)]
-        parts += [section.tables[0].markdown().replace("###", "####", 1)]
-    return "\n".join(parts)
-
-
-def update_readme(path: Path, sections: Sequence[Section]) -> None:
-    """Put the overview between :data:`BEGIN` and :data:`END`.
-
-    Raises:
-        UsageError: the file has no such lines.
-    """
-    text = path.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(f"{path} has no lines between which to write. Add to it:\n{BEGIN}{END}")
-    write_atomic(path, f"{head}{begin}\n{overview(sections)}\n{end}{tail}".encode())
+def section_of(paper: str, folder: Path, pictures: Mapping[str, Path], workers: int) -> Section:
+    """Measure one paper; the arguments are those of :func:`reproduce`."""
+    module = importlib.import_module(f"codec_zoo.harness.papers.{paper}")
+    return module.reproduce(Bench(folder / paper, pictures, workers))

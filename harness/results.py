@@ -1,21 +1,29 @@
 """The results of a paper's reproduction: tables, curves, verdicts."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from codec_zoo.errors import UsageError
+from codec_zoo.files import write_atomic
 from codec_zoo.harness.evaluation import Row
 
-# The outcomes of a claim, and their meaning.
+# The outcomes of a claim, and their definitions.
 VERDICTS = {
-    "reproduced": "the claim holds here as the paper has it",
-    "ordering holds": "its direction holds, its size or its extent does not",
-    "not reached": "it does not hold here",
-    "not measured": "what it is about is not here",
+    "reproduced": "our measurement agrees with the claim",
+    "ordering holds": "our measurement has the direction of the claim, but a smaller effect, or not for all pictures "
+    "and rates",
+    "not reached": "our measurement does not show the effect that the paper claims",
+    "not measured": "we did not measure the claim",
 }
 LEGEND = (
     " ".join(f"*{word.capitalize()}*: {meaning}." for word, meaning in VERDICTS.items())
-    + " BD-rate: the mean change of the bits at equal quality; negative is better."
+    + " The BD-rate is the mean change of the file size at equal quality. A negative BD-rate means smaller files."
 )
+# All verdicts, as ``codec-zoo reproduce`` leaves them in ``OUTPUT/results``.
+VERDICTS_FILE = "verdicts.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +46,13 @@ class Table:
         """Which columns hold nothing but numbers."""
         return [all(_is_number(row[i]) for row in self.rows) for i in range(len(self.header))]
 
-    def markdown(self) -> str:
-        """The table under its title and note; columns of numbers to the right. Without columns: title and note."""
-        lines = [f"### {self.title}", "", self.note, ""] if self.note else [f"### {self.title}", ""]
+    def markdown(self, level: int = 3) -> str:
+        """The table under its title and note; columns of numbers to the right. Without columns: title and note.
+
+        Args:
+            level: of the heading.
+        """
+        lines = [f"{'#' * level} {self.title}", "", *([self.note, ""] if self.note else [])]
         if not self.header:
             return "\n".join(lines)
         lines += [_line(self.header), _line(["---:" if number else "---" for number in self.numeric()])]
@@ -97,11 +109,11 @@ class Verdict:
     """A claim of the paper, and its outcome.
 
     Attributes:
-        claim: in few words, with its place in the paper.
-        theirs: the paper's number, ``""`` where the claim is not the paper's.
+        claim: one statement, with its place in the paper.
+        theirs: the paper's number.
         ours: the number measured here.
         verdict: one of :data:`VERDICTS`.
-        budget: of training, against the paper's; ``""`` where nothing is trained.
+        main: whether :func:`summary_table` has it.
 
     Raises:
         ValueError: another verdict.
@@ -111,7 +123,7 @@ class Verdict:
     theirs: str
     ours: str
     verdict: str
-    budget: str = ""
+    main: bool = False
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -131,6 +143,10 @@ class Section:
         rows: all measurements, as ``codec_zoo.harness.evaluation.evaluate`` gives them: numbers of each image,
             seconds, machine, commit, hashes.
         shown: specs of ``rows`` whose decoded images are worth looking at.
+        further: measurements that the paper has not: their names and results.
+        notes: the differences from the paper and their reasons; Markdown.
+        training: the runs behind the weights; None where nothing is trained.
+        pictures: the sets of images: name → description.
     """
 
     paper: str
@@ -140,25 +156,131 @@ class Section:
     charts: Sequence[Chart]
     rows: Sequence[Row]
     shown: Sequence[str]
-
-    def markdown(self) -> str:
-        """Verdicts and tables, figures as links to ``NAME.svg``."""
-        parts = [f"## {self.title}", "", verdict_table(self.verdicts).markdown(), LEGEND, ""]
-        parts += [table.markdown() for table in self.tables]
-        for chart in self.charts:
-            parts += [f"### {chart.title}", "", *([chart.note, ""] if chart.note else [])]
-            parts += [f"![{chart.title}]({chart.name}.svg)", ""]
-        return "\n".join(parts)
+    further: Sequence[tuple[str, str]] = ()
+    notes: str = ""
+    training: Table | None = None
+    pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """Verdicts as a table."""
     return Table(
-        "Verdicts",
+        "Claims of the paper",
         "",
-        ("claim", "the paper", "ours", "verdict", "training, of ours and of the paper"),
-        [(v.claim, v.theirs, v.ours, v.verdict, v.budget) for v in verdicts],
+        ("claim", "the paper", "ours", "verdict"),
+        [(v.claim, v.theirs, v.ours, v.verdict) for v in verdicts],
     )
+
+
+def further_table(further: Sequence[tuple[str, str]]) -> Table:
+    """Measurements that the paper has not, as a table."""
+    return Table("Further measurements", "The paper does not have these numbers.", ("measurement", "result"), further)
+
+
+def paper_page(section: Section) -> str:
+    """The page of a paper, Markdown: verdicts, figures, tables, and what stands behind them.
+
+    It lies in a folder beside that of the paper, which has the figures (``../PAPER/NAME.svg``) and the rows.
+    """
+    parts = [f"# {section.title}", "", "[All results](README.md)", ""]
+    parts += [verdict_table(section.verdicts).markdown(2), LEGEND, ""]
+    if section.notes:
+        parts += ["### Differences from the paper", "", section.notes]
+    if section.further:
+        parts += [further_table(section.further).markdown(2)]
+    if section.charts:
+        parts += ["## Figures", ""]
+    for chart in section.charts:
+        parts += [f"### {chart.title}", "", *([chart.note, ""] if chart.note else [])]
+        parts += [f"![{chart.title}](../{section.paper}/{chart.name}.svg)", ""]
+    parts += ["## Tables", "", *(table.markdown() for table in section.tables)]
+    parts += ["## What stands behind these numbers", ""]
+    sets = "; ".join(section.pictures.values())
+    parts += [
+        f"The tables and figures come from {len(section.rows):,} measured rows in "
+        f"[`docs/{section.paper}`](../{section.paper}). A row is one codec, one quality and one picture. It names "
+        "the machine, the commit, the version of the codec, and the hashes of the picture and the weights. Every row "
+        "is a file that was written, read and decoded.",
+        "",
+        f"Pictures: {sets}.",
+        "",
+        f"Command: `codec-zoo reproduce {section.paper} --output docs"
+        + "".join(f" --picture-set {name}=DIR" for name in section.pictures if not name.startswith("kodak"))
+        + "`. It measures the rows that are missing.",
+        "",
+    ]
+    if section.training:
+        parts += [section.training.markdown(), f"More: [experiments](../experiments/{section.paper}.md).", ""]
+    return "\n".join(parts)
+
+
+def index_page(folder: Path) -> str:
+    """The page of all verdicts, Markdown, from :data:`VERDICTS_FILE` in a folder.
+
+    Raises:
+        UsageError: the folder has no such file.
+    """
+    records = read_verdicts(folder)
+    counts = [
+        (
+            f"[{record['title']}]({record['paper']}.md)",
+            *(str([v["verdict"] for v in record["verdicts"]].count(name)) for name in VERDICTS),
+        )
+        for record in records
+    ]
+    parts = ["# Results", "", "What the papers claim, and what we measured. Each paper has a page.", "", LEGEND, ""]
+    parts += [_line(("paper", *VERDICTS)), _line(["---", *["---:"] * len(VERDICTS)]), *map(_line, counts), ""]
+    for record in records:
+        verdicts = [Verdict(**verdict) for verdict in record["verdicts"]]
+        table = verdict_table(verdicts).markdown(2).split("\n", 1)[1]
+        parts += [f"## [{record['title']}]({record['paper']}.md)", table]
+    return "\n".join(parts)
+
+
+def record_verdicts(sections: Sequence[Section], folder: Path, papers: Sequence[str]) -> None:
+    """Write the verdicts of the sections into :data:`VERDICTS_FILE`; other papers keep theirs.
+
+    Args:
+        sections: what was reproduced.
+        folder: of the file.
+        papers: the order of the papers.
+    """
+    known = {record["paper"]: record for record in read_verdicts(folder)} if (folder / VERDICTS_FILE).exists() else {}
+    for section in sections:
+        verdicts = [dataclasses.asdict(verdict) for verdict in section.verdicts]
+        known[section.paper] = {"paper": section.paper, "title": section.title, "verdicts": verdicts}
+    ordered = [known[paper] for paper in papers if paper in known]
+    write_atomic(folder / VERDICTS_FILE, (json.dumps(ordered, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def read_verdicts(folder: Path) -> list[dict[str, Any]]:
+    """Of each paper: ``paper``, ``title``, ``verdicts`` (the fields of :class:`Verdict`).
+
+    Raises:
+        UsageError: the folder has no such file.
+    """
+    file = folder / VERDICTS_FILE
+    if not file.exists():
+        raise UsageError(f"there is no {file}. Write it with `codec-zoo reproduce all --output {folder.parent}`.")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def summary_table(folder: Path) -> str:
+    """The main claims of each paper as a Markdown table: paper, claim, the paper's value, ours, verdict.
+
+    Args:
+        folder: with :data:`VERDICTS_FILE`; in the checkout ``docs/results``.
+
+    Raises:
+        UsageError: the folder has no such file.
+    """
+    rows = [
+        (record["title"].split(":")[0] if not i else "", v["claim"], v["theirs"], v["ours"], v["verdict"])
+        for record in read_verdicts(folder)
+        for i, v in enumerate(verdict for verdict in record["verdicts"] if verdict["main"])
+    ]
+    header = ("paper", "claim", "the paper", "ours", "verdict")
+    return "\n".join(map(_line, (header, ["---"] * len(header), *rows)))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,13 +1,16 @@
 """What the papers' reproductions share: images, rows that are measured once, curves, gains."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from codec_zoo import weights
 from codec_zoo.errors import UsageError
+from codec_zoo.files import write_atomic
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.evaluation import Row
 from codec_zoo.harness.results import Curve, Table
@@ -54,6 +57,29 @@ class Bench:
             return evaluation.evaluate(specs, pictures, file, self.workers)
         found = sorted(read_rows(file), key=lambda row: row["image"])
         return current_rows(found, specs) if found else []
+
+    def kept(self, name: str, version: object, compute: Callable[[], Any] | None) -> Any:
+        """A measurement that is no row, from ``NAME.json`` in the folder.
+
+        Args:
+            name: of the file.
+            version: JSON of what the measurement depends on. A file of another version is measured again.
+            compute: returns JSON; None where it cannot be measured here.
+
+        Returns:
+            The measurement; None where there is none.
+        """
+        file = self.folder / f"{name}.json"
+        wanted = json.dumps(version, sort_keys=True)
+        if file.exists():
+            record = json.loads(file.read_text())
+            if json.dumps(record["version"], sort_keys=True) == wanted:
+                return record["value"]
+        if compute is None:
+            return None
+        value = compute()
+        write_atomic(file, (json.dumps({"version": version, "value": value}) + "\n").encode())
+        return value
 
 
 def by_codec(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -157,16 +183,30 @@ def patches_seen(preset: str) -> int:
     return sum(run["step"] * run["recipe"]["batch_size"] for run in weights.runs(weights.index()[preset]))
 
 
-def budget(presets: Sequence[str], paper: str) -> str:
-    """Steps and seconds of all runs behind the weights in use, and the paper's own training."""
-    histories = [weights.runs(weights.index()[preset]) for preset in trained(presets)]
-    # A run that two presets go on from counts once.
-    runs = list({(run["step"], run["seconds"]): run for history in histories for run in history}.values())
-    if not runs:
-        return ""
-    steps = sum(run["step"] for run in runs)
-    seconds = sum(run["seconds"] for run in runs)
-    # The first run of which there is a record may have gone on from one of which there is none.
-    before = " after earlier runs" if any("/" in (h[0]["initial_weights"] or "") for h in histories) else ""
-    devices = " and ".join(dict.fromkeys(run["device"] for run in runs))
-    return f"{steps:,} steps, {seconds / 60:.0f} min on {devices}{before}; the paper: {paper}"
+def training_table(presets: Iterable[str], paper: str) -> Table:
+    """The runs behind the weights in use, preset by preset: all runs, from the first of which there is a record.
+
+    Args:
+        presets: those without weights are left out.
+        paper: the training of the paper.
+    """
+    lines = []
+    for preset in trained(presets):
+        runs = weights.runs(weights.index()[preset])
+        # The first run of which there is a record may have gone on from one of which there is none.
+        before = "at least " if "/" in (runs[0]["initial_weights"] or "") else ""
+        lines.append(
+            (
+                f"`{preset}`",
+                f"{before}{len(runs)}",
+                f"{sum(run['step'] for run in runs):,}",
+                f"{patches_seen(preset):,}",
+                f"{sum(run['seconds'] for run in runs) / 60:,.0f}",
+                ", ".join(dict.fromkeys(run["device"] for run in runs)),
+            )
+        )
+    note = (
+        "The sum of all runs that led to the published weights. A run from which several presets go on counts for "
+        f"each. The paper: {paper}."
+    )
+    return Table("Training", note, ("preset", "runs", "steps", "patches", "minutes", "machine"), lines)

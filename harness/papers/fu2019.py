@@ -13,7 +13,6 @@ from codec_zoo.harness import figures
 from codec_zoo.harness.evaluation import Row, bd_rate, curve
 from codec_zoo.harness.papers.bench import (
     Bench,
-    budget,
     by_codec,
     delta,
     gains_table,
@@ -23,6 +22,7 @@ from codec_zoo.harness.papers.bench import (
     points_table,
     trained,
     trained_alike,
+    training_table,
 )
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Chart, Section, Table, Verdict
@@ -36,6 +36,17 @@ QPS = (40, 34, 28, 22)
 STANDARD = ("jpeg", "jpeg2000", "webp")
 RGB, YCBCR = "bpg-rgb444", "bpg-ycbcr444"
 PAPER = "40 epochs of 81,650 patches, batch 20"
+NOTES = """The paper codes the base layer and the residual in RGB 4:4:4. The claims are judged with both in RGB.
+
+x265 has no prediction between colour components. It needs about twice as many bits in RGB 4:4:4 as in YCbCr 4:4:4.
+"BPG in RGB 4:4:4" therefore depends on the HEVC encoder. The encoder here is x265.
+
+The preset `fu2019-hybrid-s16-prelu` codes the residual in YCbCr by default. With that change it needs far fewer
+bits than BPG in RGB 4:4:4, and more bits than BPG in YCbCr 4:4:4: with our training, the learned base layer costs
+more bits than it saves.
+
+The paper's Fig. 1, 9 and 10 count bits for each pixel and channel. Here bits are counted for each pixel.
+"""
 
 
 def reproduce(bench: Bench) -> Section:
@@ -56,7 +67,9 @@ def reproduce(bench: Bench) -> Section:
     in_rgb = {name: ablation[_in_rgb(name)] for name in variants}
 
     kodak = bench.find("kodak")
-    counts = residual_counts(kodak)
+    model = open_model(PRESET)
+    version = model.card["weights_sha256"]
+    counts = np.array(bench.kept("residuals", version, lambda: residual_counts(kodak).tolist()))
     figures.residual_histogram({f"{len(kodak)} Kodak pictures": counts}, bench.folder / "residuals.png")
     show_layers(kodak[22], bench.folder)
     tables = [
@@ -90,6 +103,10 @@ def reproduce(bench: Bench) -> Section:
         charts=charts,
         rows=[*rows, *tecnick],
         shown=[f"{PRESET},layers=1", f"{PRESET}:40", f"{PRESET}:34", f"{YCBCR}:40", f"{RGB}:40", "jpeg:10", "webp:5"],
+        further=_further(points),
+        notes=NOTES,
+        training=training_table(variants, PAPER),
+        pictures={"kodak": "the 24 pictures of Kodak"},
     )
 
 
@@ -111,60 +128,60 @@ def _charts(figure: str, name: str, points: Mapping[str, Sequence[Row]]) -> list
 
 def _verdicts(points: Mapping[str, Sequence[Row]], counts: np.ndarray) -> list[Verdict]:
     psnr = {name: curve(group, "psnr") for name, group in points.items()}
-    training = budget([PRESET], PAPER)
-    of_anchor = {name: bd_rate(psnr[RGB], psnr[name]) for name in psnr if len(psnr[name]) > 2}
+    in_rgb = psnr[_in_rgb(PRESET)]
+    rate = bd_rate(psnr[RGB], in_rgb)
+    beaten = [name for name in STANDARD if is_above(in_rgb, psnr[name])]
+    beaten_in_ycbcr = [name for name in STANDARD if is_above(psnr[PRESET], psnr[name])]
     clip, minmax, shift = (
-        of_anchor[name] for name in (PRESET, f"{PRESET},mapping=minmax", f"{PRESET},mapping=shift")
+        bd_rate(psnr[RGB], psnr[name]) for name in (PRESET, f"{PRESET},mapping=minmax", f"{PRESET},mapping=shift")
     )
-    in_rgb = of_anchor[_in_rgb(PRESET)]
-    in_ycbcr = bd_rate(psnr[YCBCR], psnr[PRESET])
-    beaten = [name for name in STANDARD if is_above(psnr[PRESET], psnr[name])]
     inside = counts[255 - 120 : 255 + 121].sum() / counts.sum()
-    wins, wins_in_rgb = (is_above(psnr[name], psnr[RGB]) for name in (PRESET, _in_rgb(PRESET)))
     return [
         Verdict(
-            "above BPG in RGB 4:4:4 at all rates, all of it in RGB (Fig. 6)",
+            "The codec is better than BPG in RGB 4:4:4 at every rate (Fig. 6)",
             "better at all rates",
-            f"BD-rate {in_rgb:+.1f} %",
-            "reproduced" if wins_in_rgb else "ordering holds" if in_rgb < 0 else "not reached",
-            training,
+            f"BD-rate {rate:+.1f} %",
+            "reproduced" if is_above(in_rgb, psnr[RGB]) else "ordering holds" if rate < 0 else "not reached",
+            main=True,
         ),
         Verdict(
-            "the same with the residual in YCbCr (beyond the paper)",
-            "",
-            f"BD-rate {clip:+.1f} %",
-            "reproduced" if wins else "ordering holds" if clip < 0 else "not reached",
-            training,
-        ),
-        Verdict(
-            "above BPG in YCbCr 4:4:4 (beyond the paper)",
-            "",
-            f"BD-rate {in_ycbcr:+.1f} %",
-            "reproduced" if in_ycbcr < 0 else "not reached",
-            training,
-        ),
-        Verdict(
-            "above JPEG, JPEG 2000 and WebP (Fig. 6)",
+            "The codec is better than JPEG, JPEG 2000 and WebP at every rate (Fig. 6)",
             "better at all rates",
-            f"above at all its rates: {', '.join(beaten) or 'none'}",
-            "reproduced" if len(beaten) == 3 else "not reached",
-            training,
+            f"better at all common rates than: {', '.join(beaten) or 'none'} with the residual in RGB; "
+            f"{', '.join(beaten_in_ycbcr) or 'none'} with the residual in YCbCr",
+            "reproduced"
+            if len(beaten) == len(STANDARD)
+            else "ordering holds"
+            if len(beaten_in_ycbcr) == len(STANDARD)
+            else "not reached",
+            main=True,
         ),
         Verdict(
-            "clipping ≈ min–max, both above shift (§3.1)",
-            "almost the same; shift worse at high rates",
-            f"BD-rate against {RGB}: {clip:+.1f}, {minmax:+.1f}, {shift:+.1f} %",
+            "Clipping the residual is about as good as min–max mapping, and both are better than shifting (§3.1)",
+            "almost the same; shifting is worse at high rates",
+            f"BD-rate against {RGB}, residual in YCbCr: {clip:+.1f}, {minmax:+.1f}, {shift:+.1f} %",
             "reproduced" if abs(clip - minmax) < 2 and shift > max(clip, minmax) else "not reached",
-            training,
         ),
-        Verdict("more than 1 dB above DSSLIC (§3.1)", "> 1 dB", "DSSLIC is not here", "not measured"),
         Verdict(
-            "most residuals lie in −120 … 120 (Fig. 5)",
+            "The codec is more than 1 dB better than DSSLIC (§3.1)", "> 1 dB", "DSSLIC was not run", "not measured"
+        ),
+        Verdict(
+            "Most residuals lie between −120 and 120 (Fig. 5)",
             "most",
             f"{inside:.3%}",
             "reproduced" if inside > 0.5 else "not reached",
-            training,
         ),
+    ]
+
+
+def _further(points: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
+    psnr = {name: curve(group, "psnr") for name, group in points.items()}
+    return [
+        (
+            f"BD-rate against {name}, with the base layer in RGB and the residual in YCbCr",
+            f"{bd_rate(psnr[name], psnr[PRESET]):+.1f} %",
+        )
+        for name in (RGB, YCBCR)
     ]
 
 
@@ -179,7 +196,7 @@ def _ablation_table(variants: Sequence[str], points: Mapping[str, Sequence[Row]]
             for metric in ("psnr", "ms_ssim")
         ]
         numbers = f"{base['bpp']:.4f}", f"{base['psnr']:.2f}", f"{base['ms_ssim']:.4f}"
-        lines.append((name, *numbers, *gains, budget([name], PAPER)))
+        lines.append((name, *numbers, *gains))
     return Table(
         "Fig. 8 in numbers: size of the compact image and activation",
         "Kodak; the base layer alone, and BD-rates of the curve with the residual, in RGB 4:4:4 as in the paper and "
@@ -193,7 +210,6 @@ def _ablation_table(variants: Sequence[str], points: Mapping[str, Sequence[Row]]
             "MS-SSIM, against it",
             "PSNR, in YCbCr",
             "MS-SSIM, in YCbCr",
-            "training",
         ),
         lines,
     )
@@ -223,18 +239,16 @@ def _ablation_verdicts(points: Mapping[str, Sequence[Row]]) -> list[Verdict]:
                 ours.append(f"{worse.removeprefix(STEM)} {rate:+.1f} % against {better.removeprefix(STEM)}{how}")
         if not rates:
             return []
-        training = budget(sorted({name for pair in rates for name in pair}), f"{PAPER}, each")
-        fulfilled = min(rates.values()) > 0
-        return [Verdict(claim, paper, "; ".join(ours), "reproduced" if fulfilled else "not reached", training)]
+        return [Verdict(claim, paper, "; ".join(ours), "reproduced" if min(rates.values()) > 0 else "not reached")]
 
     def sizes(side: int) -> list[tuple[str, str]]:
         return [(f"{STEM}16-{kind}", f"{STEM}{side}-{kind}") for kind in ("prelu", "relu")]
 
     kinds = [(f"{STEM}{side}-prelu", f"{STEM}{side}-relu") for side in (8, 16, 32)]
     return [
-        *verdict("S16 above S8, trained alike (Fig. 8)", "S16 best", sizes(8)),
-        *verdict("S16 above S32 (Fig. 8)", "S16 best", sizes(32)),
-        *verdict("PReLU above ReLU, trained alike (Fig. 8)", "slightly better at S16", kinds),
+        *verdict("Stride 16 needs fewer bits than stride 8 (Fig. 8)", "stride 16 is best", sizes(8)),
+        *verdict("Stride 16 needs fewer bits than stride 32 (Fig. 8)", "stride 16 is best", sizes(32)),
+        *verdict("PReLU needs fewer bits than ReLU (Fig. 8)", "slightly fewer at stride 16", kinds),
     ]
 
 

@@ -119,7 +119,7 @@ def calls(path):
     text = path.read_text()
     inline = [" ".join(code.split()) for code in re.findall(r"`(codec-zoo [^`]+)`", text)]
     lines = [
-        line[line.index("codec-zoo ") :] for line in text.splitlines() if re.match(r"[A-Z_=a-z ]*codec-zoo ", line)
+        line[line.index("codec-zoo ") :] for line in text.splitlines() if re.match(r"[$A-Z_=a-z ]*codec-zoo ", line)
     ]
     for call in [*inline, *lines]:
         for part in re.split(r" -- | [|;&#] |\$\(|\)", call):

@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -14,7 +13,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +25,6 @@ from codec_zoo.errors import MessageTooLargeError, ModelError, ServerError, Usag
 from codec_zoo.export.runtime import ExportedModel, open_model
 from codec_zoo.export.server import ServedModel, find_served, open_server
 
-DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
 KINDS = ("blocks", "picture", "base", "latent", "representation")
 
 
@@ -342,25 +339,6 @@ def test_sixteen_clients(server, kinds, kodak_paths, seconds):
         f"a second; latency p50 {p50:.3f}, p95 {p95:.3f}, p99 {p99:.3f} s"
     )
     assert len(times) >= 16
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("title", ["saved_model_cli", "Python without this package", "curl"])
-def test_documented_examples(title, server, serving, kodak_paths, tmp_path):
-    """The blocks of docs/serving.md, run as they stand but for ports and places."""
-    section = DOCS.read_text().split(f"### {title}\n", 1)[1].split("\n#", 1)[0]
-    language, code = re.search(r"```(\w+)\n(.*?)```", section, re.DOTALL).groups()
-    code = code.replace("localhost:8500", f"localhost:{server.grpc_port}")
-    code = code.replace("localhost:8501", f"localhost:{server.rest_port}")
-    (tmp_path / "models").symlink_to(serving / "models")
-    (tmp_path / "photo.png").symlink_to(kodak_paths[22])
-    command = [sys.executable, "-I", "-c", code] if language == "python" else ["bash", "-euc", code]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
-    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert process.returncode == 0, process.stderr
-    words = {"saved_model_cli": "images", "Python without this package": "PSNR", "curl": "compact"}
-    assert words[title] in process.stdout
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def calls(monkeypatch):
 
 
 def _verdict(verdict: str) -> Verdict:
-    return Verdict("claim", "", "0", verdict, "1 step")
+    return Verdict("claim", "", "0", verdict)
 
 
 def test_page_is_whole_and_loads_nothing(page, section, elements):
@@ -165,7 +165,9 @@ def test_hostile_text_is_escaped(section, tmp_path, elements):
     hostile = dataclasses.replace(
         section,
         title=HOSTILE,
-        verdicts=[Verdict(HOSTILE, HOSTILE, HOSTILE, "reproduced", HOSTILE)],
+        verdicts=[Verdict(HOSTILE, HOSTILE, HOSTILE, "reproduced")],
+        further=[(HOSTILE, HOSTILE)],
+        notes=HOSTILE,
         tables=[Table(HOSTILE, f"{HOSTILE} ![x](https://evil.example/y.png)", (HOSTILE,), [(HOSTILE,)])],
         charts=[Chart("x", HOSTILE, HOSTILE, [Curve(HOSTILE, [(1, 2), (9, np.inf)], HOSTILE)], HOSTILE)],
         rows=rows,

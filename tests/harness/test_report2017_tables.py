@@ -55,11 +55,13 @@ def test_verdicts_are_of_one_encoder_each():
     found = {"jpeg": 28.0, "jpeg2000": 40.0}
     for called, best, others in zip(report2017.ENCODERS.values(), (27.0, 29.0), (25.0, 28.5), strict=True):
         found |= {name + called: best if name == "report2017-gan-ae-l2-w" else others for name in networks}
-    rounded, searched = (report2017._network_verdicts(found, of_kodak, e) for e in report2017.ENCODERS.values())
+    rounded, refined = (report2017._network_verdicts(found, of_kodak, e) for e in report2017.ENCODERS.values())
     assert [verdict.ours for verdict in rounded[::2]] == [
-        "27.00 dB; best is report2017-gan-ae-l2-w, 27.00 dB",
-        f"JPEG 28.00 dB, 0 of {len(networks)} networks above it",
+        "27.00 dB; the best is report2017-gan-ae-l2-w, 27.00 dB",
+        f"JPEG 28.00 dB; 0 of {len(networks)} networks are better",
     ]
-    assert searched[2].ours == f"JPEG 28.00 dB, {len(networks)} of {len(networks)} networks above it"
-    assert [verdict.verdict for verdict in searched] == ["ordering holds", "not reached", "not reached"]
-    assert rounded[-1].claim.endswith("(Table 3)") and all("searched" in verdict.claim for verdict in searched)
+    assert refined[2].ours == f"JPEG 28.00 dB; {len(networks)} of {len(networks)} networks are better"
+    assert [verdict.verdict for verdict in refined] == ["ordering holds", "not reached", "not reached"]
+    assert [name for name, _ in report2017._further(found, of_kodak)] == [
+        f"{verdict.claim}, refined latents" for verdict in refined
+    ]
