@@ -163,7 +163,7 @@ def significant_bits(preset: Preset) -> Callable[[str], int]:
     """The bits that the large arrays of a preset keep, by their path in the file.
 
     ``Preset.significant_bits``, but :data:`HYPER_BITS` in hyper-transforms, where an error costs a few bits of the
-    stream (``docs/training.md``).
+    stream (``experiments/weight_bits.py``).
     """
     return lambda path: HYPER_BITS if "/hyper_" in path else preset.significant_bits
 
