@@ -22,7 +22,7 @@ def on_config(config: Any) -> Any:
 
 
 def _expand(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries of the navigation in which each folder is the list of its pages, ``README.md`` first."""
+    """Entries of the navigation in which each folder is the list of its pages, its index first."""
     expanded: list[dict[str, Any]] = []
     for entry in entries:
         ((title, place),) = entry.items()
@@ -32,7 +32,9 @@ def _expand(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if (DOCS / place).exists():
                 expanded.append(entry)
         else:
-            pages = sorted(DOCS.glob(place + "*.md"), key=lambda page: (page.name != "README.md", page.name))
+            pages = sorted(
+                DOCS.glob(place + "*.md"), key=lambda page: (page.stem not in ("README", "index"), page.name)
+            )
             if pages:
                 expanded.append({title: [str(page.relative_to(DOCS)) for page in pages]})
     return expanded

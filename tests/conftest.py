@@ -127,6 +127,19 @@ def package_site(tmp_path, monkeypatch):
     remove()
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium of this machine."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not executable:
+        pytest.skip("there is no Chromium on the PATH")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
 @pytest.fixture
 def noise():
     """Noise of any size, ``uint8 [H, W, 3]``."""

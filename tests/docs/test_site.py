@@ -242,3 +242,25 @@ def test_site_needs_no_other_server(site):
         assert not [tag for tag in outside if 'rel="canonical"' not in tag], (page, outside)
     styles = "".join(path.read_text() for path in site.rglob("*.css"))
     assert not re.search(r"url\(['\"]?(?:https?:)?//", styles)
+
+
+@pytest.mark.slow
+def test_site_in_a_browser(site, browser):
+    """No page is wider than a phone or asks for another server; the search finds; commands are copied without prompts."""
+    page, asked = browser.new_page(viewport={"width": 375, "height": 780}), []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375, path
+    page.goto((site / "command-line.html").as_uri())
+    button = page.locator(".language-console button").first
+    button.dispatch_event("click")
+    page.wait_for_selector(".md-dialog--active")
+    assert page.evaluate("getComputedStyle(document.querySelector('.gp')).userSelect") == "none"
+    page.evaluate("document.querySelector('.language-console code').setAttribute('data-md-copying', '')")
+    assert page.locator(".language-console code").first.inner_text().startswith("codec-zoo ")
+    page.goto((site / "index.html").as_uri())
+    page.locator("label[for=__search]").first.click()
+    page.fill(".md-search__input", "checksum")
+    page.wait_for_selector(".md-search-result__link", timeout=120_000)
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
