@@ -74,6 +74,7 @@ setup(
         "test": [
             "hypothesis>=6",
             "import-linter>=2.5",
+            "kubernetes-validate>=1.31",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-timeout>=2",
