@@ -99,6 +99,7 @@ setup(
             "import-linter>=2.5",
             "ipykernel>=6.29",
             "nbclient>=0.10",
+            "kubernetes-validate>=1.31",
             "playwright>=1.50",
             "pytest>=8",
             "pytest-timeout>=2",

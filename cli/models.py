@@ -110,10 +110,17 @@ def cards(directory: Path, results: Path, force: bool, as_json: bool) -> None:
 @click.argument("presets", nargs=-1)
 @source_option
 @option("--base-path", metavar="DIR", default="/models", help="Path of DIRECTORY/models on the server's machine.")
+@option("--gpu", is_flag=True, help="Manifests for one NVIDIA GPU.")
 @force_option
 @json_option
 def serve_config(
-    directory: Path, presets: tuple[str, ...], source: str | None, base_path: str, force: bool, as_json: bool
+    directory: Path,
+    presets: tuple[str, ...],
+    source: str | None,
+    base_path: str,
+    gpu: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write models and configuration for TensorFlow Serving to DIRECTORY.
 
@@ -121,5 +128,5 @@ def serve_config(
     """
     from codec_zoo.export.serving_config import write_serving
 
-    for path in write_serving(directory, presets, source, base_path, force):
+    for path in write_serving(directory, presets, source, base_path, gpu, force):
         emit({"file": str(path)}, as_json, str(path))

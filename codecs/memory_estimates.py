@@ -80,7 +80,8 @@ def write_table(rows: Iterable[Row]) -> None:
     with open(TABLE, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in dataclasses.fields(Row))
-        writer.writerows(sorted(dataclasses.astuple(row) for row in rows))
+        for row in sorted(dataclasses.astuple(row) for row in rows):
+            writer.writerow(f"{value:g}" if isinstance(value, float) else value for value in row)
 
 
 def needed(way: str, preset: str, height: int, width: int, options: Mapping[str, Any] | None = None) -> int:

@@ -1,29 +1,34 @@
-"""A folder that TensorFlow Serving runs from: models, its configuration, and manifests for Docker and Kubernetes."""
+"""A folder that TensorFlow Serving runs from: models, its configuration, and manifests for Docker and Kubernetes.
+
+The manifests are in ``serving_manifests.py``.
+"""
 
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from codec_zoo.errors import ModelError
-from codec_zoo.export import mirror
+from codec_zoo.export import mirror, serving_manifests
 from codec_zoo.export.runtime import check_export, list_versions
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.files import atomic_folder, refuse_foreign, write_atomic
 
-FILES = ("models.config", "batching_parameters.txt", "monitoring.config", "docker-compose.yml", "kubernetes.yaml")
-# The first line of each, by which it is known to be ours when it is written again.
+MODELS, BATCHING, MONITORING, PROBE = (
+    "models.config",
+    "batching_parameters.txt",
+    "monitoring.config",
+    "probe.sh",
+)
+FILES = (MODELS, BATCHING, MONITORING, PROBE, *serving_manifests.FILES)
+# A line of each, by which it is known to be ours when it is written again.
 MARK = "# Written by codec-zoo serve-config\n"
-IMAGE = "tensorflow/serving:2.17.0"
-GRPC_PORT, REST_PORT = 8500, 8501
 
 # Images differ in size, and TF Serving fails a batch of unequal ones: a request is never joined with another,
 # one with several images goes through one by one. Batching is on for its bounded queue.
-BATCHING = """\
+BATCHING_TEXT = """\
 max_batch_size { value: 64 }
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 1 }
@@ -32,7 +37,7 @@ max_enqueued_batches { value: 256 }
 num_batch_threads { value: 4 }
 """
 
-MONITORING = """\
+MONITORING_TEXT = """\
 prometheus_config {
   enable: true
   path: "/monitoring/prometheus/metrics"
@@ -45,6 +50,7 @@ def write_serving(
     names: Iterable[str] = (),
     source: str | None = None,
     base_path: str = "/models",
+    gpu: bool = False,
     force: bool = False,
 ) -> list[Path]:
     """Write models and configuration; versions that are there stay, and are served too.
@@ -54,6 +60,7 @@ def write_serving(
         names: presets; all that are trained, without any.
         source: URL or folder of a mirror for the models; None: exported from the packaged weights.
         base_path: where the server sees ``directory/models``.
+        gpu: the manifests ask for one NVIDIA GPU and the image for it.
         force: replace files of these names that something else wrote.
 
     Returns:
@@ -73,19 +80,35 @@ def write_serving(
             _copy(mirror.download(name, source), models / name)
         else:
             _export(name, models)
-    config, batching, monitoring, compose, kubernetes = FILES
+    served = [base.name for base in _bases(models)]
     written = {
-        config: MARK + models_config(models, base_path),
-        batching: MARK + BATCHING,
-        monitoring: MARK + MONITORING,
+        MODELS: MARK + models_config(models, base_path),
+        BATCHING: MARK + BATCHING_TEXT,
+        MONITORING: MARK + MONITORING_TEXT,
+        PROBE: f"#!/bin/bash\n{MARK}{probe(served)}",
     }
-    written[compose] = MARK + _yaml(_compose(base_path))
-    written[kubernetes] = MARK + "---\n".join(
-        _yaml(item) for item in _kubernetes(written, base_path, _bases(models)[0].name)
-    )
+    manifests = serving_manifests.make(written, base_path, served[0], gpu)
+    written |= {name: MARK + text for name, text in manifests.items()}
     for name, text in written.items():
         write_atomic(directory / name, text.encode())
     return [directory / name for name in written]
+
+
+def probe(names: Iterable[str]) -> str:
+    """A Bash program that succeeds if each of these models is ready on the server of this machine.
+
+    The server's image has no HTTP client: Bash opens the connection. A model that is loading or was unloaded has
+    another state than ``AVAILABLE``, and one that is unknown has the HTTP status 404.
+    """
+    return f"""\
+# Succeeds if the server answers that every model is available. Argument: the REST port.
+for model in {" ".join(names)}; do
+    exec 3<>"/dev/tcp/localhost/${{1:-{serving_manifests.REST_PORT}}}" || exit 1
+    printf 'GET /v1/models/%s HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' "$model" >&3
+    grep -q '"state": "AVAILABLE"' <&3 || {{ echo "$model is not available"; exit 1; }}
+    exec 3>&-
+done
+"""
 
 
 def _copy(folder: Path, base: Path) -> None:
@@ -136,99 +159,3 @@ def models_config(models: Path, base_path: str) -> str:
         if len(versions) > 1:
             model.version_labels["canary"] = versions[-1]
     return text_format.MessageToString(config)
-
-
-def _arguments(folder: str) -> list[str]:
-    """Of ``tensorflow_model_server``, with the configuration in ``folder``."""
-    return [
-        f"--model_config_file={folder}/models.config",
-        "--allow_version_labels_for_unavailable_models=true",
-        "--enable_batching=true",
-        f"--batching_parameters_file={folder}/batching_parameters.txt",
-        f"--monitoring_config_file={folder}/monitoring.config",
-        f"--port={GRPC_PORT}",
-        f"--rest_api_port={REST_PORT}",
-    ]
-
-
-def _compose(base_path: str) -> dict[str, Any]:
-    return {
-        "services": {
-            "tensorflow-serving": {
-                "image": IMAGE,
-                "entrypoint": ["tensorflow_model_server"],
-                "command": _arguments("/config"),
-                "ports": [f"{port}:{port}" for port in (GRPC_PORT, REST_PORT)],
-                "volumes": [f"./models:{base_path}:ro", ".:/config:ro"],
-                "restart": "unless-stopped",
-            }
-        }
-    }
-
-
-def _kubernetes(files: dict[str, str], base_path: str, probed: str) -> list[dict[str, Any]]:
-    """Configuration, deployment and service; the models come from the volume claim ``codec-zoo-models``."""
-    labels = {"app": "codec-zoo"}
-    configs = {name: files[name] for name in ("models.config", "batching_parameters.txt", "monitoring.config")}
-    container = {
-        "name": "tensorflow-serving",
-        "image": IMAGE,
-        "command": ["tensorflow_model_server"],
-        "args": _arguments("/config"),
-        "ports": [{"name": "grpc", "containerPort": GRPC_PORT}, {"name": "rest", "containerPort": REST_PORT}],
-        "readinessProbe": {
-            "httpGet": {"path": f"/v1/models/{probed}", "port": REST_PORT},
-            "periodSeconds": 5,
-        },
-        "resources": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}},
-        "volumeMounts": [
-            {"name": "models", "mountPath": base_path, "readOnly": True},
-            {"name": "config", "mountPath": "/config", "readOnly": True},
-        ],
-    }
-    pod = {
-        "containers": [container],
-        "volumes": [
-            {"name": "models", "persistentVolumeClaim": {"claimName": "codec-zoo-models", "readOnly": True}},
-            {"name": "config", "configMap": {"name": "codec-zoo-serving"}},
-        ],
-    }
-    return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "codec-zoo-serving"}, "data": configs},
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "codec-zoo", "labels": labels},
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "codec-zoo"},
-            "spec": {
-                "selector": labels,
-                "ports": [{"name": "grpc", "port": GRPC_PORT}, {"name": "rest", "port": REST_PORT}],
-            },
-        },
-    ]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Files in their own lines, and no cross references."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-
-def _yaml(value: dict[str, Any]) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False)

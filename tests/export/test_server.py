@@ -93,6 +93,11 @@ def test_versions_and_labels(start_server, exports, tmp_path, photo):
         find_served(open_server(server.grpc), other)
 
 
+def test_the_probe_finds_every_model(server, serving):
+    port = server.rest.rpartition(":")[2]
+    assert not subprocess.run(["bash", serving / "probe.sh", port]).returncode
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_unknown_models_and_refused_requests(server, kinds, protocol):
     remote = open_server(getattr(server, protocol))

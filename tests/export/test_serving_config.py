@@ -1,9 +1,12 @@
 """The folder that TensorFlow Serving runs from, against the official protos."""
 
+import http.server
 import json
 import shutil
 import subprocess
+import threading
 
+import kubernetes_validate
 import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
@@ -85,7 +88,7 @@ def test_batching_and_monitoring(written):
 
 def test_compose_and_kubernetes_name_the_files(written):
     service = yaml.safe_load((written / "docker-compose.yml").read_text())["services"]["tensorflow-serving"]
-    config_map, deployment, kubernetes_service = yaml.safe_load_all((written / "kubernetes.yaml").read_text())
+    config_map, deployment, kubernetes_service = kubernetes(written)
     pod = deployment["spec"]["template"]
     [container] = pod["spec"]["containers"]
     assert service["image"] == container["image"] and service["command"] == container["args"]
@@ -93,13 +96,15 @@ def test_compose_and_kubernetes_name_the_files(written):
         name = argument.partition("=/config/")[2]
         if name:
             assert config_map["data"][name] == (written / name).read_text()
+    assert config_map["data"]["probe.sh"] == (written / "probe.sh").read_text()
+    assert service["healthcheck"]["test"][1:] == container["readinessProbe"]["exec"]["command"]
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     assert volumes["config"]["configMap"]["name"] == config_map["metadata"]["name"]
     assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
     ports = {port["containerPort"] for port in container["ports"]}
     assert ports == {port["port"] for port in kubernetes_service["spec"]["ports"]} == {8500, 8501}
     assert {f"--port={min(ports)}", f"--rest_api_port={max(ports)}"} <= set(container["args"])
-    assert container["readinessProbe"]["httpGet"] == {"path": f"/v1/models/{PRESET}", "port": 8501}
+    assert container["livenessProbe"]["httpGet"] == {"path": f"/v1/models/{PRESET}", "port": "rest"}
     labels = deployment["spec"]["selector"]["matchLabels"]
     assert labels == pod["metadata"]["labels"] == kubernetes_service["spec"]["selector"]
     if (
@@ -108,6 +113,65 @@ def test_compose_and_kubernetes_name_the_files(written):
     ):
         command = ["docker", "compose", "-f", written / "docker-compose.yml", "config", "--quiet"]
         subprocess.run(command, check=True)
+
+
+def kubernetes(directory):
+    """The objects of the manifests."""
+    return list(yaml.safe_load_all((directory / "kubernetes.yaml").read_text()))
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_kubernetes_takes_the_manifests(written, tmp_path, gpu):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    write_serving(tmp_path, [PRESET], gpu=gpu)
+    objects = kubernetes(tmp_path)
+    [autoscaler] = yaml.safe_load_all((tmp_path / "kubernetes-autoscaler.yaml").read_text())
+    for item in (*objects, autoscaler):
+        kubernetes_validate.validate(item, "1.31", strict=True)
+    assert autoscaler["spec"]["scaleTargetRef"]["name"] == objects[1]["metadata"]["name"]
+    [container] = objects[1]["spec"]["template"]["spec"]["containers"]
+    compose = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())["services"]["tensorflow-serving"]
+    assert container["image"] == compose["image"] and container["image"].endswith("-gpu") == gpu
+    assert ("nvidia.com/gpu" in container["resources"]["limits"]) == gpu
+    assert ("reservations" in compose["deploy"]["resources"]) == gpu
+    broken = json.loads(json.dumps(objects[1]).replace("containerPort", "containerPorts"))
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, "1.31", strict=True)
+
+
+def test_the_probe_asks_for_every_model(written, tmp_path, capfd):
+    """The server's own answers are in test_server.py."""
+    states = {f"/v1/models/{PRESET}": "AVAILABLE"}
+
+    class Rest(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path in states else 404)
+            self.end_headers()
+            state = {"model_version_status": [{"version": "1", "state": states.get(self.path)}]}
+            self.wfile.write(json.dumps(state).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("localhost", 0), Rest) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_port)
+        for state, status in (("AVAILABLE", 0), ("LOADING", 1), ("AVAILABLE", 0)):
+            states[f"/v1/models/{PRESET}"] = state
+            assert subprocess.run(["bash", written / "probe.sh", port]).returncode == status, state
+        two = tmp_path / "probe.sh"
+        two.write_text(serving_config.probe([PRESET, "another"]))
+        assert subprocess.run(["bash", two, port]).returncode == 1
+        server.shutdown()
+    assert "another is not available" in capfd.readouterr().out
+    assert subprocess.run(["bash", written / "probe.sh", port], capture_output=True).returncode == 1
+
+
+def test_prometheus_rules(written):
+    [group] = yaml.safe_load((written / "prometheus-rules.yml").read_text())["groups"]
+    assert all({"alert", "expr", "for", "annotations"} <= set(rule) for rule in group["rules"])
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "rules", written / "prometheus-rules.yml"], check=True)
 
 
 def test_an_export_of_an_older_schema_gets_a_successor(exports, tmp_path, monkeypatch):
