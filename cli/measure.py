@@ -43,6 +43,11 @@ CODECS = "CODEC..."
     help="Draw rate–distortion curves as PNG, SVG or PDF.",
 )
 @option(
+    "--published",
+    metavar="NAME,NAME…",
+    help="Published curves on Kodak for the figure, e.g. balle2018,mean-scale,minnen2018,cheng2020,elic,vtm.",
+)
+@option(
     "--anchor",
     metavar="CODEC",
     help="Compare the others with this one of the codecs, by Bjøntegaard deltas (Akima interpolation).",
@@ -57,6 +62,7 @@ def evaluate(
     pictures: str,
     output: str | None,
     figure: Path | None,
+    published: str | None,
     anchor: str | None,
     limit: int | None,
     background: tuple[int, int, int] | None,
@@ -91,6 +97,15 @@ def evaluate(
         raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {rows_file.name}")
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
+    curves = published.split(",") if published else []
+    if curves:
+        from codec_zoo.harness.published import published_curves
+
+        if not figure or pictures != "kodak" or limit:
+            raise UsageError(
+                "--published is of a figure of Kodak's 24 pictures: give --figure, no --pictures, no --limit."
+            )
+        published_curves("kodak", "psnr", curves)  # a mistake shows before the work starts
     paths = evaluation.find_pictures(pictures)[:limit]
     say_conversions(paths, notice)
     given = [split_spec(spec)[:2] for spec in specs]
@@ -116,7 +131,7 @@ def evaluate(
     if figure:
         from codec_zoo.harness.figures import rate_distortion
 
-        rate_distortion(points, figure)
+        rate_distortion(points, figure, curves)
         click.echo(f"figure: {figure}", err=True)
     if unmeasured:
         raise unmeasured

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from codec_zoo.files import atomic_path
 from codec_zoo.harness.evaluation import Row, curve
+from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Chart
 
 # Colours of measured curves. Published curves are gray.
@@ -17,12 +19,17 @@ COLORS = ("#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a
 LINES = ("-", "--", "-.", ":")
 
 
-def rate_distortion(points: Sequence[Row], path: Path) -> None:
+def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] = ()) -> None:
     """Draw mean PSNR and MS-SSIM over bits per pixel, a curve a codec (Fu 2019, Fig. 6).
 
     Args:
         points: from ``codec_zoo.harness.evaluation.summarize``.
         path: ``.png``, ``.svg`` or ``.pdf``.
+        published: short names of curves on Kodak (``codec_zoo.harness.published``), drawn thin and gray, in the part
+            of the plane where something was measured.
+
+    Raises:
+        UsageError: there is no published curve of a name.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for point in points:
@@ -35,10 +42,20 @@ def rate_distortion(points: Sequence[Row], path: Path) -> None:
             style = {"linewidth": 2.2, "marker": "o"} if learned else {"linewidth": 1, "marker": "."}
             pairs = curve(group, metric)
             axis.plot([bpp for bpp, _ in pairs], [value for _, value in pairs], label=name, **style)
+        limits = axis.get_xlim(), axis.get_ylim()
+        for i, known in enumerate(published_curves("kodak", metric, published) if published else ()):
+            axis.plot(*np.transpose(known.points), label=f"{known.name} (published)", **_published_style(i))
+        if published:
+            axis.set(xlim=limits[0], ylim=limits[1])
         axis.set(xlabel="bits per pixel", ylabel=label)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize="small")
     _save(figure, path)
+
+
+def _published_style(i: int) -> dict[str, Any]:
+    """How the published curve number ``i`` is drawn."""
+    return {"color": f"{0.45 + 0.3 * (i % 2)}", "linestyle": LINES[i // 2 % 4], "linewidth": 1, "zorder": 1}
 
 
 def draw_chart(chart: Chart, folder: Path) -> list[Path]:
@@ -62,14 +79,7 @@ def draw_chart(chart: Chart, folder: Path) -> list[Path]:
         figure = Figure(figsize=(12, 6.5), layout="constrained")
         axis = figure.subplots()
         for i, curve in enumerate(published):
-            axis.plot(
-                *np.transpose(curve.points),
-                label=f"{curve.name} (published)",
-                color=f"{0.45 + 0.3 * (i % 2)}",
-                linestyle=LINES[i // 2 % 4],
-                linewidth=1,
-                zorder=1,
-            )
+            axis.plot(*np.transpose(curve.points), label=f"{curve.name} (published)", **_published_style(i))
         for i, curve in enumerate(measured):
             axis.plot(
                 *np.transpose(curve.points),

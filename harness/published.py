@@ -1,7 +1,9 @@
 """Rate–distortion curves that others published, for charts (``published.csv``; docs/report.md names the sources)."""
 
 import csv
+import difflib
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,37 +13,59 @@ from codec_zoo.harness.results import Curve
 
 _FILE = Path(__file__).with_name("published.csv")
 _METRICS = {"psnr": "psnr_rgb_db", "ms_ssim": "ms_ssim_rgb"}
-# Method in the file → codec as readers know it, in the order of charts' legends.
-_NAMES = {
-    "toderici-2017-cvpr": "Toderici 2017",
-    "theis-2017-iclr": "Theis 2017",
-    "balle-2017-iclr-opt-mse": "Ballé 2017 (MSE)",
-    "balle-2017-iclr-opt-msssim": "Ballé 2017 (MS-SSIM)",
-    "balle-2018-iclr-opt-mse": "Ballé 2018 (MSE)",
-    "balle-2018-iclr-opt-msssim": "Ballé 2018 (MS-SSIM)",
-    "minnen-2018-neurips-opt-mse": "Minnen 2018 (MSE)",
-    "minnen-2018-neurips-opt-msssim": "Minnen 2018 (MS-SSIM)",
-    "compressai-cheng2020-attn_mse_cpu": "Cheng 2020 (MSE)",
-    "paper-elic2022_mse": "ELIC 2022 (MSE)",
-    "jpeg420": "JPEG 4:2:0",
-    "j2k-kdu5": "JPEG 2000 (Kakadu)",
-    "webp": "WebP",
-    "bpg420": "BPG 4:2:0",
-    "bpg444": "BPG 4:4:4",
-    "vtm": "VVC (VTM)",
+# Short name → method in the file, and the codec as readers know it, in the order of charts' legends.
+_CURVES = {
+    "toderici2017": ("toderici-2017-cvpr", "Toderici 2017"),
+    "theis2017": ("theis-2017-iclr", "Theis 2017"),
+    "balle2017": ("balle-2017-iclr-opt-mse", "Ballé 2017 (MSE)"),
+    "balle2017-ms-ssim": ("balle-2017-iclr-opt-msssim", "Ballé 2017 (MS-SSIM)"),
+    "balle2018": ("balle-2018-iclr-opt-mse", "Ballé 2018 (MSE)"),
+    "balle2018-ms-ssim": ("balle-2018-iclr-opt-msssim", "Ballé 2018 (MS-SSIM)"),
+    "hyperprior-vbr": ("bmshj2018-hyperprior-vbr-ans", "Hyperprior, variable rate (MSE)"),
+    "mean-scale": ("minnen-2018-neurips-no-context", "Mean–scale hyperprior (MSE)"),
+    "mean-scale-vbr": ("mbt2018-mean-vbr-ans", "Mean–scale hyperprior, variable rate (MSE)"),
+    "minnen2018": ("minnen-2018-neurips-opt-mse", "Minnen 2018 (MSE)"),
+    "minnen2018-ms-ssim": ("minnen-2018-neurips-opt-msssim", "Minnen 2018 (MS-SSIM)"),
+    "minnen2020": ("minnen-2020-icip", "Minnen 2020 (MSE)"),
+    "cheng2020": ("compressai-cheng2020-attn_mse_cpu", "Cheng 2020 (MSE)"),
+    "cheng2020-anchor": ("compressai-cheng2020-anchor_mse_cpu", "Cheng 2020 without attention (MSE)"),
+    "elic": ("paper-elic2022_mse", "ELIC 2022 (MSE)"),
+    "jpeg": ("jpeg420", "JPEG 4:2:0"),
+    "jpeg2000": ("j2k-kdu5", "JPEG 2000 (Kakadu)"),
+    "webp": ("webp", "WebP"),
+    "bpg420": ("bpg420", "BPG 4:2:0"),
+    "bpg444": ("bpg444", "BPG 4:4:4"),
+    "hevc": ("hm", "HEVC (HM)"),
+    "av1": ("av1", "AV1"),
+    "vtm": ("vtm", "VVC (VTM)"),
 }
 
 
-def published_curves(pictures: str, metric: str) -> list[Curve]:
+def list_published() -> list[str]:
+    """The short names of the curves."""
+    return list(_CURVES)
+
+
+def published_curves(pictures: str, metric: str, names: Sequence[str] | None = None) -> list[Curve]:
     """Mean curves over a set of images.
 
     Args:
         pictures: the set, ``"kodak"``.
         metric: ``"psnr"``, of RGB, or ``"ms_ssim"``, of RGB; both are given in dB (−10·log10(1 − MS-SSIM)).
+        names: short names, of :func:`list_published`; None for all. A curve that has no points of the metric is left
+            out.
 
     Raises:
-        UsageError: no curves on these images, or of this metric.
+        UsageError: no curves on these images, of this metric, or of this name.
     """
+    for name in names or ():
+        if name not in _CURVES:
+            close = difflib.get_close_matches(name, _CURVES, n=1)
+            raise UsageError(
+                f"there is no published curve {name!r}."
+                + (f" Did you mean {close[0]}?" if close else "")
+                + f" Curves: {', '.join(_CURVES)}."
+            )
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     sources: dict[str, str] = {}
     with open(_FILE, newline="", encoding="utf-8") as file:
@@ -55,4 +79,5 @@ def published_curves(pictures: str, metric: str) -> list[Curve]:
         raise UsageError(
             f"published curves are of 'kodak', by {', '.join(_METRICS)}. Received: {pictures!r}, {metric!r}"
         )
-    return [Curve(_NAMES[method], sorted(points[method]), sources[method]) for method in _NAMES if method in points]
+    wanted = [_CURVES[name] for name in (_CURVES if names is None else names)]
+    return [Curve(title, sorted(points[method]), sources[method]) for method, title in wanted if method in points]

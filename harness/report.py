@@ -1,18 +1,17 @@
 """One page of all reproductions: ``report.html``, a single file that needs no network.
 
 The page holds verdicts, tables, charts, numbers of each image, and the images themselves: each is really coded to
-bytes and decoded, kept losslessly in ``pictures/`` beside the page, and put into the page in the best of the forms of
-:data:`FORMS` in which all of them fit. What that form costs stands in the page. The same inputs give the same bytes.
+bytes and decoded, kept losslessly in ``pictures/`` beside the page, and put into the page in the best form in which
+all of them fit (``codec_zoo.harness.embedding``). What that form costs stands in the page. The same inputs give the
+same bytes.
 """
 
 import base64
 import dataclasses
 import functools
 import hashlib
-import io
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +23,17 @@ from PIL import Image
 
 from codec_zoo.codecs.processes import in_processes
 from codec_zoo.files import atomic_path, write_atomic
+from codec_zoo.harness.embedding import PICTURE_BYTES, WEBP, Embedded, embed, slug
 from codec_zoo.harness.evaluation import Row, summarize
 from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, verdict_table
 from codec_zoo.harness.rows import describe_codec
-from codec_zoo.metrics import psnr
 
-# Bytes of all images: a third more in base64; with plotly.js (5 MB) and the rows the page stays under 60 MB.
-PICTURE_BYTES = 39_000_000
+TITLE = "Codec Zoo: papers reproduced"
 # Of the page, by which it is known to be ours when it is written again.
-MARK = "<title>Codec Zoo: papers reproduced</title>"
+MARK = f"<title>{TITLE}</title>"
+# The version of an image that no codec has touched.
+ORIGINAL = "original"
 ASSETS = Path(__file__).with_name("report_assets")
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """How images are put into the page.
-
-    Attributes:
-        name: as the page says it.
-        mime: type of the data.
-        options: of Pillow's ``save``.
-    """
-
-    name: str
-    mime: str
-    options: Mapping[str, Any]
-
-
-# Best first. AVIF is saved by one thread, so that it has the same bytes everywhere.
-_AVIF = {"format": "AVIF", "subsampling": "4:4:4", "speed": 8, "max_threads": 1}
-FORMS = (
-    Form("lossless WebP", "image/webp", {"format": "WEBP", "lossless": True, "method": 2}),
-    Form("AVIF 4:4:4 of quality 90", "image/avif", {**_AVIF, "quality": 90}),
-    Form("AVIF 4:4:4 of quality 80", "image/avif", {**_AVIF, "quality": 80}),
-)
 
 
 def write_report(
@@ -74,8 +50,8 @@ def write_report(
         pictures: files; each is coded by each spec in the sections' ``shown``.
         folder: for the page and ``pictures/``.
         workers: processes that code images.
-        picture_bytes: how much all images may take in the page, before base64. If even the last of :data:`FORMS`
-            needs more, the last images are left out, and the page says which.
+        picture_bytes: how much all images may take in the page, before base64. If even the smallest
+            form needs more, the last images are left out, and the page says which.
 
     Returns:
         The page.
@@ -84,7 +60,7 @@ def write_report(
         CodecZooError: a codec cannot be made, an image not be coded, or a file not be written.
     """
     shown = _code_pictures(sections, pictures, folder / "pictures", workers)
-    embedded = _embed(shown, picture_bytes, workers)
+    embedded = embed(shown.files, shown.pictures, WEBP, picture_bytes, workers)
     path = folder / "report.html"
     write_atomic(path, _page(sections, shown, embedded).encode())
     return path
@@ -110,23 +86,6 @@ class _Shown:
     files: Mapping[tuple[str, Path], Path]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Embedded:
-    """Images as they are put into the page.
-
-    Attributes:
-        form: all have.
-        data: spec and image → base64.
-        psnr: of each against the lossless file, dB.
-        left_out: images that are not in the page.
-    """
-
-    form: Form
-    data: Mapping[tuple[str, Path], str]
-    psnr: Sequence[float]
-    left_out: Sequence[Path]
-
-
 def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder: Path, workers: int) -> _Shown:
     """Code and decode the images that are not in ``folder`` yet."""
     specs = list(dict.fromkeys(spec for section in sections for spec in section.shown))
@@ -136,7 +95,7 @@ def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder
     for spec in ("", *specs) if specs else ():
         for path in pictures:
             key = hashlib.sha256(json.dumps([spec, codecs.get(spec), hashes[path]]).encode()).hexdigest()
-            files[spec, path] = folder / f"{_slug(spec or 'original')}-{_slug(path.stem)}-{key[:16]}.webp"
+            files[spec, path] = folder / f"{slug(spec or 'original')}-{slug(path.stem)}-{key[:16]}.webp"
     tasks = [(spec, path, file) for (spec, path), file in files.items() if not file.exists()]
     for _ in in_processes(_code_picture, tasks, workers, "coding pictures"):
         pass
@@ -153,81 +112,51 @@ def _code_picture(spec: str, picture: Path, file: Path) -> None:
         codec = open_codec(spec)
         image = codec.decode(codec.encode(image if codec.takes_gray else as_rgb(image)))
     with atomic_path(file) as temporary:
-        Image.fromarray(as_rgb(image)).save(temporary, **FORMS[0].options)
-
-
-def _embed(shown: _Shown, limit: int, workers: int) -> _Embedded:
-    """All images in the best form in which they fit, as many as fit of the last form."""
-    form, made = FORMS[0], dict(shown.files)
-    for form in FORMS:
-        made = _convert(shown.files, form, limit if form is not FORMS[-1] else None, workers)
-        if len(made) == len(shown.files) and sum(map(_size, made.values())) <= limit:
-            break
-    kept, left = [], limit
-    for path in shown.pictures if made else ():
-        left -= sum(_size(file) for (_, picture), file in made.items() if picture == path)
-        if left < 0:
-            break
-        kept.append(path)
-    data, losses = {}, []
-    for (spec, path), file in made.items():
-        if path in kept:
-            data[spec, path], loss = _read(file)
-            losses.append(loss)
-    return _Embedded(form, data, losses, [path for path in shown.pictures if made and path not in kept])
-
-
-def _convert(
-    files: Mapping[tuple[str, Path], Path], form: Form, limit: int | None, workers: int
-) -> dict[tuple[str, Path], Path]:
-    """Files of the form beside the lossless ones; fewer than ``files`` once they exceed ``limit`` bytes."""
-    if form is FORMS[0]:
-        return dict(files)
-    made = {key: file.with_suffix(f".{_slug(form.name)}.json") for key, file in files.items()}
-    tasks = [(file, made[key], form) for key, file in files.items() if not made[key].exists()]
-    total = sum(_size(file) for file in made.values() if file.exists())
-    if limit is None or total <= limit:
-        for (_, target, _), _ in in_processes(_convert_picture, tasks, workers, f"storing as {form.name}"):
-            total += _size(target)
-            if limit is not None and total > limit:
-                break
-    return {key: file for key, file in made.items() if file.exists()}
-
-
-def _convert_picture(file: Path, target: Path, form: Form) -> None:
-    """Write base64 of the image in the form, and its PSNR, as JSON."""
-    with Image.open(file) as lossless:
-        image = lossless.convert("RGB")
-    data = io.BytesIO()
-    image.save(data, **form.options)
-    with Image.open(data) as stored:
-        loss = psnr(np.asarray(image), np.asarray(stored.convert("RGB")))
-    record = {"data": base64.b64encode(data.getvalue()).decode(), "psnr": loss}
-    write_atomic(target, json.dumps(record).encode())
-
-
-def _size(file: Path) -> int:
-    """Bytes of the image in a file that :func:`_convert` names; of base64 a little too many."""
-    return file.stat().st_size if file.suffix == ".webp" else file.stat().st_size * 3 // 4
-
-
-def _read(file: Path) -> tuple[str, float]:
-    """Base64 and PSNR, dB."""
-    if file.suffix == ".webp":
-        return base64.b64encode(file.read_bytes()).decode(), np.inf
-    record = json.loads(file.read_bytes())
-    return record["data"], record["psnr"]
+        Image.fromarray(as_rgb(image)).save(temporary, **WEBP.options)
 
 
 # === The page ===
 
 
-def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> str:
+def _page(sections: Sequence[Section], shown: _Shown, embedded: Embedded) -> str:
     """The page as HTML."""
+    return render(
+        "report.html.j2",
+        TITLE,
+        embedded,
+        lambda ids: {
+            "sections": [_section(section, shown, ids) for section in sections],
+            "counts": Table(
+                "All verdicts",
+                "",
+                ("paper", *VERDICTS),
+                [
+                    [s.title, *(str([v.verdict for v in s.verdicts].count(name)) for name in VERDICTS)]
+                    for s in sections
+                ],
+            ),
+            "legend": LEGEND,
+        },
+    )
+
+
+def render(
+    template: str,
+    title: str,
+    embedded: Embedded,
+    context: Callable[[Mapping[tuple[str, Path], str]], Mapping[str, Any]],
+) -> str:
+    """A page as HTML, with style, scripts and images in it.
+
+    Args:
+        template: of :data:`ASSETS`, one that extends ``page.html.j2``.
+        title: of the page.
+        embedded: the images.
+        context: gets the identifier of each image's data in the page; gives what the template needs beside them.
+    """
     from plotly.offline import get_plotlyjs  # half a second that the processes that code images are spared
 
     scripts = [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     environment = Environment(
         loader=FileSystemLoader(ASSETS),
         autoescape=True,
@@ -235,61 +164,56 @@ def _page(sections: Sequence[Section], shown: _Shown, embedded: _Embedded) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"markdown": _markdown, "inline": _markdown_inline, "slug": _slug}
+    environment.filters |= {"markdown": _markdown, "inline": _markdown_inline, "slug": slug}
     identifiers = {key: f"picture-{i}" for i, key in enumerate(embedded.data)}
-    context = {
-        "sections": [_section(section, shown, identifiers) for section in sections],
-        "counts": Table(
-            "All verdicts",
-            "",
-            ("paper", *VERDICTS),
-            [[s.title, *(str([v.verdict for v in s.verdicts].count(name)) for name in VERDICTS)] for s in sections],
-        ),
+    shared = {
+        "title": title,
         "verdicts": VERDICTS,
-        "legend": LEGEND,
         "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
         "scripts": [Markup(script) for script in scripts],
-        "hashes": hashes,
+        "hashes": [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
         "form": embedded.form,
-        "loss": _loss(embedded.psnr),
+        "loss": embedded.loss,
         "pictures": [(identifiers[key], Markup(data)) for key, data in embedded.data.items()],
         "left_out": [path.name for path in embedded.left_out],
     }
-    return environment.get_template("report.html.j2").render(context)
+    return environment.get_template(template).render({**shared, **context(identifiers)})
 
 
 def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Path], str]) -> dict[str, Any]:
     """What the template needs of a section; ``data`` is for the script."""
     measured = {(row["spec"], row.get("image_sha256"), row.get("weights_sha256")): row for row in section.rows}
-    viewer = [
+    versions = [
         {
-            "spec": spec,
             "picture": path.name,
-            "original": identifiers["", path],
-            "decoded": identifiers[spec, path],
-            "numbers": _numbers(measured.get((spec, shown.hashes[path], shown.weights[spec]))),
+            "name": spec or ORIGINAL,
+            "image": identifiers[spec, path],
+            "numbers": numbers_of(measured.get((spec, shown.hashes[path], shown.weights[spec])))
+            if spec
+            else path.name,
         }
-        for spec in section.shown
+        for spec in (("", *section.shown) if section.shown else ())
         for path in shown.pictures
         if (spec, path) in identifiers
     ]
-    charts = [
-        {"quality": chart.quality, "curves": [_curve(curve) for curve in chart.curves]} for chart in section.charts
-    ]
     return {
-        "id": f"paper-{_slug(section.paper)}",
+        "id": f"paper-{slug(section.paper)}",
         "section": section,
         "verdicts": verdict_table(section.verdicts),
-        "points": [_points(chart) for chart in section.charts],
+        "points": [points_of(chart) for chart in section.charts],
         "seconds": _seconds(section.rows),
-        "provenance": _provenance(section.rows),
+        "provenance": provenance(section.rows),
         "weights": _weights(section.rows),
         "codecs": list(dict.fromkeys(row["codec"] for row in section.rows)),
         "row_header": [name for name, _, _ in _COLUMNS],
-        "shown": list(dict.fromkeys(entry["spec"] for entry in viewer)),
-        "shown_pictures": list(dict.fromkeys(entry["picture"] for entry in viewer)),
-        "data": {"charts": charts, "rows": _cells(section.rows), "viewer": viewer},
+        "shown": section.shown if versions else [],
+        "data": {"charts": chart_data(section.charts), "rows": _cells(section.rows), "versions": versions},
     }
+
+
+def chart_data(charts: Sequence[Chart]) -> list[dict[str, Any]]:
+    """Charts for the script."""
+    return [{"quality": chart.quality, "curves": [_curve(curve) for curve in chart.curves]} for chart in charts]
 
 
 def _curve(curve: Curve) -> dict[str, Any]:
@@ -315,10 +239,11 @@ _COLUMNS: tuple[tuple[str, str, int | None], ...] = (
 
 
 def _cells(rows: Iterable[Row]) -> list[list[str]]:
-    return [[_format(row.get(key), decimals) for _, key, decimals in _COLUMNS] for row in rows]
+    return [[format_number(row.get(key), decimals) for _, key, decimals in _COLUMNS] for row in rows]
 
 
-def _format(value: Any, decimals: int | None) -> str:
+def format_number(value: Any, decimals: int | None) -> str:
+    """A cell: a number with so many decimals, or as it is; a text; or nothing."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -328,34 +253,26 @@ def _format(value: Any, decimals: int | None) -> str:
     return f"{value:.{decimals}f}" if np.isfinite(value) else "∞"
 
 
-def _numbers(row: Row | None) -> str:
+def numbers_of(row: Row | None) -> str:
     """The line beside the slider."""
     if row is None:
         return "There is no measured row of this picture."
-    parts = [f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)", f"PSNR {_format(row['psnr'], 2)} dB"]
+    parts = [f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)", f"PSNR {format_number(row['psnr'], 2)} dB"]
     similarity = row.get("ms_ssim")
     if similarity is not None:
         decibel = -10 * np.log10(1 - similarity) if similarity < 1 else np.inf
-        parts.append(f"MS-SSIM {similarity:.4f} ({_format(decibel, 2)} dB)")
+        parts.append(f"MS-SSIM {similarity:.4f} ({format_number(decibel, 2)} dB)")
     return " · ".join(parts)
 
 
-def _loss(values: Sequence[float]) -> str:
-    """What storing images in the page cost; ``""`` if nothing."""
-    lossy = [value for value in values if np.isfinite(value)]
-    if not lossy:
-        return ""
-    return f"mean PSNR {np.mean(lossy):.1f} dB, worst {min(lossy):.1f} dB"
-
-
-def _points(chart: Chart) -> Table:
+def points_of(chart: Chart) -> Table:
     """The chart in numbers."""
     return Table(
         f"Points of: {chart.title}",
         "",
         ("codec", "bits per pixel", chart.quality, "source"),
         [
-            [curve.name, _format(rate, 4), _format(quality, 3), curve.source or "measured here"]
+            [curve.name, format_number(rate, 4), format_number(quality, 3), curve.source or "measured here"]
             for curve in chart.curves
             for rate, quality in curve.points
         ],
@@ -368,13 +285,13 @@ def _seconds(rows: Sequence[Row]) -> Table:
         "Means of one picture, after a first pass that is not timed.",
         ("codec", "pictures", "encode, s", "decode, s"),
         [
-            [p["spec"], str(p["pictures"]), _format(p["encode_s"], 3), _format(p["decode_s"], 3)]
+            [p["spec"], str(p["pictures"]), format_number(p["encode_s"], 3), format_number(p["decode_s"], 3)]
             for p in summarize(rows)
         ],
     )
 
 
-def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """The table of what was measured, on which hosts, with which versions."""
     pictures = len({row.get("image_sha256", row["image"]) for row in rows})
     found = [("pictures", str(pictures)), ("rows", f"{len(rows):,}")]
@@ -386,11 +303,6 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def _weights(rows: Sequence[Row]) -> Table:
     used = sorted({(row["codec"], row["weights_sha256"]) for row in rows if row.get("weights_sha256")})
     return Table("Weights", "", ("codec", "SHA-256 of the weights"), used)
-
-
-def _slug(text: str) -> str:
-    """Letters and digits of a text, for names of files and anchors."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60]
 
 
 def _markdown(text: str) -> Markup:

@@ -46,6 +46,17 @@ class Table:
         lines += [_line(self.header), _line(["---:" if number else "---" for number in self.numeric()])]
         return "\n".join([*lines, *map(_line, self.rows), ""])
 
+    def text(self) -> str:
+        """The table for a terminal: title, columns of even width."""
+        cells = [self.header, *self.rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.header))]
+        aligned = [str.rjust if number else str.ljust for number in self.numeric()]
+        lines = (
+            "  ".join(align(cell, width) for cell, width, align in zip(row, widths, aligned, strict=True)).rstrip()
+            for row in cells
+        )
+        return "\n".join([self.title, *(f"  {line}" for line in lines), ""])
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:

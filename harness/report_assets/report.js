@@ -1,5 +1,5 @@
 "use strict";
-// Sorts tables, draws charts, compares pictures. Each <section class="paper"> has its data in a JSON script.
+// Sorts tables, draws charts, compares pictures. A <section> has its data in a JSON script.
 
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 let printing = false;
@@ -247,35 +247,45 @@ function onDrag(element, accepts, move) {
   });
 }
 
-function comparePictures(figure, entries) {
+function comparePictures(figure, versions) {
   const find = (name) => figure.querySelector(`.${name}`);
   const [stage, scroller, layers, divider] = ["stage", "scroller", "layers", "divider"].map(find);
-  const [original, decoded, difference] = ["original", "decoded", "difference"].map((name) => figure.querySelector(`canvas.${name}`));
+  const [left, right, difference] = ["left", "right", "difference"].map((name) => figure.querySelector(`canvas.${name}`));
+  const tags = ["left", "right"].map((name) => figure.querySelector(`.tag.${name}`));
   const range = figure.querySelector("input[type=range]");
   let wanted = 0;
 
   async function load() {
-    const entry = entries.find((each) => each.picture === find("picture").value && each.spec === find("codec").value);
+    const picture = find("picture").value;
+    const shown = ["before", "after"].map((side) => versions.find(
+      (each) => each.picture === picture && each.name === find(side).value));
     const ticket = ++wanted;
-    const images = await Promise.all([entry.original, entry.decoded].map(readPicture));
+    const images = await Promise.all(shown.map((version) => readPicture(version.image)));
     if (ticket !== wanted) return; // another was chosen meanwhile
-    [original, decoded].forEach((canvas, i) => paint(canvas, images[i]));
-    find("numbers").textContent = `${entry.spec}: ${entry.numbers}`;
-    layers.ariaLabel = `${entry.picture}, original and as ${entry.spec} decodes it. ${entry.numbers}`;
-    figure.dataset.loaded = `${entry.picture} ${entry.spec}`;
+    [left, right].forEach((canvas, i) => paint(canvas, images[i]));
+    tags.forEach((tag, i) => { tag.textContent = shown[i].tag || shown[i].name; });
+    const lines = shown.map((version) => [version.name, version.numbers].filter(Boolean).join(": "));
+    find("numbers").replaceChildren(...lines.map((line) => {
+      const row = document.createElement("span");
+      row.textContent = line;
+      return row;
+    }));
+    layers.ariaLabel = `${picture}. Left, ${lines[0]}. Right, ${lines[1]}`;
+    figure.dataset.loaded = [picture, ...shown.map((version) => version.name)].join(" ");
     place();
     subtract();
   }
 
-  /** |original − decoded|, amplified. */
+  /** |left − right|, amplified. */
   function subtract() {
+    if (!find("view")) return;
     const on = find("view").value === "difference";
     stage.classList.toggle("subtracted", on);
     find("factor").disabled = !on;
     range.disabled = on;
-    if (!on || !original.width) return;
-    const { width, height } = original;
-    const [before, after] = [original, decoded].map((canvas) => canvas.getContext("2d").getImageData(0, 0, width, height));
+    if (!on || !left.width) return;
+    const { width, height } = left;
+    const [before, after] = [left, right].map((canvas) => canvas.getContext("2d").getImageData(0, 0, width, height));
     const factor = Number(find("factor").value);
     for (let i = 0; i < before.data.length; i++) {
       before.data[i] = i % 4 === 3 ? 255 : factor * Math.abs(before.data[i] - after.data[i]);
@@ -286,8 +296,8 @@ function comparePictures(figure, entries) {
 
   /** Size the picture for the zoom; what was in the middle stays there. */
   function place() {
-    if (!original.width) return;
-    const { width, height } = original;
+    if (!left.width) return;
+    const { width, height } = left;
     const zoom = Number(find("zoom").value);
     const scale = zoom || Math.min(1, (figure.clientWidth - 2) / width, (0.85 * innerHeight) / height);
     const middle = [
@@ -307,8 +317,8 @@ function comparePictures(figure, entries) {
   function split() {
     const x = (range.value / 100) * scroller.clientWidth;
     divider.style.left = `${x}px`;
-    original.style.clipPath = `inset(0 ${layers.clientWidth - scroller.scrollLeft - x}px 0 0)`;
-    range.ariaValueText = `${Math.round(range.value)} % original`;
+    left.style.clipPath = `inset(0 ${layers.clientWidth - scroller.scrollLeft - x}px 0 0)`;
+    range.ariaValueText = `${Math.round(range.value)} % of the left picture`;
   }
 
   function moveLine(event) {
@@ -316,8 +326,8 @@ function comparePictures(figure, entries) {
     split();
   }
 
-  for (const name of ["picture", "codec"]) find(name).addEventListener("change", load);
-  for (const name of ["view", "factor"]) find(name).addEventListener("change", subtract);
+  for (const name of ["picture", "before", "after"]) find(name).addEventListener("change", load);
+  for (const name of ["view", "factor"]) find(name)?.addEventListener("change", subtract);
   find("zoom").addEventListener("change", place);
   range.addEventListener("input", split);
   scroller.addEventListener("scroll", split);
@@ -334,12 +344,13 @@ function comparePictures(figure, entries) {
 // === The page ===
 
 for (const table of document.querySelectorAll("table")) makeSortable(table);
-for (const section of document.querySelectorAll("section.paper")) {
-  const data = JSON.parse(section.querySelector("script.data").textContent);
+for (const script of document.querySelectorAll("script.data")) {
+  const section = script.parentElement;
+  const data = JSON.parse(script.textContent);
   const legends = section.querySelectorAll(".legend");
   section.querySelectorAll(".chart").forEach((div, i) => drawChart(div, legends[i], data.charts[i]));
   const viewer = section.querySelector(".viewer");
-  if (viewer) comparePictures(viewer, data.viewer);
+  if (viewer) comparePictures(viewer, data.versions);
   const rows = section.querySelector(".rows");
   if (rows) showRows(rows, data.rows);
 }

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from codec_zoo.errors import UsageError
-from codec_zoo.harness import report
+from codec_zoo.harness import embedding, report
 from codec_zoo.harness.evaluation import evaluate
 from codec_zoo.harness.figures import draw_chart
 from codec_zoo.harness.published import published_curves
@@ -69,7 +69,8 @@ def calls(monkeypatch):
         calls.append(tasks)
         return ((task, function(*task)) for task in tasks)
 
-    monkeypatch.setattr(report, "in_processes", in_process)
+    for module in (report, embedding):
+        monkeypatch.setattr(module, "in_processes", in_process)
     return calls
 
 
@@ -138,10 +139,12 @@ def test_headings_go_down_one_level_at_a_time(page):
 
 def test_numbers_beside_pictures_are_those_of_the_rows(page, section):
     data = json.loads(re.search(r'class="data">(.*?)</script>', page.read_text(), re.S)[1])
-    assert [(entry["spec"], entry["picture"]) for entry in data["viewer"]] == [
+    versions = [entry for entry in data["versions"] if entry["name"] != "original"]
+    assert len(data["versions"]) == len(versions) + 2
+    assert [(entry["name"], entry["picture"]) for entry in versions] == [
         (row["spec"], row["image"]) for row in section.rows
     ]
-    for entry, row in zip(data["viewer"], section.rows, strict=True):
+    for entry, row in zip(versions, section.rows, strict=True):
         assert f"{row['bpp']:.4f} bpp ({row['bytes']:,} bytes)" in entry["numbers"]
         assert f"PSNR {row['psnr']:.2f} dB" in entry["numbers"]
 
@@ -236,7 +239,7 @@ def test_charts_are_drawn_the_same_each_time(section, tmp_path):
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
 def test_published_curves(metric):
     curves = published_curves("kodak", metric)
-    assert len({curve.name for curve in curves}) == len(curves) == (16 if metric == "psnr" else 15)
+    assert len({curve.name for curve in curves}) == len(curves) == (23 if metric == "psnr" else 20)
     for curve in curves:
         assert curve.source
         rates, values = np.transpose(curve.points)
@@ -244,6 +247,23 @@ def test_published_curves(metric):
         assert (values > 4).all() and (values < 50).all()
     best = {curve.name: np.interp(0.8, *np.transpose(curve.points)) for curve in curves}
     assert best["VVC (VTM)"] > best["BPG 4:4:4"] > best["WebP"] > best["JPEG 4:2:0"]
+
+
+def test_published_curves_by_name():
+    curves = published_curves("kodak", "psnr", ["vtm", "mean-scale"])
+    assert [curve.name for curve in curves] == ["VVC (VTM)", "Mean–scale hyperprior (MSE)"]
+    assert published_curves("kodak", "ms_ssim", ["elic"]) == []  # its PSNR alone is published here
+    with pytest.raises(UsageError, match="no published curve 'vtn'"):
+        published_curves("kodak", "psnr", ["vtn"])
+    at_half = {c.name: np.interp(0.5, *np.transpose(c.points)) for c in published_curves("kodak", "psnr")}
+    ladder = [
+        "Ballé 2018 (MSE)",
+        "Mean–scale hyperprior (MSE)",
+        "Minnen 2018 (MSE)",
+        "Minnen 2020 (MSE)",
+        "ELIC 2022 (MSE)",
+    ]
+    assert sorted(ladder, key=at_half.get) == ladder
 
 
 def test_published_curves_of_other_sets_are_refused():
@@ -327,7 +347,7 @@ def test_page_in_a_browser(browser, page, section):
     tab.mouse.move(picture["x"] + picture["width"] * 0.25, middle, steps=4)
     tab.mouse.up()
     assert float(slider.input_value()) == pytest.approx(25, abs=1)
-    clip = viewer.locator("canvas.original").evaluate("canvas => canvas.style.clipPath")
+    clip = viewer.locator("canvas.left").evaluate("canvas => canvas.style.clipPath")
     assert float(re.search(r"0(?:px)? ([\d.]+)px", clip)[1]) == pytest.approx(150, abs=3)  # of 200
 
     # The canvases hold the very pixels of the lossless files.
@@ -341,21 +361,25 @@ def test_page_in_a_browser(browser, page, section):
     files = sorted((page.parent / "pictures").iterdir())
     stem = Path(section.rows[0]["image"]).stem
     images = {}
-    for name, prefix in (("original", f"original-{stem}"), ("decoded", f"jpeg-30-{stem}")):
+    for name, prefix in (("left", f"original-{stem}"), ("right", f"jpeg-30-{stem}")):
         images[name] = np.asarray(Image.open(next(f for f in files if f.name.startswith(prefix))).convert("RGB"))
         found = np.array(pixels(name), np.uint8).reshape(*images[name].shape[:2], 4)[..., :3]
         assert (found == images[name]).all()
 
     viewer.get_by_role("combobox", name="View").select_option("difference")
     viewer.get_by_role("combobox", name="Amplified").select_option("4×")
-    expected = np.minimum(255, 4 * np.abs(images["original"].astype(int) - images["decoded"]))
+    expected = np.minimum(255, 4 * np.abs(images["left"].astype(int) - images["right"]))
     assert (np.array(pixels("difference")).reshape(*expected.shape[:2], 4)[..., :3] == expected).all()
     viewer.get_by_role("combobox", name="View").select_option("slider")
     viewer.get_by_role("combobox", name="Zoom").select_option("8×")
-    assert viewer.locator("canvas.original").bounding_box()["width"] == 1600
-    viewer.get_by_role("combobox", name="Codec").select_option("webp:40")
+    assert viewer.locator("canvas.left").bounding_box()["width"] == 1600
+    viewer.get_by_role("combobox", name="Right").select_option("webp:40")
     tab.wait_for_selector(".viewer[data-loaded$='webp:40']")
     assert "webp:40" in viewer.locator(".numbers").text_content()
+    viewer.get_by_role("combobox", name="Left").select_option("jpeg:30")
+    tab.wait_for_selector(".viewer[data-loaded$='jpeg:30 webp:40']")
+    assert (np.array(pixels("left"), np.uint8).reshape(*expected.shape[:2], 4)[..., :3] == images["right"]).all()
+    assert viewer.locator(".tag").all_text_contents() == ["jpeg:30", "webp:40"]
 
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -1,0 +1,487 @@
+"""``codec-zoo demo``: a few photographs through the default model, learned models and standard codecs, in minutes.
+
+```
+photographs ─▶ originals/ ─▶ rows.jsonl: codecs at several rates ─▶ table, curves.svg and .png ─┐
+                   └───────▶ files/: files of equal bytes, and the images they decode to ───────┴─▶ index.html
+```
+
+Every number is of a file that was decoded again. What is in the folder is not made again.
+"""
+
+import bisect
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from codec_zoo import weights
+from codec_zoo.codecs import container, memory_estimates
+from codec_zoo.codecs.image_reader import read_image, read_rgb
+from codec_zoo.codecs.images import as_rgb, write_image
+from codec_zoo.codecs.processes import in_processes
+from codec_zoo.codecs.specs import open_codec, qualities_of
+from codec_zoo.files import write_atomic
+from codec_zoo.harness import evaluation
+from codec_zoo.harness.embedding import PICTURE_BYTES, PNG, embed
+from codec_zoo.harness.figures import draw_chart
+from codec_zoo.harness.papers.bench import at_rate, delta
+from codec_zoo.harness.report import ORIGINAL, chart_data, format_number, numbers_of, points_of, provenance, render
+from codec_zoo.harness.results import Chart, Curve, Table
+from codec_zoo.harness.rows import Row, describe_codec
+from codec_zoo.metrics import psnr
+from codec_zoo.notices import notice
+from codec_zoo.presets import DEFAULT_PRESET, get_preset
+
+# Of Kodak's: fine structures, a face, thin lines, saturated colours.
+PICTURES = ("kodim07", "kodim15", "kodim19", "kodim23")
+PAGE = "index.html"
+# Folder of the images as codecs get them.
+ORIGINALS = "originals"
+# The default model, as readers of the page know it.
+OURS = "Codec Zoo"
+TITLE = "Codec Zoo: a demonstration"
+# Of the page, by which it is known to be ours when it is written again.
+MARK = f"<title>{TITLE}</title>"
+# Bits a pixel of the table's columns.
+RATES = (0.2, 0.3, 0.5)
+# Larger photographs are made smaller, so that the demonstration ends soon.
+MAX_PIXELS = 1024 * 1024
+# Points of a model's curve that are on the chart: the highest rates take longest.
+POINTS = slice(1, 5)
+# The codec that the table compares with.
+ANCHOR = "jpeg-420"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Standard:
+    """A standard codec of the demonstration.
+
+    Attributes:
+        title: as readers know it.
+        suffix: of its files.
+        curve: qualities on the chart, about 0.15 to 1 bit a pixel; higher rates take longest.
+        qualities: all, coarsest first.
+    """
+
+    title: str
+    suffix: str
+    curve: Sequence[float]
+    qualities: Sequence[float]
+
+
+_STANDARD = {
+    "jpeg-420": _Standard("JPEG", ".jpg", (5, 10, 20, 35, 55, 75), range(1, 101)),
+    "webp": _Standard("WebP", ".webp", (5, 20, 40, 65), range(101)),
+    "jpeg2000": _Standard("JPEG 2000", ".j2k", (29, 31, 33, 36), [20 + step / 8 for step in range(240)]),
+    "avif": _Standard("AVIF", ".avif", (20, 35, 50), range(101)),
+    "bpg-ycbcr444": _Standard("BPG 4:4:4", ".bpg", (40, 36, 32, 28), range(51, -1, -1)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """What was measured.
+
+    Attributes:
+        page: ``index.html``.
+        table: a line a codec, means over the images.
+        equal_bytes: of each image files of equal bytes, a line a codec.
+    """
+
+    page: Path
+    table: Table
+    equal_bytes: Sequence[Table]
+
+
+def sample_pictures() -> list[Path]:
+    """The photographs of a demonstration without any of the user's."""
+    return [path for path in evaluation.find_pictures("kodak") if path.stem in PICTURES]
+
+
+def models() -> list[str]:
+    """Learned models on the chart: the default, and the hyperprior of variable rate, or else those of fixed rates."""
+    hyperpriors = [name for name in weights.index() if name.startswith("balle2018-hyperprior-")]
+    variable = [name for name in hyperpriors if name.endswith("-vbr")]
+    return [DEFAULT_PRESET, *(variable or [name for name in hyperpriors if "-mse-" in name])]
+
+
+def standard_codecs() -> list[str]:
+    """Standard codecs that this installation has."""
+    return [name for name in _STANDARD if name != "avif" or features.check("avif")]
+
+
+def layered_model() -> str | None:
+    """The trained model of squared error whose files have the most layers of latents; None if all have one."""
+    streams = {name: get_preset(name).stream for name in weights.index() if "-mse-" in name}
+    counts = {name: stream.count for name, stream in streams.items() if stream}
+    name = max(counts, key=lambda each: counts[each], default=None)
+    return name if name and counts[name] > 1 else None
+
+
+def run(
+    pictures: Sequence[tuple[Path, Path]],
+    folder: Path,
+    target_bpp: float,
+    workers: int,
+    background: tuple[int, int, int] | None = None,
+) -> Demo:
+    """Measure and write; see the module.
+
+    Args:
+        pictures: the user's files, and where in ``folder / "originals"`` they go.
+        folder: for everything that is written.
+        target_bpp: the most bits a pixel of the default model's files in the comparison of equal bytes.
+        workers: processes, as far as memory allows.
+        background: RGB behind transparent parts.
+
+    Raises:
+        CodecZooError: an image cannot be read or coded, or a file not be written.
+    """
+    originals = [_prepare(source, target, background) for source, target in pictures]
+    labels = {path: path.relative_to(folder / ORIGINALS).with_suffix("").as_posix() for path in originals}
+    learned, layered = models(), layered_model()
+    given: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in learned]
+    workers = memory_estimates.workers_for_pictures("evaluate", given, originals, workers)
+    for _ in in_processes(
+        _open, [(name,) for name in [*learned, *([layered] if layered else [])]], workers, "opening"
+    ):
+        pass
+    specs = [spec for name in learned for spec in _specs(name)]
+    specs += [f"{name}:{quality:g}" for name in standard_codecs() for quality in _STANDARD[name].curve]
+    rows = evaluation.evaluate(specs, originals, folder / "rows.jsonl", workers)
+    versions = _equal_bytes(rows, labels, folder / "files", target_bpp, workers)
+    layers = _layers(layered, originals[0], folder / "files" / labels[originals[0]]) if layered else []
+    points = _points(rows)
+    curves = [Curve(name, evaluation.curve(group, "psnr")) for name, group in points.items()]
+    table = _table(points, curves, len(originals))
+    chart = Chart(
+        "curves", "PSNR over bits per pixel", "PSNR (RGB), dB", curves, f"Means over {len(originals)} images."
+    )
+    draw_chart(chart, folder)
+    page = folder / PAGE
+    write_atomic(page, _page(rows, labels, versions, layers, table, chart, workers).encode())
+    return Demo(page, table, [_equal_table(labels[path], found, "codec") for path, found in versions.items()])
+
+
+# === Images and models ===
+
+
+def _prepare(source: Path, target: Path, background: tuple[int, int, int] | None) -> Path:
+    """Put an image into the folder: as it is if codecs take it so, otherwise as RGB of at most :data:`MAX_PIXELS`."""
+    image = as_rgb(read_image(source, notice, background=background))
+    pixels = image.shape[0] * image.shape[1]
+    if pixels > MAX_PIXELS:
+        scale = (MAX_PIXELS / pixels) ** 0.5
+        width, height = (max(1, int(scale * image.shape[axis])) for axis in (1, 0))
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+        notice(f"{source}: made smaller, {width}×{height}; `codec-zoo compress` takes it as it is")
+    if not target.exists() or not np.array_equal(image, read_rgb(target)):
+        write_image(target, image)
+    return target
+
+
+def _specs(model: str) -> list[str]:
+    """A model at the rates of the chart; one without a dial as it is."""
+    qualities = qualities_of(model)
+    return [f"{model}:{quality:g}" for quality in qualities[POINTS] if quality is not None] or [model]
+
+
+def _open(spec: str) -> None:
+    """Export a model on its first use."""
+    open_codec(spec)
+
+
+# === Files of equal bytes ===
+
+
+@dataclasses.dataclass(frozen=True)
+class Coded:
+    """A file of an image, the image that it decodes to, and its numbers; all in one folder.
+
+    Attributes:
+        title: of the codec, as readers know it.
+        spec: of the codec; with ``wanted`` its name alone.
+        picture: the original.
+        file: the coded file.
+        wanted: bytes, to which the file comes as near as the codec's qualities do. 0: the spec says which file.
+    """
+
+    title: str
+    spec: str
+    picture: Path
+    file: Path
+    wanted: int = 0
+
+    @property
+    def decoded(self) -> Path:
+        """The decoded image, PNG."""
+        return self.file.with_name(f"{self.file.stem}.decoded.png")
+
+    @property
+    def row(self) -> Row:
+        """``key``, ``spec``, ``bytes``, ``bpp``, ``psnr``; nothing of a file that is not made yet."""
+        try:
+            row = json.loads(self._record.read_text())
+        except (OSError, ValueError):
+            return {}
+        return {**row, "psnr": math.inf if row["psnr"] is None else row["psnr"]}  # JSON knows no infinity
+
+    @property
+    def _record(self) -> Path:
+        return self.file.with_name(f"{self.file.stem}.json")
+
+    @property
+    def _key(self) -> str:
+        """What the file is made from."""
+        example = f"{self.spec}:{_STANDARD[self.spec].qualities[0]:g}" if self.wanted else self.spec
+        codec = {key: describe_codec(example)[key] for key in ("codec_version", "weights_sha256")}
+        image = hashlib.sha256(self.picture.read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps([self.spec, codec, self.wanted, image]).encode()).hexdigest()
+
+    def is_made(self) -> bool:
+        """Whether an earlier run left it."""
+        return self.file.exists() and self.decoded.exists() and self.row.get("key") == self._key
+
+    def make(self, known: Mapping[float, int]) -> None:
+        """Code, decode, and write the record last.
+
+        Args:
+            known: with ``wanted``, bytes at qualities of this image that are measured already.
+        """
+        image = read_rgb(self.picture)
+        spec, data = self._find(image, known) if self.wanted else (self.spec, open_codec(self.spec).encode(image))
+        self.write(image, spec, data)
+
+    def write(self, image: np.ndarray, spec: str, data: bytes) -> None:
+        """Write a file, the image ``uint8 [H, W, 3]`` that it decodes to, and the record."""
+        decoded = as_rgb(open_codec(spec).decode(data))
+        write_atomic(self.file, data)
+        write_image(self.decoded, decoded)
+        reached = psnr(image, decoded)
+        row = {
+            "key": self._key,
+            "spec": spec,
+            "bytes": len(data),
+            "bpp": 8 * len(data) / (image.shape[0] * image.shape[1]),
+            "psnr": reached if math.isfinite(reached) else None,
+        }
+        write_atomic(self._record, json.dumps(row).encode())
+
+    def _find(self, image: np.ndarray, known: Mapping[float, int]) -> tuple[str, bytes]:
+        """The file whose length is nearest to the one wanted: its spec and its bytes."""
+        qualities = _STANDARD[self.spec].qualities
+
+        @functools.cache
+        def code(index: int) -> tuple[str, bytes]:
+            spec = f"{self.spec}:{qualities[index]:g}"
+            return spec, open_codec(spec).encode(image)
+
+        places = {qualities.index(quality): size for quality, size in known.items() if quality in qualities}
+        low = max((place + 1 for place, size in places.items() if size < self.wanted), default=0)
+        high = min((place for place, size in places.items() if size >= self.wanted), default=len(qualities))
+        found = bisect.bisect_left(range(len(qualities)), self.wanted, low, high, key=lambda i: len(code(i)[1]))
+        around = {max(found - 1, 0), min(found, len(qualities) - 1)}
+        return min(map(code, sorted(around)), key=lambda each: abs(len(each[1]) - self.wanted))
+
+
+def _make(coded: Coded, known: Mapping[float, int]) -> None:
+    coded.make(known)
+
+
+def _equal_bytes(
+    rows: Iterable[Row], labels: Mapping[Path, str], folder: Path, target_bpp: float, workers: int
+) -> dict[Path, list[Coded]]:
+    """Of each image the default model's file, and the other codecs' files of nearest length."""
+    known: dict[tuple[str, str], dict[float, int]] = {}
+    for row in rows:
+        known.setdefault((row["codec"], row["image"]), {})[row["quality"]] = row["bytes"]
+    spec = f"{DEFAULT_PRESET},target_bpp={target_bpp:g}"
+    ours = [Coded(OURS, spec, path, folder / label / f"{DEFAULT_PRESET}.czoo") for path, label in labels.items()]
+    tasks: list[tuple[Coded, Mapping[float, int]]] = [(coded, {}) for coded in ours if not coded.is_made()]
+    for _ in in_processes(_make, tasks, workers, "coding with the default model"):
+        pass
+    variable = [name for name in models()[1:] if qualities_of(name) != (None,)]
+    made = {
+        coded.picture: [
+            coded,
+            *(
+                Coded(
+                    name, f"{name},target_bpp={coded.row['bpp']}", coded.picture, coded.file.with_name(f"{name}.czoo")
+                )
+                for name in variable
+            ),
+            *(
+                Coded(
+                    _STANDARD[name].title,
+                    name,
+                    coded.picture,
+                    coded.file.with_name(f"{name}{_STANDARD[name].suffix}"),
+                    wanted=coded.row["bytes"],
+                )
+                for name in standard_codecs()
+            ),
+        ]
+        for coded in ours
+    }
+    tasks = [
+        (coded, known.get((coded.spec, coded.picture.name), {}))
+        for versions in made.values()
+        for coded in versions[1:]
+        if not coded.is_made()
+    ]
+    for _ in in_processes(_make, tasks, workers, "coding at equal bytes"):
+        pass
+    return made
+
+
+# === A file of layers ===
+
+
+def _layers(model: str, picture: Path, folder: Path) -> list[Coded]:
+    """One file of all layers, and the files that are left when it is cut behind each."""
+    stream = get_preset(model).stream
+    assert stream is not None
+    count = stream.count
+    cuts = [
+        Coded(f"{i} of {count} layers", model, picture, folder / f"{model}.{i}-of-{count}.czoo")
+        for i in range(1, count + 1)
+    ]
+    tasks = [] if all(cut.is_made() for cut in cuts) else [(cuts,)]
+    for _ in in_processes(_cut, tasks, 1, "cutting a file of layers"):
+        pass
+    return cuts
+
+
+def _cut(cuts: Sequence[Coded]) -> None:
+    image = read_rgb(cuts[0].picture)
+    data = open_codec(cuts[0].spec).encode(image)
+    for i, cut in enumerate(cuts, 1):
+        cut.write(image, cut.spec, container.truncate(data, i))
+
+
+# === Tables and curves ===
+
+
+def _name(codec: str) -> str:
+    """A codec as readers know it; models of one rate each go by their common name."""
+    return _STANDARD[codec].title if codec in _STANDARD else re.sub(r"-\d+$", "", codec)
+
+
+def _points(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Means over images, by name."""
+    points: dict[str, list[Row]] = {}
+    for point in evaluation.summarize(rows):
+        points.setdefault(_name(point["codec"]), []).append(point)
+    return points
+
+
+def _table(points: Mapping[str, Sequence[Row]], curves: Sequence[Curve], count: int) -> Table:
+    """The headline: qualities at a few rates, bytes at equal quality, seconds."""
+    anchor = next(curve.points for curve in curves if curve.name == _STANDARD[ANCHOR].title)
+    lines = []
+    for curve in curves:
+        values = [at_rate(curve.points, rate) for rate in RATES]
+        seconds = [np.mean([point[key] for point in points[curve.name]]) for key in ("encode_s", "decode_s")]
+        lines.append(
+            [
+                curve.name,
+                "" if curve.points is anchor else delta(anchor, curve.points),
+                *("" if value is None else f"{value:.2f}" for value in values),
+                *(f"{value:.2f}" for value in seconds),
+            ]
+        )
+    header = ["codec", "bytes against JPEG", *(f"dB at {rate:g} bpp" for rate in RATES), "encode, s", "decode, s"]
+    note = (
+        f"Means over {count} images. Bytes against JPEG: at equal PSNR (BD-rate). dB: PSNR of RGB at a rate, between "
+        "measured points linear in the logarithm of the rate. Seconds: of one image on one thread."
+    )
+    return Table("Results", note, header, lines)
+
+
+def _saving(table: Table) -> str:
+    """How many bytes the default model saves at equal PSNR, in words; empty where the curves do not tell."""
+    change = next(line[1] for line in table.rows if line[0] == _name(DEFAULT_PRESET))
+    if not change:
+        return ""
+    per_cent = float(change.rstrip(" %"))
+    return f"{abs(per_cent):.0f} % {'fewer' if per_cent < 0 else 'more'} bytes"
+
+
+def _equal_table(label: str, versions: Sequence[Coded], of: str) -> Table:
+    """Files of one image, a line each."""
+    lines = []
+    for coded in versions:
+        row = coded.row
+        lines.append((coded.title, f"{row['bytes']:,}", f"{row['bpp']:.3f}", format_number(row["psnr"], 2)))
+    return Table(label, "", (of, "bytes", "bpp", "PSNR, dB"), lines)
+
+
+# === The page ===
+
+
+def _page(
+    rows: Sequence[Row],
+    labels: Mapping[Path, str],
+    versions: Mapping[Path, Sequence[Coded]],
+    layers: Sequence[Coded],
+    table: Table,
+    chart: Chart,
+    workers: int,
+) -> str:
+    """``index.html``."""
+    files = {("", path): path for path in labels}
+    coded = [*(one for found in versions.values() for one in found), *layers]
+    files |= {(one.title, one.picture): one.decoded for one in coded}
+    embedded = embed(files, list(labels), PNG, PICTURE_BYTES, workers)
+
+    def data(found: Sequence[Coded], identifiers: Mapping[tuple[str, Path], str]) -> dict[str, Any]:
+        path = found[0].picture
+        shown = [{"name": ORIGINAL, "numbers": "", "image": identifiers["", path]}]
+        for one in found:
+            numbers = numbers_of(one.row)
+            tag = f"{one.title}: {one.row['bytes']:,} bytes, {format_number(one.row['psnr'], 2)} dB"
+            shown.append({"name": one.title, "numbers": numbers, "tag": tag, "image": identifiers[one.title, path]})
+        return {"versions": [{"picture": labels[path], **version} for version in shown]}
+
+    def context(identifiers: Mapping[tuple[str, Path], str]) -> dict[str, Any]:
+        return {
+            "model": DEFAULT_PRESET,
+            "ours": OURS,
+            "jpeg": _STANDARD[ANCHOR].title,
+            "saving": _saving(table),
+            "table": table,
+            "chart": chart,
+            "points": points_of(chart),
+            "chart_data": {"charts": chart_data([chart])},
+            "pictures_shown": [
+                {
+                    "label": labels[path],
+                    "table": _equal_table(labels[path], found, "codec"),
+                    "data": data(found, identifiers),
+                }
+                for path, found in versions.items()
+                if ("", path) in identifiers
+            ],
+            "layers": {
+                "model": layers[0].spec,
+                "label": labels[layers[0].picture],
+                "count": len(layers),
+                "table": _equal_table("Layers", layers, "decoded from"),
+                "data": data(layers, identifiers),
+                "first": layers[0].title,
+                "last": layers[-1].title,
+            }
+            if layers and ("", layers[0].picture) in identifiers
+            else None,
+            "provenance": provenance(rows),
+        }
+
+    return render("demo.html.j2", TITLE, embedded, context)
