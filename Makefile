@@ -7,9 +7,9 @@ OUTPUT ?= demo_output
 .PHONY: demo test test-all test-tfc lint clean FORCE
 .DELETE_ON_ERROR:
 
-# Compress, decompress and measure 24 real photographs; tables, figures and decoded pictures in $(OUTPUT).
+# Four photographs through models and standard codecs; a page to look at, files and decoded pictures in $(OUTPUT).
 demo: $(VENV)/linked
-	$(BIN)/codec-zoo reproduce fu2019 --output $(OUTPUT)
+	$(BIN)/codec-zoo demo --output $(OUTPUT)
 
 # A test file for each core.
 test: lint

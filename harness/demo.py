@@ -8,14 +8,13 @@ photographs ─▶ originals/ ─▶ rows.jsonl: codecs at several rates ─▶ 
 Every number is of a file that was decoded again. What is in the folder is not made again.
 """
 
-import bisect
 import dataclasses
 import functools
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +156,9 @@ def run(
     specs = [spec for name in learned for spec in _specs(name)]
     specs += [f"{name}:{quality:g}" for name in standard_codecs() for quality in _STANDARD[name].curve]
     rows = evaluation.evaluate(specs, originals, folder / "rows.jsonl", workers)
-    versions = _equal_bytes(rows, labels, folder / "files", target_bpp, workers)
-    layers = _layers(layered, originals[0], folder / "files" / labels[originals[0]]) if layered else []
+    files = folder / "files"
+    layers = layer_files(layered, originals[0], files / labels[originals[0]]) if layered else []
+    versions = equal_bytes(rows, labels, files, target_bpp, workers, layers)
     points = _points(rows)
     curves = [Curve(name, evaluation.curve(group, "psnr")) for name, group in points.items()]
     table = _table(points, curves, len(originals))
@@ -243,8 +243,8 @@ class Coded:
         """What the file is made from."""
         example = f"{self.spec}:{_STANDARD[self.spec].qualities[0]:g}" if self.wanted else self.spec
         codec = {key: describe_codec(example)[key] for key in ("codec_version", "weights_sha256")}
-        image = hashlib.sha256(self.picture.read_bytes()).hexdigest()
-        return hashlib.sha256(json.dumps([self.spec, codec, self.wanted, image]).encode()).hexdigest()
+        made_from = [self.spec, codec, self.wanted, _hash(self.picture)]
+        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
     def is_made(self) -> bool:
         """Whether an earlier run left it."""
@@ -284,29 +284,60 @@ class Coded:
             spec = f"{self.spec}:{qualities[index]:g}"
             return spec, open_codec(spec).encode(image)
 
-        places = {qualities.index(quality): size for quality, size in known.items() if quality in qualities}
-        low = max((place + 1 for place, size in places.items() if size < self.wanted), default=0)
-        high = min((place for place, size in places.items() if size >= self.wanted), default=len(qualities))
-        found = bisect.bisect_left(range(len(qualities)), self.wanted, low, high, key=lambda i: len(code(i)[1]))
-        around = {max(found - 1, 0), min(found, len(qualities) - 1)}
+        sizes = {qualities.index(quality): size for quality, size in known.items() if quality in qualities}
+        low = max((place + 1 for place, size in sizes.items() if size < self.wanted), default=0)
+        high = min((place for place, size in sizes.items() if size >= self.wanted), default=len(qualities))
+        while (
+            low < high
+        ):  # the file at `high` and those behind it are not smaller than wanted, those before `low` are
+            middle = (low + high) // 2
+            if low - 1 in sizes and high in sizes:  # sizes grow nearly by the same factor from quality to quality
+                below, above = math.log(sizes[low - 1]), math.log(sizes[high])
+                share = (math.log(self.wanted) - below) / (above - below)
+                middle = min(max(round(low - 1 + share * (high - low + 1)), low), high - 1)
+            sizes[middle] = len(code(middle)[1])
+            low, high = (middle + 1, high) if sizes[middle] < self.wanted else (low, middle)
+        around = {max(low - 1, 0), min(low, len(qualities) - 1)}
         return min(map(code, sorted(around)), key=lambda each: abs(len(each[1]) - self.wanted))
 
 
-def _make(coded: Coded, known: Mapping[float, int]) -> None:
-    coded.make(known)
+def _hash(picture: Path) -> str:
+    return hashlib.sha256(picture.read_bytes()).hexdigest()
 
 
-def _equal_bytes(
-    rows: Iterable[Row], labels: Mapping[Path, str], folder: Path, target_bpp: float, workers: int
+def _call(work: Callable[[], None]) -> None:
+    work()
+
+
+def equal_bytes(
+    rows: Iterable[Row],
+    labels: Mapping[Path, str],
+    folder: Path,
+    target_bpp: float,
+    workers: int,
+    layers: Sequence[Coded] = (),
 ) -> dict[Path, list[Coded]]:
-    """Of each image the default model's file, and the other codecs' files of nearest length."""
+    """Of each image the default model's file, and the other codecs' files of nearest length.
+
+    Args:
+        rows: measured already, which makes the search shorter.
+        labels: image → its folder below ``folder``.
+        folder: for the files; what an earlier run left there is not made again.
+        target_bpp: the most bits a pixel of the default model's file.
+        workers: processes.
+        layers: from :func:`layer_files`, made at the same time.
+
+    Raises:
+        CodecZooError: an image cannot be coded, or a file not be written.
+    """
     known: dict[tuple[str, str], dict[float, int]] = {}
     for row in rows:
-        known.setdefault((row["codec"], row["image"]), {})[row["quality"]] = row["bytes"]
+        known.setdefault((row["codec"], row["image_sha256"]), {})[row["quality"]] = row["bytes"]
     spec = f"{DEFAULT_PRESET},target_bpp={target_bpp:g}"
     ours = [Coded(OURS, spec, path, folder / label / f"{DEFAULT_PRESET}.czoo") for path, label in labels.items()]
-    tasks: list[tuple[Coded, Mapping[float, int]]] = [(coded, {}) for coded in ours if not coded.is_made()]
-    for _ in in_processes(_make, tasks, workers, "coding with the default model"):
+    work = [functools.partial(coded.make, {}) for coded in ours if not coded.is_made()]
+    cut = [] if all(one.is_made() for one in layers) else [functools.partial(_cut, layers)]
+    for _ in in_processes(_call, [(each,) for each in [*cut, *work]], workers, "coding with models"):
         pass
     variable = [name for name in models()[1:] if qualities_of(name) != (None,)]
     made = {
@@ -331,13 +362,13 @@ def _equal_bytes(
         ]
         for coded in ours
     }
-    tasks = [
-        (coded, known.get((coded.spec, coded.picture.name), {}))
-        for versions in made.values()
+    work = [
+        functools.partial(coded.make, known.get((coded.spec, _hash(path)), {}))
+        for path, versions in made.items()
         for coded in versions[1:]
         if not coded.is_made()
     ]
-    for _ in in_processes(_make, tasks, workers, "coding at equal bytes"):
+    for _ in in_processes(_call, [(each,) for each in work], workers, "coding at equal bytes"):
         pass
     return made
 
@@ -345,19 +376,15 @@ def _equal_bytes(
 # === A file of layers ===
 
 
-def _layers(model: str, picture: Path, folder: Path) -> list[Coded]:
-    """One file of all layers, and the files that are left when it is cut behind each."""
+def layer_files(model: str, picture: Path, folder: Path) -> list[Coded]:
+    """A file of all layers and those that a cut behind each leaves; :func:`equal_bytes` makes them."""
     stream = get_preset(model).stream
     assert stream is not None
     count = stream.count
-    cuts = [
+    return [
         Coded(f"{i} of {count} layers", model, picture, folder / f"{model}.{i}-of-{count}.czoo")
         for i in range(1, count + 1)
     ]
-    tasks = [] if all(cut.is_made() for cut in cuts) else [(cuts,)]
-    for _ in in_processes(_cut, tasks, 1, "cutting a file of layers"):
-        pass
-    return cuts
 
 
 def _cut(cuts: Sequence[Coded]) -> None:
@@ -370,7 +397,7 @@ def _cut(cuts: Sequence[Coded]) -> None:
 # === Tables and curves ===
 
 
-def _name(codec: str) -> str:
+def title_of(codec: str) -> str:
     """A codec as readers know it; models of one rate each go by their common name."""
     return _STANDARD[codec].title if codec in _STANDARD else re.sub(r"-\d+$", "", codec)
 
@@ -379,7 +406,7 @@ def _points(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Means over images, by name."""
     points: dict[str, list[Row]] = {}
     for point in evaluation.summarize(rows):
-        points.setdefault(_name(point["codec"]), []).append(point)
+        points.setdefault(title_of(point["codec"]), []).append(point)
     return points
 
 
@@ -408,7 +435,7 @@ def _table(points: Mapping[str, Sequence[Row]], curves: Sequence[Curve], count: 
 
 def _saving(table: Table) -> str:
     """How many bytes the default model saves at equal PSNR, in words; empty where the curves do not tell."""
-    change = next(line[1] for line in table.rows if line[0] == _name(DEFAULT_PRESET))
+    change = next(line[1] for line in table.rows if line[0] == title_of(DEFAULT_PRESET))
     if not change:
         return ""
     per_cent = float(change.rstrip(" %"))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from codec_zoo.cli.main import cli as commands
+from codec_zoo.cli.main import run
 from codec_zoo.codecs.images import write_image
 from codec_zoo.harness import evaluation
 from codec_zoo.harness import reproduce as reproduction
@@ -132,6 +133,19 @@ def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
     assert [[json.loads(line)[k] for k in wanted] for line in again.splitlines()] == [
         [point[k] for k in wanted] for point in points
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--published", "vtm"], "give --figure"),
+        (["--published", "vtm", "--figure", "x.png", "--limit", "2"], "24 pictures"),
+        (["--published", "elic,vtn", "--figure", "x.png"], "Did you mean vtm?"),
+    ],
+)
+def test_published_curves_that_do_not_fit_are_refused(arguments, words, capsys):
+    assert run(["evaluate", "jpeg:50", *arguments]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_benchmark(cli):
