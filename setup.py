@@ -94,6 +94,8 @@ setup(
             "tensorflow-metadata>=1.21",
             "tensorflow-serving-api==2.21.*",
         ],
+        # `codec-zoo app`. Not in requirements.txt: Gradio 6 wants pillow < 13, older than there.
+        "app": ["codec-zoo[tf]", "gradio>=6,<7"],
         "test": [
             "hypothesis>=6",
             "import-linter>=2.5",

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from codec_zoo import interrupts
-from codec_zoo.cli import compress, demo, export, files, measure, models, train
+from codec_zoo.cli import app, compress, demo, export, files, measure, models, train
 from codec_zoo.cli.help import Group
 from codec_zoo.errors import CodecZooError, MissingPackageError
 from codec_zoo.export.quiet import quiet_tensorflow
@@ -117,6 +117,7 @@ cli.add_section(
     "Use",
     (
         demo.demo,
+        app.app,
         compress.compress,
         compress.decompress,
         files.inspect,

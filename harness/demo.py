@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image
 
 from codec_zoo import weights
 from codec_zoo.codecs import container, memory_estimates
@@ -30,6 +30,7 @@ from codec_zoo.codecs.specs import open_codec, qualities_of
 from codec_zoo.files import write_atomic
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.embedding import PICTURE_BYTES, PNG, embed
+from codec_zoo.harness.equal_bytes import STANDARD, nearest_file, standard_codecs
 from codec_zoo.harness.figures import draw_chart
 from codec_zoo.harness.papers.bench import at_rate, delta
 from codec_zoo.harness.report import ORIGINAL, chart_data, format_number, numbers_of, points_of, provenance, render
@@ -60,32 +61,6 @@ ANCHOR = "jpeg-420"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Standard:
-    """A standard codec of the demonstration.
-
-    Attributes:
-        title: as readers know it.
-        suffix: of its files.
-        curve: qualities on the chart, about 0.15 to 1 bit a pixel; higher rates take longest.
-        qualities: all, coarsest first.
-    """
-
-    title: str
-    suffix: str
-    curve: Sequence[float]
-    qualities: Sequence[float]
-
-
-_STANDARD = {
-    "jpeg-420": _Standard("JPEG", ".jpg", (5, 10, 20, 35, 55, 75), range(1, 101)),
-    "webp": _Standard("WebP", ".webp", (5, 20, 40, 65), range(101)),
-    "jpeg2000": _Standard("JPEG 2000", ".j2k", (29, 31, 33, 36), [20 + step / 8 for step in range(240)]),
-    "avif": _Standard("AVIF", ".avif", (20, 35, 50), range(101)),
-    "bpg-ycbcr444": _Standard("BPG 4:4:4", ".bpg", (40, 36, 32, 28), range(51, -1, -1)),
-}
-
-
-@dataclasses.dataclass(frozen=True)
 class Demo:
     """What was measured.
 
@@ -110,11 +85,6 @@ def models() -> list[str]:
     hyperpriors = [name for name in weights.index() if name.startswith("balle2018-hyperprior-")]
     variable = [name for name in hyperpriors if name.endswith("-vbr")]
     return [DEFAULT_PRESET, *(variable or [name for name in hyperpriors if "-mse-" in name])]
-
-
-def standard_codecs() -> list[str]:
-    """Standard codecs that this installation has."""
-    return [name for name in _STANDARD if name != "avif" or features.check("avif")]
 
 
 def layered_model() -> str | None:
@@ -154,7 +124,7 @@ def run(
     ):
         pass
     specs = [spec for name in learned for spec in _specs(name)]
-    specs += [f"{name}:{quality:g}" for name in standard_codecs() for quality in _STANDARD[name].curve]
+    specs += [f"{name}:{quality:g}" for name in standard_codecs() for quality in STANDARD[name].curve]
     rows = evaluation.evaluate(specs, originals, folder / "rows.jsonl", workers)
     files = folder / "files"
     layers = layer_files(layered, originals[0], files / labels[originals[0]]) if layered else []
@@ -241,7 +211,7 @@ class Coded:
     @property
     def _key(self) -> str:
         """What the file is made from."""
-        example = f"{self.spec}:{_STANDARD[self.spec].qualities[0]:g}" if self.wanted else self.spec
+        example = f"{self.spec}:{STANDARD[self.spec].qualities[0]:g}" if self.wanted else self.spec
         codec = {key: describe_codec(example)[key] for key in ("codec_version", "weights_sha256")}
         made_from = [self.spec, codec, self.wanted, _hash(self.picture)]
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
@@ -257,7 +227,10 @@ class Coded:
             known: with ``wanted``, bytes at qualities of this image that are measured already.
         """
         image = read_rgb(self.picture)
-        spec, data = self._find(image, known) if self.wanted else (self.spec, open_codec(self.spec).encode(image))
+        if self.wanted:
+            spec, data = nearest_file(self.spec, image, self.wanted, known)
+        else:
+            spec, data = self.spec, open_codec(self.spec).encode(image)
         self.write(image, spec, data)
 
     def write(self, image: np.ndarray, spec: str, data: bytes) -> None:
@@ -274,31 +247,6 @@ class Coded:
             "psnr": reached if math.isfinite(reached) else None,
         }
         write_atomic(self._record, json.dumps(row).encode())
-
-    def _find(self, image: np.ndarray, known: Mapping[float, int]) -> tuple[str, bytes]:
-        """The file whose length is nearest to the one wanted: its spec and its bytes."""
-        qualities = _STANDARD[self.spec].qualities
-
-        @functools.cache
-        def code(index: int) -> tuple[str, bytes]:
-            spec = f"{self.spec}:{qualities[index]:g}"
-            return spec, open_codec(spec).encode(image)
-
-        sizes = {qualities.index(quality): size for quality, size in known.items() if quality in qualities}
-        low = max((place + 1 for place, size in sizes.items() if size < self.wanted), default=0)
-        high = min((place for place, size in sizes.items() if size >= self.wanted), default=len(qualities))
-        while (
-            low < high
-        ):  # the file at `high` and those behind it are not smaller than wanted, those before `low` are
-            middle = (low + high) // 2
-            if low - 1 in sizes and high in sizes:  # sizes grow nearly by the same factor from quality to quality
-                below, above = math.log(sizes[low - 1]), math.log(sizes[high])
-                share = (math.log(self.wanted) - below) / (above - below)
-                middle = min(max(round(low - 1 + share * (high - low + 1)), low), high - 1)
-            sizes[middle] = len(code(middle)[1])
-            low, high = (middle + 1, high) if sizes[middle] < self.wanted else (low, middle)
-        around = {max(low - 1, 0), min(low, len(qualities) - 1)}
-        return min(map(code, sorted(around)), key=lambda each: abs(len(each[1]) - self.wanted))
 
 
 def _hash(picture: Path) -> str:
@@ -351,10 +299,10 @@ def equal_bytes(
             ),
             *(
                 Coded(
-                    _STANDARD[name].title,
+                    STANDARD[name].title,
                     name,
                     coded.picture,
-                    coded.file.with_name(f"{name}{_STANDARD[name].suffix}"),
+                    coded.file.with_name(f"{name}{STANDARD[name].suffix}"),
                     wanted=coded.row["bytes"],
                 )
                 for name in standard_codecs()
@@ -399,7 +347,7 @@ def _cut(cuts: Sequence[Coded]) -> None:
 
 def title_of(codec: str) -> str:
     """A codec as readers know it; models of one rate each go by their common name."""
-    return _STANDARD[codec].title if codec in _STANDARD else re.sub(r"-\d+$", "", codec)
+    return STANDARD[codec].title if codec in STANDARD else re.sub(r"-\d+$", "", codec)
 
 
 def _points(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -412,7 +360,7 @@ def _points(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def _table(points: Mapping[str, Sequence[Row]], curves: Sequence[Curve], count: int) -> Table:
     """The headline: qualities at a few rates, bytes at equal quality, seconds."""
-    anchor = next(curve.points for curve in curves if curve.name == _STANDARD[ANCHOR].title)
+    anchor = next(curve.points for curve in curves if curve.name == STANDARD[ANCHOR].title)
     lines = []
     for curve in curves:
         values = [at_rate(curve.points, rate) for rate in RATES]
@@ -482,7 +430,7 @@ def _page(
         return {
             "model": DEFAULT_PRESET,
             "ours": OURS,
-            "jpeg": _STANDARD[ANCHOR].title,
+            "jpeg": STANDARD[ANCHOR].title,
             "saving": _saving(table),
             "table": table,
             "chart": chart,
