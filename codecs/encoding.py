@@ -40,7 +40,7 @@ class Setting:
     Attributes:
         layers: how many are written.
         chosen: option and name of the alternative, of each choice.
-        quality: of the dial; None: the coder's own.
+        quality: of the dial; None: the coder's own, or there is no dial.
     """
 
     layers: int
@@ -116,7 +116,8 @@ class Encoding:
             checked = (values[latent.name] for latent in layer.latents)
             check = check_of(self.codec.tables_crc, checked)
         data = [self._coded(latent, layer, setting) for latent in layer.latents]
-        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data))
+        step = self.codec.step_of(setting.quality)
+        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data, step))
 
     # --- latents ---
 
@@ -124,12 +125,13 @@ class Encoding:
         """The latents of the layers that are written, before any image codec: ``[h, w, C]``."""
         if not self.codec.search:
             signature = f"encode{self.codec.suffix(setting.chosen)}"
-            return self._once(signature, lambda: self._analyse(signature, self.stream.layers, setting, {}))
+            key = signature, self.codec.step_of(setting.quality)
+            return self._once(key, lambda: self._analyse(signature, self.stream.layers, setting, {}))
         values: dict[str, np.ndarray] = {}
         for layer in self._written(setting):
             if layer.refine:
                 refine = functools.partial(self._analyse, layer.refine, [layer], setting, dict(values))
-                values |= self._once(("refined", layer.refine), refine)
+                values |= self._once(("refined", layer.refine, self.codec.step_of(setting.quality)), refine)
         return values
 
     def _analyse(
@@ -139,8 +141,10 @@ class Encoding:
         names = [latent.name for layer in layers for latent in layer.latents]
         inputs = self.codec.model.card["signatures"][signature]
         given = {name: value for name, value in lower.items() if name in inputs}
-        rounds = {"rounds": np.array([self.codec.search], np.int32)} if self.codec.search else {}
-        found = self.codec.runner(setting.chosen).analyse(signature, self.image, names, given, **rounds)
+        further = self.codec.step_input(signature, self.codec.step_of(setting.quality))
+        if self.codec.search:
+            further["rounds"] = np.array([self.codec.search], np.int32)
+        found = self.codec.runner(setting.chosen).analyse(signature, self.image, names, given, **further)
         for layer in layers:
             for latent in layer.latents:
                 place = self.codec.place(latent, layer, setting.chosen, self.height, self.width)
@@ -150,8 +154,9 @@ class Encoding:
 
     def _coded(self, latent: Latent, layer: StreamLayer, setting: Setting) -> bytes:
         alternative = setting.alternative(latent)
-        quality = setting.quality if isinstance(alternative.coder, ImageCodec) else None
-        return self._once((latent.name, alternative.name, quality), lambda: self._code(latent, layer, setting))
+        dialled = isinstance(alternative.coder, ImageCodec) or self.stream.step
+        key = latent.name, alternative.name, setting.quality if dialled else None
+        return self._once(key, lambda: self._code(latent, layer, setting))
 
     def _code(self, latent: Latent, layer: StreamLayer, setting: Setting) -> bytes:
         coder, values = setting.alternative(latent).coder, self._values(setting)[latent.name]
@@ -161,7 +166,8 @@ class Encoding:
         rows = None
         if isinstance(coder, RangeCoder) and coder.rows:
             known = {name: self._decoded(name, setting) for name in coder.rows.inputs}
-            rows = self.codec.rows(coder.rows, known, setting.chosen, place)
+            step = self.codec.step_of(setting.quality)
+            rows = self.codec.rows(coder.rows, known, setting.chosen, place, step)
         return coders.encode(coder, values, place, self.codec.tables, rows)
 
     def _decoded(self, name: str, setting: Setting) -> np.ndarray:
