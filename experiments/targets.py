@@ -1,8 +1,8 @@
 """Targets of rate and of PSNR, asked and got: python experiments/targets.py ROWS.
 
 Each of Kodak's 24 pictures is coded at five targets. ROWS gets a JSON line for each file; the same command goes on
-after a stop. In the end it prints a summary. A file hits a target of rate if it has 98 to 100 % of
-the bits asked for. It hits a target of PSNR if the next coarser quality misses the target, and costs 2 % less at most.
+after a stop. In the end it prints a summary. A file hits a target of rate if it has 98 to 100 % of the bits asked
+for. It hits a target of PSNR if the next coarser quality misses the target, and costs 2 % less at most.
 """
 
 import argparse
