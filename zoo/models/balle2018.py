@@ -206,8 +206,9 @@ class ScaleHyperprior(TransformCoder):
 class VariableRateHyperprior(ScaleHyperprior):
     """One network for all rates: y is coded in quantisation steps Δ = 1.131^(k/8); see the module.
 
-    Each training step draws one k for its batch and minimises D/Δ² + λ·R: the squared error that a bit a pixel is
+    Each training step draws one k for its batch and minimises D/Δ + λ·Δ·R: the squared error that a bit a pixel is
     worth is λ·Δ². The slope of D over R is proportional to Δ², too, where the rate is high (Gish and Pierce 1968).
+    Divided by Δ the loss is about equal at all rates, so that each counts alike.
 
     Args:
         steps: the finest and the coarsest k of training.
@@ -255,11 +256,13 @@ class VariableRateHyperprior(ScaleHyperprior):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Squared error over Δ² plus bits a pixel times their weights ``y``, float32 ``[N]``: a scalar."""
+        """Squared error over Δ plus bits a pixel times Δ and their weights ``y``, float32 ``[N]``: a scalar."""
         reconstruction, bpp = y_pred
         delta = quantisation_step(x["step"])
-        images = ops.cast(x["images"], "float32") / delta
-        return super().compute_loss(images, y, (reconstruction / delta, bpp), sample_weight, training)
+        root = ops.sqrt(delta)
+        images = ops.cast(x["images"], "float32") / root
+        outputs = reconstruction / root, bpp * ops.reshape(delta, (-1,))
+        return super().compute_loss(images, y, outputs, sample_weight, training)
 
     def code(self, residual: Any, **dials: Any) -> tuple[Any, Any]:
         """As of any transform code, in steps of Δ."""
@@ -292,7 +295,7 @@ class VariableRateHyperprior(ScaleHyperprior):
         """Code one image at several rates, or with the ``step`` given.
 
         Returns:
-            The evaluation at the middle rate. Its loss is the mean of D/Δ² + λ·R over all of them, and its scores
+            The evaluation at the middle rate. Its loss is the mean of D/Δ + λ·Δ·R over all of them, and its scores
             are the loss, bits a pixel and PSNR at each quality q: ``loss_q``, ``bpp_q``, ``psnr_q``.
         """
         if dials:
@@ -301,7 +304,7 @@ class VariableRateHyperprior(ScaleHyperprior):
         found, scores = list[EvaluatedImage](), dict[str, float]()
         for k in np.linspace(finest, coarsest, self.HELD_OUT).astype(np.int32):
             result = super().evaluate_image(image, step=k[None])
-            loss = result.loss / ops.convert_to_numpy(self.rate_factor(step=k[None])).item()
+            loss = result.loss / ops.convert_to_numpy(quantisation_step(k[None])).item()
             assert result.bpp is not None
             scores |= {
                 f"loss_{COARSEST - k}": loss,
