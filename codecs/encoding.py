@@ -73,6 +73,7 @@ class Encoding:
         self.codec, self.stream, self.image, self.gray = codec, codec.stream, image, gray
         self.height, self.width = image.shape[:2]
         self._made: dict[Any, Any] = {}
+        self._step = 0
 
     def _once(self, key: Any, make: Callable[[], T]) -> T:
         """What ``make`` gives, made once."""
@@ -82,6 +83,9 @@ class Encoding:
 
     def layers(self, setting: Setting, draft: bool = False) -> list[Layer]:
         """The layers of a file; ``draft``: with zeros where bytes need a search but are always as many."""
+        if self._step != (step := self.codec.step_of(setting.quality)):
+            self._made.clear()  # all values depend on the step, and of many steps they would take much memory
+            self._step = step
         made = [(layer, self._payload(layer, setting, draft)) for layer in self._written(setting)]
         return [Layer(kind_of(layer), payload) for layer, payload in made if payload is not None]
 
@@ -116,8 +120,7 @@ class Encoding:
             checked = (values[latent.name] for latent in layer.latents)
             check = check_of(self.codec.tables_crc, checked)
         data = [self._coded(latent, layer, setting) for latent in layer.latents]
-        step = self.codec.step_of(setting.quality)
-        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data, step))
+        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data, self._step))
 
     # --- latents ---
 
@@ -125,13 +128,12 @@ class Encoding:
         """The latents of the layers that are written, before any image codec: ``[h, w, C]``."""
         if not self.codec.search:
             signature = f"encode{self.codec.suffix(setting.chosen)}"
-            key = signature, self.codec.step_of(setting.quality)
-            return self._once(key, lambda: self._analyse(signature, self.stream.layers, setting, {}))
+            return self._once(signature, lambda: self._analyse(signature, self.stream.layers, setting, {}))
         values: dict[str, np.ndarray] = {}
         for layer in self._written(setting):
             if layer.refine:
                 refine = functools.partial(self._analyse, layer.refine, [layer], setting, dict(values))
-                values |= self._once(("refined", layer.refine, self.codec.step_of(setting.quality)), refine)
+                values |= self._once(("refined", layer.refine), refine)
         return values
 
     def _analyse(
@@ -141,7 +143,7 @@ class Encoding:
         names = [latent.name for layer in layers for latent in layer.latents]
         inputs = self.codec.model.card["signatures"][signature]
         given = {name: value for name, value in lower.items() if name in inputs}
-        further = self.codec.step_input(signature, self.codec.step_of(setting.quality))
+        further = self.codec.step_input(signature, self._step)
         if self.codec.search:
             further["rounds"] = np.array([self.codec.search], np.int32)
         found = self.codec.runner(setting.chosen).analyse(signature, self.image, names, given, **further)
@@ -154,9 +156,8 @@ class Encoding:
 
     def _coded(self, latent: Latent, layer: StreamLayer, setting: Setting) -> bytes:
         alternative = setting.alternative(latent)
-        dialled = isinstance(alternative.coder, ImageCodec) or self.stream.step
-        key = latent.name, alternative.name, setting.quality if dialled else None
-        return self._once(key, lambda: self._code(latent, layer, setting))
+        quality = setting.quality if isinstance(alternative.coder, ImageCodec) else None
+        return self._once((latent.name, alternative.name, quality), lambda: self._code(latent, layer, setting))
 
     def _code(self, latent: Latent, layer: StreamLayer, setting: Setting) -> bytes:
         coder, values = setting.alternative(latent).coder, self._values(setting)[latent.name]
@@ -166,8 +167,7 @@ class Encoding:
         rows = None
         if isinstance(coder, RangeCoder) and coder.rows:
             known = {name: self._decoded(name, setting) for name in coder.rows.inputs}
-            step = self.codec.step_of(setting.quality)
-            rows = self.codec.rows(coder.rows, known, setting.chosen, place, step)
+            rows = self.codec.rows(coder.rows, known, setting.chosen, place, self._step)
         return coders.encode(coder, values, place, self.codec.tables, rows)
 
     def _decoded(self, name: str, setting: Setting) -> np.ndarray:

@@ -132,8 +132,11 @@ class LearnedCodec(LearnedOptions, ModelCodec):
                 self.progress(f"{', '.join(words)}: {bpp:.4f} bpp, {reached:.2f} dB")
             return reached
 
+        def measure(quality: float | None) -> int:
+            return len(found.file(quality)) if smooth else work.size(setting(quality))
+
         smooth = isinstance(dial, Step)
-        found = targets.Candidates(qualities, encode, lambda quality: work.size(setting(quality)), compare, smooth)
+        found = targets.Candidates(qualities, encode, measure, compare, smooth)
         return found
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:

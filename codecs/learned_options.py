@@ -136,7 +136,7 @@ class LearnedOptions:
         if asked and self.stream.count == 1 and not self.stream.dial:
             raise UsageError(
                 f"{asked[0]} chooses how many layers to write, and {self.model.preset} has one. Choose a preset of "
-                "another rate, or one with layers: jia2019-sae-mse-e4."
+                "variable rate, balle2018-hyperprior-mse-vbr, or one with layers, jia2019-sae-mse-e4."
             )
 
     def _check_idle(self, given: dict[str, Any]) -> None:
