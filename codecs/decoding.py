@@ -24,6 +24,7 @@ class Decoding:
         self.values: dict[str, np.ndarray] = {}
         self.chosen: dict[str, str] = {}
         self.overlap: int | None = None
+        self.step = 0
         self.shown: tuple[StreamLayer, bytes] | None = None
         self.same: dict[str, np.ndarray] = {}
         self.residuals: list[tuple[StreamLayer, bytes]] = []
@@ -36,6 +37,8 @@ class Decoding:
             return
         parts = split(codec.stream, layer, part.payload)
         self.chosen |= {option: alternative.name for option, alternative in parts.chosen.items()}
+        if codec.stream.step in layer.entries:
+            self.step = parts.step
         if layer.latents and codec.stream.block:
             if self.overlap not in (None, parts.overlap):
                 raise BitstreamError("the layers' blocks overlap differently: the file is damaged.")
@@ -61,7 +64,7 @@ class Decoding:
             return coders.decode_image(coder, data, size, file.channels == 1, layer.kind)
         rows = None
         if isinstance(coder, RangeCoder) and coder.rows:
-            rows = codec.rows(coder.rows, self.values, chosen, place)
+            rows = codec.rows(coder.rows, self.values, chosen, place, self.step)
         return coders.decode(coder, data, place, codec.tables, rows)
 
     def _all_chosen(self) -> list[tuple[str, str]]:
@@ -74,7 +77,7 @@ class Decoding:
         layer, strengths = self.shown
         chosen = self._all_chosen()
         sides = self.file.height, self.file.width
-        image = self.codec.show(layer, self.values, strengths, chosen, *sides, self.overlap, self.same)
+        image = self.codec.show(layer, self.values, strengths, chosen, *sides, self.overlap, self.same, self.step)
         for upper, payload in self.residuals:
             image = self.codec.add(image, upper, payload)
         return image

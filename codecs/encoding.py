@@ -40,7 +40,7 @@ class Setting:
     Attributes:
         layers: how many are written.
         chosen: option and name of the alternative, of each choice.
-        quality: of the dial; None: the coder's own.
+        quality: of the dial; None: the coder's own, or there is no dial.
     """
 
     layers: int
@@ -73,6 +73,7 @@ class Encoding:
         self.codec, self.stream, self.image, self.gray = codec, codec.stream, image, gray
         self.height, self.width = image.shape[:2]
         self._made: dict[Any, Any] = {}
+        self._step = 0
 
     def _once(self, key: Any, make: Callable[[], T]) -> T:
         """What ``make`` gives, made once."""
@@ -82,6 +83,9 @@ class Encoding:
 
     def layers(self, setting: Setting, draft: bool = False) -> list[Layer]:
         """The layers of a file; ``draft``: with zeros where bytes need a search but are always as many."""
+        if self._step != (step := self.codec.step_of(setting.quality)):
+            self._made.clear()  # all values depend on the step, and of many steps they would take much memory
+            self._step = step
         made = [(layer, self._payload(layer, setting, draft)) for layer in self._written(setting)]
         return [Layer(kind_of(layer), payload) for layer, payload in made if payload is not None]
 
@@ -116,7 +120,7 @@ class Encoding:
             checked = (values[latent.name] for latent in layer.latents)
             check = check_of(self.codec.tables_crc, checked)
         data = [self._coded(latent, layer, setting) for latent in layer.latents]
-        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data))
+        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data, self._step))
 
     # --- latents ---
 
@@ -139,8 +143,10 @@ class Encoding:
         names = [latent.name for layer in layers for latent in layer.latents]
         inputs = self.codec.model.card["signatures"][signature]
         given = {name: value for name, value in lower.items() if name in inputs}
-        rounds = {"rounds": np.array([self.codec.search], np.int32)} if self.codec.search else {}
-        found = self.codec.runner(setting.chosen).analyse(signature, self.image, names, given, **rounds)
+        further = self.codec.step_input(signature, self._step)
+        if self.codec.search:
+            further["rounds"] = np.array([self.codec.search], np.int32)
+        found = self.codec.runner(setting.chosen).analyse(signature, self.image, names, given, **further)
         for layer in layers:
             for latent in layer.latents:
                 place = self.codec.place(latent, layer, setting.chosen, self.height, self.width)
@@ -161,7 +167,7 @@ class Encoding:
         rows = None
         if isinstance(coder, RangeCoder) and coder.rows:
             known = {name: self._decoded(name, setting) for name in coder.rows.inputs}
-            rows = self.codec.rows(coder.rows, known, setting.chosen, place)
+            rows = self.codec.rows(coder.rows, known, setting.chosen, place, self._step)
         return coders.encode(coder, values, place, self.codec.tables, rows)
 
     def _decoded(self, name: str, setting: Setting) -> np.ndarray:

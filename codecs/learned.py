@@ -33,11 +33,14 @@ from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables, hash_tables
 from codec_zoo.metrics import psnr
 from codec_zoo.stream import (
+    COARSEST,
+    QUALITIES,
     ImageCodec,
     Latent,
     LosslessImage,
     Residual,
     Rows,
+    Step,
     Stream,
     StreamLayer,
     Strengths,
@@ -70,8 +73,10 @@ class LearnedCodec(LearnedOptions, ModelCodec):
     @property
     def qualities(self) -> tuple[float, ...]:  # type: ignore[override]
         """Of the rate–distortion curve, low rate first; none without a dial."""
-        coder = self.dial
-        return () if coder is None else coder.qualities or codec_qualities(coder.codec)
+        dial = self.dial
+        if isinstance(dial, ImageCodec):
+            return dial.qualities or codec_qualities(dial.codec)
+        return () if dial is None else dial.qualities
 
     @property
     def parts(self) -> list[Codec]:
@@ -105,8 +110,10 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         """The files of so many layers with these alternatives."""
         entry = self.stream.dial
         has_dial = entry is not None and any(entry in layer.entries for layer in self.stream.layers[:count])
-        (coder, *_) = image_codecs_of(choose(entry, names).coder) if entry and has_dial else [None]
-        qualities: Sequence[float | None] = codec_steps(coder.codec) if coder else [None]
+        dial = self.dial_of(names) if has_dial else None
+        qualities: Sequence[float | None] = [None]
+        if dial:
+            qualities = codec_steps(dial.codec) if isinstance(dial, ImageCodec) else QUALITIES
 
         def setting(quality: float | None) -> Setting:
             return Setting(count, tuple(names.items()), quality)
@@ -120,12 +127,16 @@ class LearnedCodec(LearnedOptions, ModelCodec):
             if self.progress:
                 words = [f"{count} of {self.stream.count} layers"] if self.stream.count > 1 else []
                 words += [f"{self.open.option} {names[self.open.option]}"] if self.open else []
-                words += [f"{coder.codec} {quality}"] if coder else []
+                words += [f"{dial.codec if isinstance(dial, ImageCodec) else 'quality'} {quality}"] if dial else []
                 bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
                 self.progress(f"{', '.join(words)}: {bpp:.4f} bpp, {reached:.2f} dB")
             return reached
 
-        found = targets.Candidates(qualities, encode, lambda quality: work.size(setting(quality)), compare)
+        def measure(quality: float | None) -> int:
+            return len(found.file(quality)) if smooth else work.size(setting(quality))
+
+        smooth = isinstance(dial, Step)
+        found = targets.Candidates(qualities, encode, measure, compare, smooth)
         return found
 
     def decode_layers(self, stream: Bitstream, count: int) -> np.ndarray:
@@ -152,6 +163,15 @@ class LearnedCodec(LearnedOptions, ModelCodec):
     def tables_crc(self) -> int:
         """CRC-32 of the hash of all tables."""
         return zlib.crc32(hash_tables(self.model.tables))
+
+    def step_of(self, quality: float | None) -> int:
+        """k of the quantisation step of a quality; 0 where the stream has none."""
+        return COARSEST - int(quality) if self.stream.step and quality is not None else 0
+
+    def step_input(self, signature: str, step: int) -> dict[str, np.ndarray]:
+        """The input ``step`` of a signature that has one."""
+        inputs = self.model.card["signatures"].get(signature, {})
+        return {"step": np.array([step], np.int32)} if "step" in inputs else {}
 
     def stride(self, chosen: Chosen) -> int:
         """Sides are padded to multiples of it."""
@@ -189,14 +209,16 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         return coders.Place(height, width, (rows, columns, latent.channels), number)
 
     def rows(
-        self, rows: Rows, known: Mapping[str, np.ndarray], chosen: Chosen, place: coders.Place
+        self, rows: Rows, known: Mapping[str, np.ndarray], chosen: Chosen, place: coders.Place, step: int = 0
     ) -> Callable[[], np.ndarray]:
-        """What gives the rows of tables for a latent's values, from latents that are known."""
+        """What gives the rows of tables for a latent's values, from latents that are known, and k of their step."""
         height, width = place.height, place.width
         given = {name: known[name] for name in rows.inputs}
+        further = self.step_input(rows.signature, step)
 
         def find() -> np.ndarray:
-            found = self.tiles(chosen).run(rows.signature, height, width, ("indexes",), given)["indexes"]
+            run = self.tiles(chosen).run
+            found = run(rows.signature, height, width, ("indexes",), given, **further)["indexes"]
             what = f"{self.model.where}: {rows.signature} gives indexes"
             return coders.check_output(found, place.shape, "int32", what)
 
@@ -222,6 +244,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         width: int,
         overlap: int | None = None,
         same: Mapping[str, np.ndarray] | None = None,
+        step: int = 0,
     ) -> np.ndarray:
         """The image of latents by a layer's ``decode``: ``uint8 [H, W, 3]``.
 
@@ -234,6 +257,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
             width: likewise.
             overlap: of blocks.
             same: further inputs of ``decode``.
+            step: k of the latents' quantisation step.
         """
         further = dict(same or {})
         for entry in layer.entries:
@@ -244,6 +268,7 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         signature = f"{layer.decode}{self.suffix(chosen)}"
         inputs = self.model.card["signatures"][signature]
         given = {name: value for name, value in values.items() if name in inputs}
+        further |= self.step_input(signature, step)
         shown = self.runner(chosen, overlap).show(signature, given, height, width, **further)
         return coders.check_output(
             shown, (height, width, 3), "uint8", f"{self.model.where}: {signature} gives images"

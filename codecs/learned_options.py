@@ -1,5 +1,6 @@
 """The options of a learned model's codec: which there are for a stream, and what each may be for a model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from codec_zoo.codecs import coders, tiling
@@ -11,9 +12,12 @@ from codec_zoo.codecs.standard.base import plain
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.export.runtime import ExportedModel, LocalModel
 from codec_zoo.stream import (
+    COARSEST,
+    QUALITIES,
     Choice,
     ImageCodec,
     Residual,
+    Step,
     Stream,
     StreamLayer,
     Strengths,
@@ -28,7 +32,7 @@ def options_of(stream: Stream) -> list[str]:
     if not stream.dial or stream.count > 1:
         found.append("layers")
     found += ["target_bpp", "target_psnr"]
-    if not stream.dial:
+    if not stream.dial or stream.step:
         found.append("search")
     for layer in stream.layers:
         found += [option for option in _options_of_layer(layer) if option not in found]
@@ -41,6 +45,8 @@ def _options_of_layer(layer: StreamLayer) -> list[str]:
     for entry in layer.entries:
         coder = getattr(entry, "coder", None)
         if coder is not None and image_codecs_of(coder):
+            found.append("quality")
+        if isinstance(entry, Step):
             found.append("quality")
         if isinstance(coder, Choice):
             found.append(coder.option)
@@ -63,7 +69,7 @@ class LearnedOptions:
         model: exported.
         options: by name; None is as good as absent.
 
-            - ``quality``: of the image codec inside, in its own unit.
+            - ``quality``: of the image codec inside, in its own unit; or of the quantisation step, 0 … 255.
             - ``layers``: how many are written; all by default.
             - ``target_bpp``: the best image within so many bits a pixel. ``target_psnr``: the smallest file of at
               least so many dB.
@@ -79,7 +85,7 @@ class LearnedOptions:
     Attributes:
         chosen: option → name of the alternative, of each choice.
         open: the choice that is left to the encoder, or None.
-        dial: the image codec that the quality is for, or None.
+        dial: what the quality is for, an image codec or the quantisation step, or None.
     """
 
     def __init__(self, model: ExportedModel, **options: Any):
@@ -106,7 +112,7 @@ class LearnedOptions:
         for option, choice in self.stream.choices.items():
             self._choose(choice, given.get(option, choice.default))
         self.dial = self._parse_dial(given.get("quality"))
-        self.quality = coders.quality_of(self.dial, given.get("quality")) if self.dial else None
+        self.quality = self._parse_quality(given.get("quality"))
         self.mapping = self._one_of("mapping", given.get("mapping", "auto"), OPTIONS["mapping"].choices)
         self.filter = self._one_of("filter", given.get("filter", "auto"), OPTIONS["filter"].choices)
         self.search = self._parse_search(given.get("search", 0))
@@ -130,7 +136,7 @@ class LearnedOptions:
         if asked and self.stream.count == 1 and not self.stream.dial:
             raise UsageError(
                 f"{asked[0]} chooses how many layers to write, and {self.model.preset} has one. Choose a preset of "
-                "another rate, or one with layers: jia2019-sae-mse-e4."
+                "variable rate, balle2018-hyperprior-mse-vbr, or one with layers, jia2019-sae-mse-e4."
             )
 
     def _check_idle(self, given: dict[str, Any]) -> None:
@@ -158,21 +164,38 @@ class LearnedOptions:
             )
         return value
 
-    def _parse_dial(self, quality: float | None) -> ImageCodec | None:
-        """The image codec that the quality is for."""
+    def dial_of(self, chosen: Mapping[str, str]) -> ImageCodec | Step | None:
+        """What the quality is for with these alternatives."""
         entry = self.stream.dial
-        if entry is None:
-            return None
+        if entry is None or isinstance(entry, Step):
+            return entry
+        return next(iter(image_codecs_of(choose(entry, chosen).coder)), None)
+
+    def _parse_dial(self, quality: float | None) -> ImageCodec | Step | None:
+        """What the quality is for; the quality is one of each image codec that it may be."""
         names = [{**self.chosen, self.open.option: one.name} for one in self.open.alternatives] if self.open else []
-        coder: ImageCodec | None = None
+        dial: ImageCodec | Step | None = None
         for chosen in reversed([self.chosen, *names]):
-            coder = next(iter(image_codecs_of(choose(entry, chosen).coder)), None)
-            if coder:
+            dial = self.dial_of(chosen)
+            if isinstance(dial, ImageCodec):
                 try:
-                    make_codec(coder.codec, coders.quality_of(coder, quality))
+                    make_codec(dial.codec, coders.quality_of(dial, quality))
                 except ValueError as error:
-                    raise UsageError(f"-q of {self.model.preset} is for {coder.codec}: {error}.") from error
-        return coder
+                    raise UsageError(f"-q of {self.model.preset} is for {dial.codec}: {error}.") from error
+        return dial
+
+    def _parse_quality(self, quality: float | None) -> float | None:
+        """The quality asked for, or that of the dial; None without a dial."""
+        if self.dial is None:
+            return None
+        if isinstance(self.dial, ImageCodec):
+            return coders.quality_of(self.dial, quality)
+        found = COARSEST if quality is None else quality
+        if found not in QUALITIES:
+            raise UsageError(
+                f"-q of {self.model.preset} is a whole number, 0 … {QUALITIES[-1]}. Received: {plain(quality)!r}"
+            )
+        return found
 
     def _parse_search(self, search: Any) -> int:
         if not str(search).isdecimal():

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from codec_zoo.codecs.container import LayerKind
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import Alternative, Choice, Stream, StreamLayer, Strengths
+from codec_zoo.stream import Alternative, Choice, Step, Stream, StreamLayer, Strengths
 
 CHECK_BYTES = 4
 
@@ -23,6 +23,7 @@ class Payload:
         strengths: a byte each, or none.
         overlap: of blocks, pixels.
         values: the coded values of the other entries.
+        step: k of the quantisation step; 0 where the stream has none.
     """
 
     check: bytes
@@ -30,6 +31,7 @@ class Payload:
     strengths: bytes
     overlap: int
     values: Sequence[bytes]
+    step: int = 0
 
 
 def kind_of(layer: StreamLayer) -> LayerKind:
@@ -48,10 +50,16 @@ def _strengths(layer: StreamLayer) -> int:
     return sum(entry.count for entry in layer.entries if isinstance(entry, Strengths))
 
 
+def _steps(layer: StreamLayer) -> int:
+    """Bytes of the quantisation step in the layer."""
+    return sum(isinstance(entry, Step) for entry in layer.entries)
+
+
 def join(stream: Stream, layer: StreamLayer, parts: Payload) -> bytes:
     """The bytes of a payload; :func:`split` is the inverse."""
     numbers = [parts.chosen[choice.option].number or 0 for choice in _numbered(layer)]
     head = parts.check + bytes(numbers) + parts.strengths
+    head += parts.step.to_bytes(1, "big", signed=True) * _steps(layer)
     if stream.block and layer.latents:
         head += bytes([parts.overlap])
     return head + b"".join(_leb128(len(data)) + data for data in parts.values[:-1]) + parts.values[-1]
@@ -78,6 +86,8 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
         position += 1
     strengths = payload[position : position + _strengths(layer)]
     position += _strengths(layer)
+    step = int.from_bytes(payload[position : position + _steps(layer)], "big", signed=True)
+    position += _steps(layer)
     overlap = 0
     if stream.block and layer.latents:
         overlap = int.from_bytes(payload[position : position + 1], "big")
@@ -85,11 +95,11 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
     if len(payload) < position or overlap > (stream.block or 0) // 2:
         raise BitstreamError(f"the {layer.kind} layer is cut or damaged.")
     values = []
-    for _ in range(sum(not isinstance(entry, Strengths) for entry in layer.entries) - 1):
+    for _ in range(sum(not isinstance(entry, Strengths | Step) for entry in layer.entries) - 1):
         length, position = _read_leb128(payload, position)
         values.append(payload[position : position + length])
         position += length
-    return Payload(check, chosen, strengths, overlap, [*values, payload[position:]])
+    return Payload(check, chosen, strengths, overlap, [*values, payload[position:]], step)
 
 
 def _leb128(value: int) -> bytes:

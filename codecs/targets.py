@@ -3,6 +3,7 @@
 import bisect
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 
@@ -18,12 +19,15 @@ class Candidates:
         encode: quality → the file.
         measure: quality → bytes of the file, for which nothing need be decoded.
         compare: quality → PSNR, dB, of what the file decodes to.
+        smooth: PSNR and the logarithm of the size rise nearly evenly with the quality, so that interpolation finds
+            the one at a target in fewer files than a bisection.
     """
 
     qualities: Sequence[float | None]
     encode: Callable[[float | None], bytes]
     measure: Callable[[float | None], int]
     compare: Callable[[float | None], float]
+    smooth: bool = False
 
     def __post_init__(self) -> None:
         self.file, self.size = functools.cache(self.encode), functools.cache(self.measure)
@@ -31,11 +35,34 @@ class Candidates:
 
     def count_up_to(self, size: float) -> int:
         """How many of the lowest qualities have files of at most ``size`` bytes."""
+        if self.smooth:
+            return _count_up_to(
+                math.log(max(size, 1)), lambda i: math.log(self.size(self.qualities[i])), len(self.qualities)
+            )
         return bisect.bisect_right(self.qualities, size, key=self.size)
 
     def count_below(self, wanted: float, most: int) -> int:
         """How many of the ``most`` lowest qualities stay below a PSNR, dB."""
+        if self.smooth:
+            below = math.nextafter(wanted, -math.inf)
+            return _count_up_to(below, lambda i: self.psnr(self.qualities[i]), most)
         return bisect.bisect_left(self.qualities, wanted, hi=most, key=self.psnr)
+
+
+def _count_up_to(target: float, value: Callable[[int], float], count: int) -> int:
+    """How many of so many values, which rise, are at most ``target``: by interpolation between the closest two."""
+    low, high = -1, count  # known to be within, and beyond
+    ends: dict[int, float] = {}
+    tried = 0
+    while high - low > 1:
+        index = (low + high) // 2
+        if low in ends and high in ends and ends[high] > ends[low] and tried % 4 != 3:
+            index = low + int((target - ends[low]) / (ends[high] - ends[low]) * (high - low))
+        index = min(max(index, low + 1), high - 1)
+        ends[index] = value(index)
+        low, high = (index, high) if ends[index] <= target else (low, index)
+        tried += 1
+    return low + 1
 
 
 def most_within(size: float, layers: Sequence[Sequence[Candidates]]) -> bytes:

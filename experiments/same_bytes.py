@@ -32,6 +32,7 @@ except ModuleNotFoundError:  # a checkout in which files and codecs are in harne
 
 # Patterns of presets, and what follows their names. The first pattern that fits holds.
 OPTIONS = {
+    "*-vbr": (":80", ":180,tile=128", ",search=2:80", ",target_bpp=0.3"),
     "balle2018-*": ("", ",tile=128", ",search=2"),
     "jia2019-*-base": ("", ",tile=128"),
     "jia2019-*": ("", ",layers=1", ",layers=2", ",tile=128", ",target_bpp=0.3", ",target_psnr=30"),

@@ -166,16 +166,17 @@ def _wrong_signatures(stream: Stream, signatures: dict[str, Any]) -> list[str]:
             if key not in known or (known[key] is not None and (not shape or shape[-1] != known[key])):
                 wrong.append(f"signatures.{name}.{key}")
 
+    known: dict[str, int | None] = {"step": None} if stream.step else {}
     for suffix in stream.suffixes:
-        check(f"encode{suffix}", {"images": 3}, ["images"])
-    known: dict[str, int | None] = {}
+        check(f"encode{suffix}", {"images": 3, **known}, ["images", *known])
     for layer in stream.layers:
         if layer.refine:
             check(layer.refine, {"images": 3, "rounds": None, **known}, ["images", "rounds"])
         for latent in layer.latents:
             for alternative in alternatives_of(latent.coder):
                 if isinstance(alternative.coder, RangeCoder) and (rows := alternative.coder.rows):
-                    check(rows.signature, {name: known[name] for name in rows.inputs}, rows.inputs)
+                    inputs = [name for name in known if name in (*rows.inputs, "step")]
+                    check(rows.signature, {name: known[name] for name in inputs}, rows.inputs)
             known[latent.name] = latent.channels
         for entry in layer.entries:
             if isinstance(entry, Strengths):

@@ -139,6 +139,7 @@ def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], d
     given: dict[str, np.ndarray] = {
         "images": np.stack([picture, picture[::-1, ::-1]]),
         "rounds": np.ones(2, np.int32),
+        "step": np.array([5, -9], np.int32),
     }
     for name, signature in signatures(model).items():  # ``encode`` gives the others their inputs
         for key in signature.inputs.keys() - given.keys():

@@ -36,8 +36,9 @@ def signatures(model: CompressionModel) -> dict[str, Signature]:
     """The exported functions of a model: its own signatures, and ``search_k`` for each of its refinements.
 
     ``search_k`` of the k-th layer: ``images`` (uint8 ``[N, H, W, 3]``), the latents of lower layers, such as ``y1``
-    (int32 ``[N, h, w, C]``) or ``latents1`` (uint8), and ``rounds`` (int32 ``[N]``, of which the largest counts) →
-    the layer's latents as ``encode`` names them, such as ``yk`` and ``zk``, or ``latentsk``.
+    (int32 ``[N, h, w, C]``) or ``latents1`` (uint8), ``step`` (int32 ``[N]``) of a model that has one, and ``rounds``
+    (int32 ``[N]``, of which the largest counts) → the layer's latents as ``encode`` names them, such as ``yk`` and
+    ``zk``, or ``latentsk``.
     """
     refinements = {f"search_{k}": _search(model, found) for k, found in enumerate(model.refinements(), 1)}
     return {**model.signatures, **refinements}
@@ -49,7 +50,7 @@ def _search(model: CompressionModel, refinement: Refinement) -> Signature:
         inside = _inside(tf.shape(images), tf.shape(padded))
         task = refinement.begin(padded, **lower)
         if task.rate:
-            moved = _move(task, task.rate, refinement.rate_weight, inside, tf.reduce_max(rounds))
+            moved = _move(task, task.rate, inside, tf.reduce_max(rounds))
         else:
             moved = _descend(task, refinement.levels, inside, tf.reduce_max(rounds))
         return dict(task.coded(moved))
@@ -63,8 +64,9 @@ def _inside(shape: Any, padded: Any) -> Any:
     return rows[None, :, None, None] * columns[None, None, :, None]
 
 
-def _move(task: RefinementTask, rate: Callable, weight: float, inside: Any, rounds: Any) -> Any:
+def _move(task: RefinementTask, rate: Callable, inside: Any, rounds: Any) -> Any:
     """Integer latents: the best of the start and of ``rounds`` rounds of moves by one, for each image."""
+    weight = tf.reshape(tf.convert_to_tensor(task.rate_weight, tf.float32), (-1, 1, 1, 1))
     curvature = 255.0**2 * 2 / 3 * _curvature(task.synthesis, task.start, inside)
 
     def search(count: Any, y: Any, best: Any, least: Any) -> tuple[Any, ...]:
@@ -73,7 +75,7 @@ def _move(task: RefinementTask, rate: Callable, weight: float, inside: Any, roun
             error = 255.0 * (task.synthesis(y) - task.target) * inside
             distortion = tf.reduce_sum(tf.square(error), (1, 2, 3)) / 3
         slope, spent = tape.gradient(distortion, y), rate(y)
-        loss = distortion + weight * tf.reduce_sum(spent, (1, 2, 3))
+        loss = distortion + weight[:, 0, 0, 0] * tf.reduce_sum(spent, (1, 2, 3))
         best = tf.where((loss < least)[:, None, None, None], y, best)
         down, up = (s * slope + curvature / 2 + weight * (rate(y + s) - spent) for s in (-1.0, 1.0))
         gain = -tf.minimum(down, up)

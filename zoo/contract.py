@@ -21,6 +21,8 @@ TensorSpecs = Mapping[str, tuple[str, tuple[int | None, ...]]]
 IMAGES: tuple[str, tuple[int | None, ...]] = ("uint8", (None, None, None, 3))
 # Height and width of each image of a batch.
 SIZE: tuple[str, tuple[int | None, ...]] = ("int32", (None, 2))
+# k of the quantisation step of each image (``codec_zoo.stream.Step``).
+STEP: tuple[str, tuple[int | None, ...]] = ("int32", (None,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,8 @@ class RefinementTask:
         synthesis: latents → float32 ``[N, H, W, 3]``.
         rate: latents → bits of each, the same shape; None where their length is fixed.
         coded: latents → the outputs of the signature, as ``encode`` names them.
+        rate_weight: λ of integer latents: the squared error on the 0 … 255 scale that one bit a pixel is worth; a
+            number, or float32 ``[N, 1, 1, 1]``.
     """
 
     start: Any
@@ -55,6 +59,7 @@ class RefinementTask:
     synthesis: Callable[[Any], Any]
     rate: Callable[[Any], Any] | None
     coded: Callable[[Any], Mapping[str, Any]]
+    rate_weight: Any = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +68,12 @@ class Refinement:
 
     Attributes:
         begin: padded images, float32 ``[N, H, W, 3]``, 0 … 255, and the ``lower`` latents by name → the task.
-        lower: the latents of lower layers that ``begin`` takes.
-        rate_weight: λ of integer latents: the squared error on the 0 … 255 scale that one bit a pixel is worth.
+        lower: the further inputs of ``begin``: latents of lower layers, and ``step`` of a model that has one.
         levels: of latents of fixed length, which have no rate: they are multiples of 1/levels in 0 … 1.
     """
 
     begin: Callable[..., RefinementTask]
     lower: TensorSpecs
-    rate_weight: float = 0.0
     levels: int = 1
 
 

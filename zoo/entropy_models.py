@@ -12,12 +12,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from codec_zoo.stream import COARSEST, FINEST
 from codec_zoo.training.workers import uniform_for_share
 
 LIKELIHOOD_BOUND = 1e-9
 
 # The scale table of Gaussian latents: 64 standard deviations, even in the logarithm.
 SCALE_MIN, SCALE_MAX, SCALES = 0.11, 256.0, 64
+# The ratio of neighbours in it, 1.131, and how many quantisation steps it is divided into.
+SCALE_RATIO, STEPS_A_ROW = (SCALE_MAX / SCALE_MIN) ** (1 / (SCALES - 1)), 8
 
 
 def scale_table() -> np.ndarray:
@@ -88,9 +91,12 @@ def gaussian_likelihood(values: Any, scale: Any) -> Any:
     return _gaussian_upper_tail((magnitude - 0.5) / scale) - _gaussian_upper_tail((magnitude + 0.5) / scale)
 
 
-def to_scale(values: Any) -> Any:
-    """Any floats → standard deviations, 0.11 or more: a softplus, whose bound keeps its gradient."""
-    scale = ops.softplus(values)
+def to_scale(values: Any, delta: Any = 1.0) -> Any:
+    """Any floats → standard deviations, 0.11 or more: a softplus, whose bound keeps its gradient.
+
+    ``delta``: quantisation steps that the softplus is divided by before the bound.
+    """
+    scale = ops.softplus(values) / delta
     return straight_through(scale, ops.maximum(scale, SCALE_MIN))
 
 
@@ -101,6 +107,35 @@ def scale_thresholds() -> np.ndarray:
     """
     table = scale_table()
     return np.log(np.expm1(np.sqrt(table[:-1] * table[1:])))
+
+
+def step_thresholds() -> np.ndarray:
+    """The values at which a softplus passes each eighth of a row of the table: ``float64 [632]``.
+
+    The finest quantisation step of 0.11 is 16 rows below the table: there they begin.
+    """
+    eighths = np.arange(FINEST + 1, STEPS_A_ROW * (SCALES - 1) + 1)
+    return np.log(np.expm1(SCALE_MIN * SCALE_RATIO ** (eighths / STEPS_A_ROW)))
+
+
+def shift_rows(eighths: Any, step: Any) -> Any:
+    """Rows of the scale table for standard deviations that are divided by a quantisation step.
+
+    Args:
+        eighths: how many of :func:`step_thresholds` a standard deviation reaches: int32 ``[N, h, w, C]``.
+        step: k of each image, int32 ``[N]``.
+
+    Returns:
+        0 … 63, int32, the shape of ``eighths``. Rows meet at the geometric mean of their scales.
+    """
+    shifted = eighths + FINEST - ops.reshape(step, (-1, 1, 1, 1)) + STEPS_A_ROW // 2
+    return ops.clip(shifted, 0, STEPS_A_ROW * SCALES - 1) // STEPS_A_ROW
+
+
+def quantisation_step(step: Any) -> Any:
+    """Δ = 1.131^(k/8) for k of each image: int32 ``[N]``, −128 … 127 → float32 ``[N, 1, 1, 1]``."""
+    table = SCALE_RATIO ** (np.arange(FINEST, COARSEST + 1) / STEPS_A_ROW)
+    return ops.reshape(ops.take(table.astype("float32"), step - FINEST), (-1, 1, 1, 1))
 
 
 @keras.saving.register_keras_serializable("codec_zoo")

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
-from codec_zoo.entropy_models import scale_thresholds, to_scale
+from codec_zoo.entropy_models import scale_thresholds, shift_rows, step_thresholds, to_scale
 from codec_zoo.receptive_field import Window, chain, window
 
 
@@ -49,13 +49,15 @@ class HyperSynthesis(keras.layers.Layer):
         for stage in self.stages:
             stage.build((None, None, None, self.hyper_channels))
 
-    def call(self, inputs: Any) -> Any:
-        """Estimate the standard deviations in float32, for training."""
+    def call(self, inputs: Any, delta: Any = 1.0) -> Any:
+        """Estimate the standard deviations in quantisation steps ``delta``, in float32, for training."""
         first, second, last = self.stages
-        return to_scale(last(ops.relu(second(ops.relu(first(inputs))))))
+        return to_scale(last(ops.relu(second(ops.relu(first(inputs))))), delta)
 
-    def exact(self, hyper_latents: Any) -> Any:
+    def exact(self, hyper_latents: Any, step: Any = None) -> Any:
         """Rows of the scale table, 0 … 63: int32 ``[N, h, w, hyper_channels]`` → ``[N, 4h, 4w, latent_channels]``.
+
+        ``step``: of y, k of each image, int32 ``[N]``; None: y is rounded as it is.
 
         Integer weights and values are held in float64. Every product and every partial sum is an integer
         below 2^53 (:meth:`check_exact`), hence exact in whatever order a machine adds. JAX has float64 only with
@@ -74,9 +76,11 @@ class HyperSynthesis(keras.layers.Layer):
                 fraction = self.VALUE_BITS
             else:
                 x = ops.conv(x, kernel, padding="same") + bias
-        thresholds = np.round(scale_thresholds() * 2.0 ** (fraction + self.WEIGHT_BITS))
+        thresholds = scale_thresholds() if step is None else step_thresholds()
+        thresholds = np.round(thresholds * 2.0 ** (fraction + self.WEIGHT_BITS))
         rows = ops.searchsorted(thresholds, ops.reshape(x, (-1,)), side="right")
-        return ops.reshape(ops.cast(rows, "int32"), ops.shape(x))
+        rows = ops.reshape(ops.cast(rows, "int32"), ops.shape(x))
+        return rows if step is None else shift_rows(rows, step)
 
     def _integers(self, stage: Any, fraction: int) -> tuple[Any, Any]:
         """Kernel and bias of a stage as integers in float64, for inputs with ``fraction`` fractional bits."""

@@ -29,6 +29,7 @@ class EvaluatedImage:
             where the model does not decide it.
         loss: the training loss of what a decoder will show; the best weights have the lowest.
         latents: name → integer values, for histograms.
+        scores: further numbers of the held-out curve by name, such as the loss at each of several rates.
     """
 
     original: np.ndarray
@@ -36,6 +37,7 @@ class EvaluatedImage:
     bpp: float | None
     loss: float
     latents: Mapping[str, np.ndarray]
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:

@@ -16,8 +16,11 @@ MAX_LAYERS = 15
 MAX_STRIDE, MAX_CHANNELS, MAX_STRENGTHS = 4096, 65536, 255
 # Fine-tuning solves as many equations.
 MAX_CHANGES = 4096
-# Inputs of signatures that are no values of a file.
-_OTHER_INPUTS = ("images", "size", "rounds")
+# The quantisation steps that files can have (:class:`Step`), and the qualities that stand for them.
+FINEST, COARSEST = -128, 127
+QUALITIES = range(COARSEST - FINEST + 1)
+# Inputs of signatures that are no values of a file, or belong to no one latent.
+_OTHER_INPUTS = ("images", "size", "rounds", "step")
 # Options of codecs that are no choices.
 _OTHER_OPTIONS = (
     *("model", "quality", "layers", "target_bpp", "target_psnr"),
@@ -278,6 +281,24 @@ class Strengths:
 
 
 @dataclasses.dataclass(frozen=True)
+class Step:
+    """The quantisation step of the model's latents, which is its dial (option ``quality``): one signed byte k.
+
+    The signatures that depend on it have an input ``step``, int32 ``[N]``: k of each image. The model says which step
+    k stands for. A larger k is coarser. The quality of k is :data:`COARSEST` − k, 0 … 255.
+
+    Attributes:
+        qualities: of the model's rate–distortion curve, low rate first.
+    """
+
+    qualities: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_names(self, "qualities")
+        check(all(quality in QUALITIES for quality in self.qualities), "qualities", f"are 0 … {QUALITIES[-1]}")
+
+
+@dataclasses.dataclass(frozen=True)
 class WeightChange:
     """What fine-tuning to the image adds to weights of the decoder (option ``tune``).
 
@@ -294,7 +315,7 @@ class WeightChange:
         _check_counts(self, count=MAX_CHANGES)
 
 
-Entry = Latent | Residual | Strengths | WeightChange
+Entry = Latent | Residual | Strengths | Step | WeightChange
 
 
 # --- layers and the stream --------------------------------------------------------------------------------------
@@ -367,11 +388,19 @@ class Stream:
         self._check_choices()
         dials = [entry for entry, _ in self.coded if image_codecs_of(entry.coder)]
         check(len(dials) <= 1, "layers", "have one lossy image codec at most")
+        steps = [layer for layer in self.layers for entry in layer.entries if isinstance(entry, Step)]
+        check(
+            not steps or (steps == [self.layers[0]] and not dials and self.block is None),
+            "layers",
+            "have one step at most: in the first layer, without blocks and without a lossy image codec",
+        )
 
     def _check_entries(self) -> None:
         names: set[str] = set()
         known: set[str] = set()
-        for entry in (entry for layer in self.layers for entry in layer.entries if not isinstance(entry, Residual)):
+        for entry in (entry for layer in self.layers for entry in layer.entries):
+            if isinstance(entry, Residual | Step):
+                continue
             check(entry.name not in names, entry.name, "is there twice")
             names.add(entry.name)
             check(not isinstance(entry, Strengths) or not self.block, "block", "cannot be where there are strengths")
@@ -442,9 +471,14 @@ class Stream:
         return {coder.option: coder for coder in coders if isinstance(coder, Choice)}
 
     @property
-    def dial(self) -> Latent | Residual | None:
-        """The entry that a lossy image codec codes."""
-        return next((entry for entry, _ in self.coded if image_codecs_of(entry.coder)), None)
+    def step(self) -> Step | None:
+        """The quantisation step, of a model of variable rate."""
+        return next((entry for entry in self.layers[0].entries if isinstance(entry, Step)), None)
+
+    @property
+    def dial(self) -> Latent | Residual | Step | None:
+        """The entry that the quality is for: the one that a lossy image codec codes, or the quantisation step."""
+        return next((entry for entry, _ in self.coded if image_codecs_of(entry.coder)), self.step)
 
 
 def alternatives_of(coder: Coder | Choice) -> tuple[Alternative, ...]:

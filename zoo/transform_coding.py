@@ -43,6 +43,8 @@ class RateDistortionModel(CompressionModel):
     """
 
     GRAY = 127.5
+    # Inputs that all signatures have beside images and latents; the coders' methods take them by name.
+    dials: ClassVar[TensorSpecs] = {}
     rate_share: float = 1.0
 
     def __init__(self, rate_weights: Sequence[float], distortion: str = "mse", **kwargs: Any):
@@ -90,8 +92,12 @@ class RateDistortionModel(CompressionModel):
 
     def call(self, images: Any, training: bool | None = None) -> tuple[Any, Any]:
         """Code and reconstruct with the rounding and the noise of training."""
+        return self.code_images(images)
+
+    def code_images(self, images: Any, **dials: Any) -> tuple[Any, Any]:
+        """The same; ``dials``: of the top layer."""
         lower = self._reconstruct_lower(images)
-        residual, spent = self.coders()[-1].code((ops.cast(images, "float32") - lower) / 255.0)
+        residual, spent = self.coders()[-1].code((ops.cast(images, "float32") - lower) / 255.0, **dials)
         pixels = ops.cast(ops.shape(images)[1] * ops.shape(images)[2], "float32")
         return lower + 255.0 * residual, spent / pixels
 
@@ -129,25 +135,27 @@ class RateDistortionModel(CompressionModel):
     @property
     def signatures(self) -> dict[str, Signature]:
         """``encode``; ``entropy_parameters_k`` of a layer with z; ``decode_k`` of layers 1 … k; ``decode`` of all."""
-        functions = {"encode": Signature(self.encode, {"images": IMAGES})}
+        functions = {"encode": Signature(self.encode, {"images": IMAGES, **self.dials})}
         for k, coder in enumerate(self.coders(), 1):
             functions |= coder.table_signatures(k)
             functions[f"decode_{k}"] = Signature(self.decode, {**self._decoder_inputs(k), "size": SIZE})
         return {**functions, "decode": functions[f"decode_{len(self.coders())}"]}
 
     def _decoder_inputs(self, count: int) -> TensorSpecs:
-        """The latents that the decoder of the first ``count`` layers takes."""
-        return {
+        """The latents that the decoder of the first ``count`` layers takes, and the dials."""
+        latents: TensorSpecs = {
             f"{name}{k}": ("int32", (None, None, None, coder.latent_channels_of[name]))
             for k, coder in enumerate(self.coders()[:count], 1)
             for name in coder.decoder_latents
         }
+        return {**latents, **self.dials}
 
-    def encode(self, images: Any) -> dict[str, Any]:
+    def encode(self, images: Any, **dials: Any) -> dict[str, Any]:
         """Images to the latents of all layers.
 
         Args:
             images: ``uint8 [N, H, W, 3]``, any sides from 1 up.
+            dials: by the names in :attr:`dials`.
 
         Returns:
             ``y1``, ``z1`` (with a hyperprior), ``y2`` …: int32 ``[N, h, w, C]``; ``size``: ``int32 [N, 2]``, H and W
@@ -157,25 +165,26 @@ class RateDistortionModel(CompressionModel):
         lower = ops.full_like(padded, self.GRAY)
         coded: dict[str, Any] = {}
         for k, coder in enumerate(self.coders(), 1):
-            latents = coder.encode_residual((padded - lower) / 255.0)
+            latents = coder.encode_residual((padded - lower) / 255.0, **dials)
             coded |= {f"{name}{k}": value for name, value in latents.items()}
-            lower = lower + 255.0 * coder.reconstruct(latents)
+            lower = lower + 255.0 * coder.reconstruct(latents, **dials)
         return {**coded, "size": sizes(images)}
 
-    def decode(self, size: Any, **latents: Any) -> dict[str, Any]:
+    def decode(self, size: Any, **inputs: Any) -> dict[str, Any]:
         """Latents of the lowest layers to images.
 
         Args:
             size: ``int32 [N, 2]``, H and W, the same for the whole batch.
-            latents: ``y1`` … ``yk``, int32 ``[N, h, w, C]``.
+            inputs: ``y1`` … ``yk``, int32 ``[N, h, w, C]``, and the dials.
 
         Returns:
             ``images``: ``uint8 [N, H, W, 3]``.
         """
+        dials = {name: inputs[name] for name in self.dials}
         residuals = [
-            coder.reconstruct({name: latents[f"{name}{k}"] for name in coder.decoder_latents})
+            coder.reconstruct({name: inputs[f"{name}{k}"] for name in coder.decoder_latents}, **dials)
             for k, coder in enumerate(self.coders(), 1)
-            if f"y{k}" in latents
+            if f"y{k}" in inputs
         ]
         pixels = self.GRAY + 255.0 * sum(residuals)
         images = ops.cast(ops.clip(ops.round(pixels), 0, 255), "uint8")
@@ -204,38 +213,42 @@ class RateDistortionModel(CompressionModel):
     def _refinement(self, k: int) -> Refinement:
         *lower, top = self.coders()[:k]
 
-        def begin(images: Any, **latents: Any) -> RefinementTask:
+        def begin(images: Any, **inputs: Any) -> RefinementTask:
+            dials = {name: inputs[name] for name in self.dials}
             reconstruction = ops.full_like(images, self.GRAY)
             for i, coder in enumerate(lower, 1):
-                wanted = {name: latents[f"{name}{i}"] for name in coder.decoder_latents}
-                reconstruction = reconstruction + 255.0 * coder.reconstruct(wanted)
+                wanted = {name: inputs[f"{name}{i}"] for name in coder.decoder_latents}
+                reconstruction = reconstruction + 255.0 * coder.reconstruct(wanted, **dials)
             target = (images - reconstruction) / 255.0
-            coded = top.encode_residual(target)
+            coded = top.encode_residual(target, **dials)
             return RefinementTask(
                 start=ops.cast(coded["y"], "float32"),
                 target=target,
-                synthesis=lambda y: top.reconstruct({**coded, "y": y}),
-                rate=top.rate(coded),
+                synthesis=lambda y: top.reconstruct({**coded, "y": y}, **dials),
+                rate=top.rate(coded, **dials),
                 coded=lambda y: {f"{n}{k}": v for n, v in {**coded, "y": ops.cast(y, "int32")}.items()},
+                rate_weight=self.rate_weights[k - 1] * top.rate_factor(**dials),
             )
 
-        return Refinement(begin, self._decoder_inputs(k - 1), rate_weight=self.rate_weights[k - 1])
+        return Refinement(begin, self._decoder_inputs(k - 1))
 
-    def evaluate_image(self, image: np.ndarray) -> EvaluatedImage:
+    def evaluate_image(self, image: np.ndarray, **dials: Any) -> EvaluatedImage:
         """Code one image. Its ``bpp`` is the cross-entropy of all layers' rounded latents.
 
         Files are within 0.5 % of it: tables are the export's, the range coder is the codecs'.
 
         Args:
             image: ``uint8 [H, W, 3]``.
+            dials: by the names in :attr:`dials`.
         """
-        coded = self.encode(ops.convert_to_tensor(image[None]))
+        coded = self.encode(ops.convert_to_tensor(image[None]), **dials)
         spent = []
         for k, coder in enumerate(self.coders(), 1):
             latents = {name: coded[f"{name}{k}"] for name in coder.latent_channels_of}
-            bits = float(ops.convert_to_numpy(coder.cross_entropy(latents))[0])
+            bits = float(ops.convert_to_numpy(coder.cross_entropy(latents, **dials))[0])
             spent.append(bits / (image.shape[0] * image.shape[1]))
-        reconstruction = ops.convert_to_numpy(self.decode(**coded)["images"])[0]
+        factor = ops.convert_to_numpy(self.coders()[-1].rate_factor(**dials)).item()
+        reconstruction = ops.convert_to_numpy(self.decode(**coded, **dials)["images"])[0]
         if self.distortion == "mse":
             distortion = float(np.mean(np.square(reconstruction.astype(np.float64) - image)))
         else:
@@ -244,7 +257,7 @@ class RateDistortionModel(CompressionModel):
             original=image,
             reconstruction=reconstruction,
             bpp=sum(spent),
-            loss=distortion + self.rate_weights[-1] * spent[-1],
+            loss=distortion + self.rate_weights[-1] * factor * spent[-1],
             latents={name: ops.convert_to_numpy(value) for name, value in coded.items() if name != "size"},
         )
 
@@ -329,31 +342,35 @@ class TransformCoder(RateDistortionModel):
         """The latents before quantisation: float32 ``[N, H, W, 3]`` → name → float32 ``[N, h, w, C]``."""
         raise NotImplementedError
 
-    def training_bits(self, latents: Mapping[str, Any]) -> Any:
-        """Bits of latents before quantisation, with noise in place of it: float32 ``[N]``."""
+    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> Any:
+        """Bits of latents before rounding, with noise in place of it: float32 ``[N]``."""
         raise NotImplementedError
 
-    def rate(self, coded: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
         """y, float32 → bits of each value under the tables of the decoder, given the other coded latents."""
         raise NotImplementedError
 
-    def cross_entropy(self, coded: Mapping[str, Any]) -> Any:
+    def rate_factor(self, **dials: Any) -> Any:
+        """What λ is multiplied by: a number, or float32 ``[N, 1, 1, 1]``."""
+        return 1.0
+
+    def cross_entropy(self, coded: Mapping[str, Any], **dials: Any) -> Any:
         """Bits of int32 latents under the tables of the decoder: float32 ``[N]``."""
         raise NotImplementedError
 
-    def quantise(self, latents: Mapping[str, Any]) -> dict[str, Any]:
+    def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
         """Latents → the integers that files hold, int32."""
         return {name: ops.cast(ops.round(value), "int32") for name, value in latents.items()}
 
-    def encode_residual(self, residual: Any) -> dict[str, Any]:
+    def encode_residual(self, residual: Any, **dials: Any) -> dict[str, Any]:
         """The integers that files hold: float32 ``[N, H, W, 3]`` → name → int32 ``[N, h, w, C]``."""
-        return self.quantise(self.latents(residual))
+        return self.quantise(self.latents(residual), **dials)
 
-    def reconstruct(self, coded: Mapping[str, Any]) -> Any:
+    def reconstruct(self, coded: Mapping[str, Any], **dials: Any) -> Any:
         """Integer latents → the residual: float32 ``[N, H, W, 3]``."""
         return ops.cast(self.synthesis(ops.cast(coded["y"], "float32")), "float32")
 
-    def code(self, residual: Any) -> tuple[Any, Any]:
+    def code(self, residual: Any, **dials: Any) -> tuple[Any, Any]:
         """Reconstruct and count bits as in training: float32 ``[N, H, W, 3]``, float32 ``[N]``.
 
         The rate sees noise (Ballé 2017, §III-B), the synthesis rounded latents with a straight-through gradient.

@@ -15,12 +15,13 @@ from codec_zoo.codecs.container import Layer, LayerKind
 from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.codecs.payloads import _leb128, _read_leb128
 from codec_zoo.codecs.tiling import TILE, Tiles, _tiles
-from codec_zoo.entropy_models import bits, gaussian_likelihood
+from codec_zoo.entropy_models import bits, gaussian_likelihood, quantisation_step
 from codec_zoo.errors import BitstreamError, CodecZooError, UsageError
 from codec_zoo.export.runtime import UntrainedModel, open_model
 from codec_zoo.export.saved_model import export_model
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
+from codec_zoo.stream import COARSEST
 
 PRESET = "jia2019-sae-mse-e1"
 
@@ -183,32 +184,43 @@ def test_every_cut_decodes_the_layers_that_are_whole(layered, photo):
     )
 
 
-TRAINED = [n for n in weights.index() if get_preset(n).stream.layers[0].checked]
+# Preset → k of its quantisation step.
+TRAINED = [
+    (name, step)
+    for name in weights.index()
+    if get_preset(name).stream.layers[0].checked
+    for step in ([-40, 0, 60] if get_preset(name).stream.step else [None])
+]
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_exact_tables_cost_what_float_ones_would(name, photo):
+@pytest.mark.parametrize("name, step", TRAINED)
+def test_exact_tables_cost_what_float_ones_would(name, step, photo):
     """≤ 0.5 % more bits for y than with the standard deviations that training saw."""
     model = weights.create(name)
-    coded = model.encode(photo[None])
+    dials = {} if step is None else {"step": np.array([step], np.int32)}
+    deltas = [quantisation_step(k) for k in dials.values()]
+    coded = model.encode(photo[None], **dials)
     for k, codec in enumerate(model.coders(), 1):
         y, z = np.asarray(coded[f"y{k}"], np.float32), np.asarray(coded[f"z{k}"])
         spent_z = float(np.sum(bits(codec.prior(z.astype(np.float32)))))
-        exact = float(codec.cross_entropy({"y": y, "z": z})[0]) - spent_z
-        with_floats = float(np.sum(bits(gaussian_likelihood(y, codec.hyper_synthesis(z.astype(np.float32))))))
+        exact = float(codec.cross_entropy({"y": y, "z": z}, **dials)[0]) - spent_z
+        scale = codec.hyper_synthesis(z.astype(np.float32), *deltas)
+        with_floats = float(np.sum(bits(gaussian_likelihood(y, scale))))
         assert exact < with_floats * 1.005, (k, exact / with_floats)
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_bytes_are_the_cross_entropy(name, photo):
+@pytest.mark.parametrize("name, step", TRAINED)
+def test_bytes_are_the_cross_entropy(name, step, photo):
     """Within 0.5 % and the container's overhead of what training minimises, on the same integers."""
     codecs = weights.create(name).coders()
     exported = open_model(name)
-    coded = exported.run("encode", images=photo[None])
-    payloads = [layer.payload for layer in container.read(LearnedCodec(exported).encode(photo)).layers]
+    dials = {} if step is None else {"step": np.array([step], np.int32)}
+    coded = exported.run("encode", images=photo[None], **dials)
+    codec = LearnedCodec(exported, **({} if step is None else {"quality": COARSEST - step}))
+    payloads = [layer.payload for layer in container.read(codec.encode(photo)).layers]
     for k, (codec, payload) in enumerate(zip(codecs, payloads, strict=True), 1):
         latents = {latent: coded[f"{latent}{k}"] for latent in codec.latent_channels_of}
-        ideal = float(codec.cross_entropy(latents)[0]) / 8
+        ideal = float(codec.cross_entropy(latents, **dials)[0]) / 8
         assert ideal * 0.995 < len(payload) < ideal * 1.005 + 8, (k, ideal, len(payload))
 
 

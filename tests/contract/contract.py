@@ -71,9 +71,10 @@ def outputs(model: keras.Model) -> list[np.ndarray]:
     """What a model answers to a picture, or, without signatures, to noise."""
     if not model.signatures:
         return [ops.convert_to_numpy(model(np.random.default_rng(0).normal(size=(9, 60)).astype("float32")))]
-    coded = model.signatures["encode"].function(images=golden.picture(64, 64)[None])
-    wanted = model.signatures["decode"].inputs
-    decoded = model.signatures["decode"].function(**{name: coded[name] for name in wanted})
+    given = {"images": golden.picture(64, 64)[None], "step": np.array([9], np.int32)}
+    encode, decode = (model.signatures[name] for name in ("encode", "decode"))
+    coded = encode.function(**{name: given[name] for name in encode.inputs})
+    decoded = decode.function(**{name: {**given, **coded}[name] for name in decode.inputs})
     return [ops.convert_to_numpy(value) for value in (*coded.values(), *decoded.values())]
 
 

@@ -167,14 +167,15 @@ def evaluate(
             gives ``bpp``.
 
     Returns:
-        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}``, means over the images, and the model's evaluation of each image.
+        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}`` and the model's further scores, means over the images, and the
+        model's evaluation of each image.
     """
     size_of = file_sizes(model) if file_sizes else None
     evaluated, scores = [], []
     for image in images:
         result = model.evaluate_image(image)
         evaluated.append(result)
-        score = {"loss": result.loss, "psnr": psnr(result.original, result.reconstruction)}
+        score = {"loss": result.loss, "psnr": psnr(result.original, result.reconstruction), **result.scores}
         if size_of:
             score["bpp"] = 8 * size_of(image) / (image.shape[0] * image.shape[1])
         elif result.bpp is not None:

@@ -13,6 +13,7 @@ from codec_zoo.harness import evaluation
 SPECS = {
     "hybrid": "fu2019-hybrid-s16-prelu:30",
     "hyperprior": "balle2018-hyperprior-mse-3",
+    "variable-rate": "balle2018-hyperprior-mse-vbr:90",
     "layered": "jia2019-sae-mse-e2",
     "filter": "hu2018-filter-svac-q48",
     "blocks": "report2017-cnn-ae-ft",

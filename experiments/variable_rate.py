@@ -1,0 +1,83 @@
+"""One network for all rates beside the fixed ones, BPG, AVIF and JPEG XL: python experiments/variable_rate.py.
+
+The rows on Kodak are in ``docs/jia2019`` and ``docs/fu2019``. Between measured points PSNR is linear in the logarithm
+of the rate; Bjøntegaard deltas are Akima's.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from codec_zoo.harness.evaluation import Row, bd_psnr, bd_rate, curve, summarize
+from codec_zoo.harness.papers.bench import Points, at_rate
+from codec_zoo.harness.rows import latest_rows, read_rows
+
+DOCS = Path(__file__).parents[1] / "docs"
+VARIABLE = "balle2018-hyperprior-mse-vbr"
+FIXED = [f"balle2018-hyperprior-mse-{point}" for point in (2, 3, 4)]
+STANDARD = ("bpg-ycbcr444", "avif", "jxl", "webp")
+
+
+def points_of(rows: Iterable[Row], codecs: Iterable[str]) -> list[Row]:
+    """Means over images of codecs, lowest rate first."""
+    wanted = set(codecs)
+    return sorted(summarize(row for row in rows if row["codec"] in wanted), key=lambda point: point["bpp"])
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> None:
+    """Print a table in Markdown."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    print("\n".join(f"| {' | '.join(line)} |" for line in lines), "\n")
+
+
+def difference(own: Points, other: Points, rate: float) -> str:
+    """dB of ``own`` above ``other`` at a rate; empty outside of theirs."""
+    mine, theirs = at_rate(own, rate), at_rate(other, rate)
+    return "" if mine is None or theirs is None else f"{mine - theirs:+.2f}"
+
+
+def main() -> None:
+    """Print the tables."""
+    jia, fu = (latest_rows(read_rows(DOCS / paper / "kodak.jsonl")) for paper in ("jia2019", "fu2019"))
+    points = points_of(jia, [VARIABLE])
+    own, fixed = curve(points, "psnr"), points_of(jia, FIXED)
+    standard = {name: curve(points_of(fu, [name]), "psnr") for name in STANDARD}
+    table(
+        [
+            "quality",
+            "bpp",
+            "PSNR, dB",
+            "MS-SSIM",
+            "encode, s",
+            "decode, s",
+            *(f"dB above {name}" for name in STANDARD),
+        ],
+        (
+            [
+                f"{point['quality']:g}",
+                *(f"{point[key]:.{digits}f}" for key, digits in (("bpp", 4), ("psnr", 2), ("ms_ssim", 4))),
+                *(difference(own, other, point["bpp"]) for other in standard.values()),
+            ]
+            for point in points
+        ),
+    )
+    table(
+        ["fixed preset", "bpp", "PSNR, dB", f"dB of {VARIABLE} above it at its rate"],
+        (
+            [
+                point["codec"],
+                f"{point['bpp']:.4f}",
+                f"{point['psnr']:.2f}",
+                difference(own, [(point["bpp"], point["psnr"])], point["bpp"]),
+            ]
+            for point in fixed
+        ),
+    )
+    anchors = {"the three fixed presets": curve(fixed, "psnr"), **standard}
+    table(
+        ["against", "BD-rate", "BD-PSNR, dB"],
+        ([name, f"{bd_rate(other, own):+.1f} %", f"{bd_psnr(other, own):+.2f}"] for name, other in anchors.items()),
+    )
+
+
+if __name__ == "__main__":
+    main()
