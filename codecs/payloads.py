@@ -1,6 +1,6 @@
 """The payload of a layer, taken apart and put together as the stream says (``docs/bitstream.md``).
 
-[check] [number of each choice] [strengths] [overlap] [coded values in order, each but the last behind its length]
+[check] [number of each choice] [quality] [strengths] [overlap] [coded values, each but the last behind its length]
 """
 
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from codec_zoo.codecs.container import LayerKind
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import Alternative, Choice, Stream, StreamLayer, Strengths
+from codec_zoo.stream import Alternative, Choice, Quality, Stream, StreamLayer, Strengths
 
 CHECK_BYTES = 4
 
@@ -23,6 +23,7 @@ class Payload:
         strengths: a byte each, or none.
         overlap: of blocks, pixels.
         values: the coded values of the other entries.
+        quality: of the image codec, a byte, or none.
     """
 
     check: bytes
@@ -30,6 +31,7 @@ class Payload:
     strengths: bytes
     overlap: int
     values: Sequence[bytes]
+    quality: bytes = b""
 
 
 def kind_of(layer: StreamLayer) -> LayerKind:
@@ -48,10 +50,15 @@ def _strengths(layer: StreamLayer) -> int:
     return sum(entry.count for entry in layer.entries if isinstance(entry, Strengths))
 
 
+def _has_quality(layer: StreamLayer) -> bool:
+    """Whether a layer has the byte of its image codec's quality."""
+    return any(isinstance(entry, Quality) for entry in layer.entries)
+
+
 def join(stream: Stream, layer: StreamLayer, parts: Payload) -> bytes:
     """The bytes of a payload; :func:`split` is the inverse."""
     numbers = [parts.chosen[choice.option].number or 0 for choice in _numbered(layer)]
-    head = parts.check + bytes(numbers) + parts.strengths
+    head = parts.check + bytes(numbers) + parts.quality + parts.strengths
     if stream.block and layer.latents:
         head += bytes([parts.overlap])
     return head + b"".join(_leb128(len(data)) + data for data in parts.values[:-1]) + parts.values[-1]
@@ -76,6 +83,8 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
             )
         chosen[choice.option] = found
         position += 1
+    quality = payload[position : position + _has_quality(layer)]
+    position += _has_quality(layer)
     strengths = payload[position : position + _strengths(layer)]
     position += _strengths(layer)
     overlap = 0
@@ -85,11 +94,11 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
     if len(payload) < position or overlap > (stream.block or 0) // 2:
         raise BitstreamError(f"the {layer.kind} layer is cut or damaged.")
     values = []
-    for _ in range(sum(not isinstance(entry, Strengths) for entry in layer.entries) - 1):
+    for _ in range(sum(not isinstance(entry, Quality | Strengths) for entry in layer.entries) - 1):
         length, position = _read_leb128(payload, position)
         values.append(payload[position : position + length])
         position += length
-    return Payload(check, chosen, strengths, overlap, [*values, payload[position:]])
+    return Payload(check, chosen, strengths, overlap, [*values, payload[position:]], quality)
 
 
 def _leb128(value: int) -> bytes:
