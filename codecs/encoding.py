@@ -193,11 +193,12 @@ class Encoding:
             return strengths.full(entry)
         (latent,) = layer.latents
         decoded, same = self._decoded(latent.name, setting), self._qualities(layer, setting)
-        run, sides = self.codec.tiles(setting.chosen), (self.height, self.width)
-        changes = run.run(entry.signature, *sides, (entry.signature,), {latent.name: decoded}, None, **same)
+        height, width, wanted = self.height, self.width, (entry.signature,)
+        run = self.codec.tiles(setting.chosen)
+        changes = run.run(entry.signature, height, width, wanted, {latent.name: decoded}, None, **same)
 
         def show(found: bytes) -> np.ndarray:
-            shown = self.codec.show(layer, {latent.name: decoded}, found, setting.chosen, *sides, same=same)
+            shown = self.codec.show(layer, {latent.name: decoded}, found, setting.chosen, height, width, same=same)
             return color.rgb_to_ycbcr(shown) if entry.planes == 1 else shown
 
         true = self._values(setting)[latent.name]
