@@ -172,7 +172,8 @@ def compress_corpus(
 @option(
     "--no-filter",
     is_flag=True,
-    help="Leave out the filter of hu2018-filter-*, for the picture of the standard codec inside. It needs no model.",
+    help="Leave out the filter of bpg-filter or hu2018-filter-*, for the picture of the standard codec inside. It "
+    "needs no model.",
 )
 @server_option
 @timeout_option

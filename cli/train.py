@@ -52,9 +52,10 @@ def recipe_option(name: str, kind: click.ParamType, metavar: str | None, text: s
 @recipe_option("--learning-rate", Number(0, min_open=True), "RATE", "Learning rate of the optimizer.")
 @recipe_option(
     "--schedule",
-    click.Choice(["constant", "cosine", "halving"]),
+    click.Choice(["constant", "cosine", "halving", "trapezoid"]),
     None,
-    "Course of the learning rate: constant, down to 0 along a cosine, or halved after 3/5 and 4/5 of the steps.",
+    "Course of the learning rate: constant, down to 0 along a cosine, halved after 3/5 and 4/5 of the steps, or "
+    "constant and then straight down to 0 over the last quarter of the steps.",
 )
 @recipe_option(
     "--optimizer",
@@ -76,6 +77,12 @@ def recipe_option(name: str, kind: click.ParamType, metavar: str | None, text: s
     Number(1),
     "FACTOR",
     "Divide the weight of the rate by this factor at the first step. It rises to its full value in 2/5 of the steps.",
+)
+@recipe_option(
+    "--average",
+    Number(0, 1, max_open=True),
+    "FACTOR",
+    "Decay of the moving average of the weights. The average is evaluated and kept in place of the weights.",
 )
 @option(
     "--logs",

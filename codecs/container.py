@@ -33,6 +33,7 @@ class LayerKind(enum.IntEnum):
     REPRESENTATION = 5
     PLANE = 6
     WEIGHTS = 7
+    FILTERED = 8
 
 
 @dataclasses.dataclass(frozen=True)

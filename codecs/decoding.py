@@ -10,7 +10,7 @@ from codec_zoo.codecs.encoding import check_of, choose
 from codec_zoo.codecs.fine_tuning import read_weights
 from codec_zoo.codecs.payloads import split
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import ImageCodec, Latent, RangeCoder, StreamLayer, WeightChange
+from codec_zoo.stream import ImageCodec, Latent, Quality, RangeCoder, StreamLayer, WeightChange
 
 if TYPE_CHECKING:
     from codec_zoo.codecs.learned import LearnedCodec
@@ -49,6 +49,8 @@ class Decoding:
                 self.values[entry.name] = self._latent(entry, layer, next(data))
             elif isinstance(entry, WeightChange):
                 self.same[entry.name] = read_weights(next(data), entry.count)
+            elif isinstance(entry, Quality):
+                self.same[entry.name] = np.array([[parts.quality[0]]], np.float32)
         if layer.checked:
             decoded = (self.values[latent.name] for latent in layer.latents)
             if check_of(codec.tables_crc, decoded) != parts.check:

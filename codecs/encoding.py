@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from codec_zoo import color
 from codec_zoo.codecs import coders, residual, strengths
 from codec_zoo.codecs.container import HEADER_BYTES, LAYER_HEADER_BYTES, Layer
 from codec_zoo.codecs.fine_tuning import FineTuning
@@ -18,6 +19,7 @@ from codec_zoo.stream import (
     Choice,
     ImageCodec,
     Latent,
+    Quality,
     RangeCoder,
     Residual,
     StreamLayer,
@@ -120,7 +122,9 @@ class Encoding:
             checked = (values[latent.name] for latent in layer.latents)
             check = check_of(self.codec.tables_crc, checked)
         data = [self._coded(latent, layer, setting) for latent in layer.latents]
-        return join(self.stream, layer, Payload(check, chosen, mended, self.codec.overlap, data, self._step))
+        quality = bytes(int(value[0, 0]) for value in self._qualities(layer, setting).values())
+        payload = Payload(check, chosen, mended, self.codec.overlap, data, self._step, quality)
+        return join(self.stream, layer, payload)
 
     # --- latents ---
 
@@ -183,20 +187,29 @@ class Encoding:
 
     # --- what mends an image ---
 
+    def _qualities(self, layer: StreamLayer, setting: Setting) -> dict[str, np.ndarray]:
+        """The input that the quality of the layer's image codec is, float32 ``[1, 1]``, by its name, or none."""
+        names = [entry.name for entry in layer.entries if isinstance(entry, Quality)]
+        coders_of = (setting.alternative(latent).coder for latent in layer.latents)
+        qualities = [coders.quality_of(one, setting.quality) for one in coders_of if isinstance(one, ImageCodec)]
+        return {name: np.array([[quality]], np.float32) for name, quality in zip(names, qualities, strict=False)}
+
     def _strengths(self, entry: Strengths, layer: StreamLayer, setting: Setting) -> np.ndarray:
         """int8, one for each change of a filter."""
         if self.codec.filter != "auto":
-            return strengths.paper(entry)
+            return strengths.full(entry)
         (latent,) = layer.latents
-        decoded = self._decoded(latent.name, setting)
+        decoded, same = self._decoded(latent.name, setting), self._qualities(layer, setting)
+        height, width, wanted = self.height, self.width, (entry.signature,)
         run = self.codec.tiles(setting.chosen)
-        changes = run.run(entry.signature, self.height, self.width, (entry.signature,), {latent.name: decoded})
+        changes = run.run(entry.signature, height, width, wanted, {latent.name: decoded}, None, **same)
 
         def show(found: bytes) -> np.ndarray:
-            return self.codec.show(layer, {latent.name: decoded}, found, setting.chosen, self.height, self.width)
+            shown = self.codec.show(layer, {latent.name: decoded}, found, setting.chosen, height, width, same=same)
+            return color.rgb_to_ycbcr(shown) if entry.planes == 1 else shown
 
-        luma = self._values(setting)[latent.name][..., 0]
-        return strengths.best(entry, changes[entry.signature], luma, decoded[..., 0], show)
+        true = self._values(setting)[latent.name]
+        return strengths.best(entry, changes[entry.signature], true, decoded, show)
 
     def _residual(self, layer: StreamLayer, setting: Setting) -> bytes:
         """The payload of what the lower layers leave over."""

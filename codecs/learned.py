@@ -35,6 +35,7 @@ from codec_zoo.metrics import psnr
 from codec_zoo.stream import (
     COARSEST,
     QUALITIES,
+    Coder,
     ImageCodec,
     Latent,
     LosslessImage,
@@ -44,6 +45,7 @@ from codec_zoo.stream import (
     Stream,
     StreamLayer,
     Strengths,
+    filtered_layer,
     image_codecs_of,
     picture_layer,
 )
@@ -263,7 +265,8 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         for entry in layer.entries:
             if isinstance(entry, Strengths):
                 if not any(strengths):
-                    return color.ycbcr_to_rgb(values[layer.latents[0].name])
+                    (latent,) = layer.latents
+                    return _plain(choose(latent, dict(chosen)).coder, values[latent.name])
                 further[entry.name] = (np.frombuffer(strengths, np.int8) / np.float32(entry.unit))[None]
         signature = f"{layer.decode}{self.suffix(chosen)}"
         inputs = self.model.card["signatures"][signature]
@@ -295,13 +298,21 @@ def decode_plain(file: Bitstream) -> np.ndarray:
         ModelError: a file of layers that only a model decodes.
         BitstreamError: the layer is damaged, or contradicts the header.
     """
-    layer = picture_layer("svac")
-    if any(part.kind != kind_of(layer) for part in file.layers):
+    layers = {kind_of(layer): layer for layer in (picture_layer("svac"), filtered_layer())}
+    if any(part.kind not in layers for part in file.layers):
         raise ModelError("only the model that coded this file can decode it: --model DIR.")
     if len(file.layers) != 1:
         raise BitstreamError("the file's layers are not those of a filter behind a codec.")
+    layer = layers[file.layers[0].kind]
     parts: Payload = split(Stream((layer,), stride=1), layer, file.layers[0].payload)
-    (coder,) = image_codecs_of(parts.chosen["codec"].coder)
-    ycbcr = coders.decode_image(coder, parts.values[0], (file.width, file.height), file.channels == 1, layer.kind)
-    image = color.ycbcr_to_rgb(ycbcr)
+    (latent,) = layer.latents
+    coder = choose(latent, {option: chosen.name for option, chosen in parts.chosen.items()}).coder
+    assert isinstance(coder, ImageCodec)
+    decoded = coders.decode_image(coder, parts.values[0], (file.width, file.height), file.channels == 1, layer.kind)
+    image = _plain(coder, decoded)
     return image if file.channels == 3 else to_gray(image)
+
+
+def _plain(coder: Coder, decoded: np.ndarray) -> np.ndarray:
+    """The image that an image codec under a filter gives: ``uint8 [H, W, 3]``, RGB."""
+    return color.ycbcr_to_rgb(decoded) if isinstance(coder, ImageCodec) and coder.ycbcr else decoded

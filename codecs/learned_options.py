@@ -78,7 +78,7 @@ class LearnedOptions:
             - ``overlap``: of blocks, pixels; 0 by default.
             - ``tune``: ``"yes"`` or ``"no"``: fine-tune the decoder to the image; yes for models that can.
             - ``mapping``: of residuals to 8 bits, ``"auto"`` or one of ``MAPPINGS``.
-            - ``filter``: ``"auto"``, the best strengths for each image; ``"on"``, the paper's; ``"off"``: decode
+            - ``filter``: ``"auto"``, the best strengths for each image; ``"on"``, full ones; ``"off"``: decode
               without the model.
             - the option of each choice in the stream.
 

@@ -160,8 +160,9 @@ OPTIONS = {
             "filter",
             str,
             INSIDE,
-            "Gain of the filter of hu2018-filter-*. auto stores the best gain in each file. on stores the paper's "
-            "gain. off writes the same file as on, and reports the picture that `decompress --no-filter` shows.",
+            "Gain of the filter of bpg-filter and hu2018-filter-*. auto stores the best gain in each file. on stores "
+            "the gain of the training. off writes the same file as on, and reports the picture that `decompress "
+            "--no-filter` shows.",
             default="auto",
             choices=("auto", "on", "off"),
         ),

@@ -1,6 +1,6 @@
 """The payload of a layer, taken apart and put together as the stream says (``docs/bitstream.md``).
 
-[check] [number of each choice] [strengths] [overlap] [coded values in order, each but the last behind its length]
+[check] [number of each choice] [quality] [strengths] [overlap] [coded values, each but the last behind its length]
 """
 
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from codec_zoo.codecs.container import LayerKind
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import Alternative, Choice, Step, Stream, StreamLayer, Strengths
+from codec_zoo.stream import Alternative, Choice, Quality, Step, Stream, StreamLayer, Strengths
 
 CHECK_BYTES = 4
 
@@ -24,6 +24,7 @@ class Payload:
         overlap: of blocks, pixels.
         values: the coded values of the other entries.
         step: k of the quantisation step; 0 where the stream has none.
+        quality: of the image codec, a byte, or none.
     """
 
     check: bytes
@@ -32,6 +33,7 @@ class Payload:
     overlap: int
     values: Sequence[bytes]
     step: int = 0
+    quality: bytes = b""
 
 
 def kind_of(layer: StreamLayer) -> LayerKind:
@@ -55,10 +57,15 @@ def _steps(layer: StreamLayer) -> int:
     return sum(isinstance(entry, Step) for entry in layer.entries)
 
 
+def _has_quality(layer: StreamLayer) -> bool:
+    """Whether a layer has the byte of its image codec's quality."""
+    return any(isinstance(entry, Quality) for entry in layer.entries)
+
+
 def join(stream: Stream, layer: StreamLayer, parts: Payload) -> bytes:
     """The bytes of a payload; :func:`split` is the inverse."""
     numbers = [parts.chosen[choice.option].number or 0 for choice in _numbered(layer)]
-    head = parts.check + bytes(numbers) + parts.strengths
+    head = parts.check + bytes(numbers) + parts.quality + parts.strengths
     head += parts.step.to_bytes(1, "big", signed=True) * _steps(layer)
     if stream.block and layer.latents:
         head += bytes([parts.overlap])
@@ -84,6 +91,8 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
             )
         chosen[choice.option] = found
         position += 1
+    quality = payload[position : position + _has_quality(layer)]
+    position += _has_quality(layer)
     strengths = payload[position : position + _strengths(layer)]
     position += _strengths(layer)
     step = int.from_bytes(payload[position : position + _steps(layer)], "big", signed=True)
@@ -95,11 +104,11 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
     if len(payload) < position or overlap > (stream.block or 0) // 2:
         raise BitstreamError(f"the {layer.kind} layer is cut or damaged.")
     values = []
-    for _ in range(sum(not isinstance(entry, Strengths | Step) for entry in layer.entries) - 1):
+    for _ in range(sum(not isinstance(entry, Quality | Strengths | Step) for entry in layer.entries) - 1):
         length, position = _read_leb128(payload, position)
         values.append(payload[position : position + length])
         position += length
-    return Payload(check, chosen, strengths, overlap, [*values, payload[position:]], step)
+    return Payload(check, chosen, strengths, overlap, [*values, payload[position:]], step, quality)
 
 
 def _leb128(value: int) -> bytes:

@@ -38,7 +38,8 @@ class Source:
 def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None] = warn) -> Source:
     """Open ``tfds:NAME`` or a folder of images for training ``preset`` by ``recipe``.
 
-    A filter behind a codec trains on decoded images: its images have two channels, decoded and true luma.
+    A filter behind a codec trains on decoded images: its images have two channels, decoded and true luma, or seven,
+    decoded and true RGB and the quality.
     Representations for JPEG train on luma alone; blocks are cropped, but not scaled. Files of a folder that cannot be
     used, or are converted, are counted in notices, as are held-out images that are cropped to fit the memory limit.
 
@@ -64,6 +65,10 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] |
 
         name, quality = preset.inner
         return luma_pairs(images, f"{name}:{quality}", cache_folder() / "coded")
+    if preset.data == "decoded-rgb" and preset.inner and preset.inner_qualities:
+        from codec_zoo.datasets.coded_pairs import rgb_pairs
+
+        return rgb_pairs(images, preset.inner[0], preset.inner_qualities, cache_folder() / "coded")
     if preset.data == "luma":
         return [np.ascontiguousarray(rgb_to_ycbcr(image)[..., :1]) for image in images]
     if preset.data == "rgb-unscaled":

@@ -62,6 +62,7 @@ def case(preset: str, megapixels: tuple[float, ...], *presets: str) -> Case:
 
 # In docs/speed.md.
 SHOWN = (
+    "bpg-filter",
     "hu2018-filter-bpg444-q34",
     "hu2018-filter-svac-q48",
     "hu2018-filter-jpeg-q20",
@@ -85,6 +86,7 @@ CASES = [
         ((FILTERS, ""), (FILTERS, "codec=bpg-ycbcr444")),
         ((FILTERS, ""), (FILTERS, "first=7")),
     ),
+    Case("bpg-filter", ("-q", "24"), TILED, (("bpg-filter", ""),), (("bpg-filter", ""),)),
     case("fu2019-hybrid-s16-prelu", TILED, "fu2019-hybrid-*"),
     case("jia2019-sae-mse-base", TILED, "jia2019-sae-*-base"),
     # Learning takes a gigabyte, whatever the picture: only larger ones show what their pixels take.

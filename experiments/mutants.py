@@ -41,6 +41,8 @@ FAMILIES = {
         "hu2018-filter-jpeg-q20",
         "hu2018-filter-bpg-q36",
         "hu2018-filter-bpg444-q34",
+        "bpg-filter:34",
+        "bpg-filter:44",
     ],
     "blocks": [
         "report2017-cnn-ae-ft",
@@ -143,7 +145,7 @@ def mutate(data: bytes, others: list[bytes], random: np.random.Generator) -> tup
     elif kind == "channels":
         changes["channels"] = int(random.integers(16))
     elif kind == "kinds":
-        layers[place] = Layer(LayerKind(int(random.integers(1, 8))), payload)
+        layers[place] = Layer(LayerKind(int(random.integers(1, 1 + len(LayerKind)))), payload)
     elif kind == "layers":
         order = random.integers(0, len(layers), int(random.integers(1, 5)))
         layers = [layers[i] for i in order]

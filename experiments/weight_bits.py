@@ -44,7 +44,7 @@ def main() -> None:
     for name in parser.parse_args().presets:
         print(f"{name}, published with {get_preset(name).significant_bits} bits:")
         for what, bits in [("all", 11), *(("all", bits) for bits in (7, 6, 5, 4)), ("hyper", 4), ("hyper", 3)]:
-            model = weights.pretrained(name)
+            model = weights.create(name)
             round_weights(model, bits, lambda path, what=what: what == "all" or "hyper_" in path)
             quality, bpp = scores(model, images)
             print(f"  {what:5} {bits:2} bits: {quality:.3f} dB at {bpp:.5f} bpp", flush=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
 from codec_zoo.presets import OWN_PACKAGE, Preset, is_name, package_of
-from codec_zoo.stream import RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of
+from codec_zoo.stream import Quality, RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of
 from codec_zoo.stream_json import parse, to_json
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _wrong_signatures(stream: Stream, signatures: dict[str, Any]) -> list[str]:
             known[latent.name] = latent.channels
         for entry in layer.entries:
             if isinstance(entry, Strengths):
-                check(entry.signature, known)
+                check(entry.signature, {**known, **_qualities(layer)})
         if layer.decode:
             added = _added_by(layer)
             for suffix in stream.suffixes:
@@ -190,7 +190,13 @@ def _wrong_signatures(stream: Stream, signatures: dict[str, Any]) -> list[str]:
 
 def _added_by(layer: StreamLayer) -> dict[str, int | None]:
     """Inputs of its ``decode`` that a layer has beside latents."""
-    return {entry.name: entry.count for entry in layer.entries if isinstance(entry, Strengths | WeightChange)}
+    counts = {entry.name: entry.count for entry in layer.entries if isinstance(entry, Strengths | WeightChange)}
+    return {**counts, **_qualities(layer)}
+
+
+def _qualities(layer: StreamLayer) -> dict[str, int | None]:
+    """The input that is the quality of a layer's image codec."""
+    return {entry.name: 1 for entry in layer.entries if isinstance(entry, Quality)}
 
 
 def _are_inputs(inputs: Any) -> bool:

@@ -51,8 +51,9 @@ class Paper:
 
     @property
     def short(self) -> str:
-        """As texts cite it: "Ballé et al. 2018"."""
-        return f"{self.authors.split(',')[0].split()[-1]} et al. {self.year}"
+        """As texts cite it: "Ballé et al. 2018", or the whole name of one author."""
+        first, *others = self.authors.split(", ")
+        return f"{first.split()[-1]} et al. {self.year}" if others else f"{first} {self.year}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Recipe:
         batch_size: patches a step.
         steps: optimizer steps in all.
         learning_rate: of the optimizer.
-        schedule: ``"constant"``, ``"cosine"`` (decays to 0 at the last step) or ``"halving"`` (half from 3/5 of the
-            steps on, a quarter from 4/5).
+        schedule: ``"constant"``, ``"cosine"`` (decays to 0 at the last step), ``"halving"`` (half from 3/5 of the
+            steps on, a quarter from 4/5) or ``"trapezoid"`` (constant, then straight down to 0 from 3/4 of the steps
+            on: a run that is resumed with fewer steps in all comes to its end at once).
         warmup_steps: steps over which the rate rises from 0.
         clip_norm: bound on the norm of all gradients together, or None.
         optimizer: ``"adam"``, ``"rmsprop"`` or ``"muon"`` (``codec_zoo.training.optimizers``).
@@ -74,6 +76,7 @@ class Recipe:
         adam_ratio: with Muon, the learning rate of what it leaves to Adam, in multiples of the kernels'.
         rate_rise: by how much the weight λ of the rate is smaller at the start; over :data:`RISE` of the steps it
             rises to its own, evenly in the logarithm. For models with a rate in their loss.
+        average: decay of the moving average of the weights, which is evaluated and published in their place; 0: none.
         note: what the paper leaves open and how it was settled.
     """
 
@@ -89,6 +92,7 @@ class Recipe:
     momentum: float = 0.95
     adam_ratio: float = 1.0
     rate_rise: float = 1.0
+    average: float = 0.0
     note: str = ""
 
     def rate_share(self, step: int) -> float:
@@ -110,9 +114,11 @@ class Preset:
         starts_from: the preset whose trained weights its training starts from, or None.
         trains: False where each file brings weights of its own.
         inner: the standard codec that the model stands behind and its quality, or None.
+        inner_qualities: of ``"decoded-rgb"``: the lowest and the highest quality that images are coded at, or None.
         data: the training patches: ``"rgb"`` (``uint8 [N, P, P, 3]``, of images scaled at random), ``"rgb-unscaled"``
-            (the same of images as they are), ``"luma"`` (``[N, P, P, 1]``) or ``"decoded-luma"`` (``[N, P, P, 2]``:
-            decoded by ``inner``, and true).
+            (the same of images as they are), ``"luma"`` (``[N, P, P, 1]``), ``"decoded-luma"`` (``[N, P, P, 2]``:
+            decoded by ``inner``, and true) or ``"decoded-rgb"`` (``[N, P, P, 7]``: RGB decoded by the codec of
+            ``inner``, true RGB, and the quality).
         significant_bits: that large arrays of published weights keep of their 11 (``codec_zoo.weights``).
             7 of transforms that carry the brightness of the image through all their layers, where an error of one
             weight in a hundred shows, and of luma filters, which are small; 5 of networks that mend an image or have
@@ -131,6 +137,7 @@ class Preset:
     starts_from: str | None = None
     trains: bool = True
     inner: tuple[str, float] | None = None
+    inner_qualities: tuple[int, int] | None = None
     data: str = "rgb"
     significant_bits: int = 5
     licence: str | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # Kinds of layers that a container has, as ``codec_zoo.codecs.container.LayerKind`` numbers them.
-KINDS = ("base", "residual", "latent", "picture", "representation", "weights")
+KINDS = ("base", "residual", "latent", "picture", "representation", "weights", "filtered")
 # As many layers as a container holds.
 MAX_LAYERS = 15
 # The largest stride, channels and strengths: what no model comes near, and what no card can exhaust memory with.
@@ -257,15 +257,17 @@ class Residual:
 @dataclasses.dataclass(frozen=True)
 class Strengths:
     """How strong the changes of a filter are: signed bytes, which the encoder finds by least squares (option
-    ``filter``). The layer's latent is YCbCr; zeros leave the filter out.
+    ``filter``). The layer's latent is a decoded image, YCbCr or RGB; zeros leave the filter out.
 
     Attributes:
         name: of an input of ``decode``, float32 ``[N, count]``.
-        signature: from the decoded latent to its output of the same name, ``uint8 [N, H, W, count]``: the changes of
-            luma that the strengths multiply, in steps of 1/``steps`` of a gray level around 128.
+        signature: from the decoded latent to its output of the same name, ``uint8 [N, H, W, planes · count]``: for
+            each plane the changes that the strengths multiply, in steps of 1/``steps`` of a gray level around 128.
         count: of changes.
         unit: strengths are multiples of 1/``unit``.
         steps: of a gray level.
+        full: so many changes, the first ones, are the filter at full strength; the others correct it.
+        planes: that change: 1, the luma of a YCbCr latent, or all 3.
     """
 
     name: str
@@ -273,11 +275,28 @@ class Strengths:
     count: int
     unit: int
     steps: int
+    full: int = 1
+    planes: int = 1
 
     def __post_init__(self) -> None:
         _check_input(self)
         _check_names(self, "signature")
-        _check_counts(self, count=MAX_STRENGTHS, unit=127, steps=128)
+        _check_counts(self, count=MAX_STRENGTHS, unit=127, steps=128, full=self.count)
+        check(self.planes in (1, 3), "planes", "are 1 or 3")
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """The quality of the layer's image codec, a byte, which a filter behind the codec takes.
+
+    Attributes:
+        name: of an input of ``decode`` and of the strengths' signature, float32 ``[N, 1]``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_input(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,7 +334,7 @@ class WeightChange:
         _check_counts(self, count=MAX_CHANGES)
 
 
-Entry = Latent | Residual | Strengths | Step | WeightChange
+Entry = Latent | Residual | Quality | Strengths | Step | WeightChange
 
 
 # --- layers and the stream --------------------------------------------------------------------------------------
@@ -353,6 +372,9 @@ class StreamLayer:
             "strengths",
             "are of a layer with one latent of 3 channels",
         )
+        qualities = sum(isinstance(entry, Quality) for entry in self.entries)
+        dials = sum(bool(image_codecs_of(latent.coder)) for latent in self.latents)
+        check(not qualities or (qualities == 1 and dials == 1), "quality", "is of a layer with an image codec")
 
     @property
     def latents(self) -> tuple[Latent, ...]:
@@ -497,6 +519,8 @@ FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS = 4, 64, 8
 # The numbers of codecs in a picture layer.
 _PICTURE_CODECS = ("svac", "svac-half", "svac-quarter", "svac-eighth", "jpeg-420", "bpg-ycbcr420", "bpg-ycbcr444")
 PICTURE_CODECS = {name: number for number, name in enumerate(_PICTURE_CODECS, 1)}
+# The same of a filter of RGB, and its codec.
+RGB_CHANGES, RGB_STEPS, RGB_CODEC = 3, 4, "bpg-ycbcr444-10bit"
 
 
 def picture_layer(codec: str, quality: float | None = None) -> StreamLayer:
@@ -515,6 +539,23 @@ def picture_layer(codec: str, quality: float | None = None) -> StreamLayer:
         (
             Strengths("strengths", "changes", FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS),
             Latent("ycbcr", Choice("codec", codec, alternatives), stride=1, channels=3),
+        ),
+        decode="decode",
+    )
+
+
+def filtered_layer(quality: float | None = None) -> StreamLayer:
+    """The layer of a filter of RGB behind BPG 4:4:4, of any quality. It decodes without any model, too.
+
+    Args:
+        quality: of BPG, by default.
+    """
+    return StreamLayer(
+        "filtered",
+        (
+            Quality("quality"),
+            Strengths("strengths", "changes", RGB_CHANGES, FILTER_UNIT, RGB_STEPS, full=RGB_CHANGES, planes=3),
+            Latent("rgb", ImageCodec(RGB_CODEC, quality), stride=1, channels=3),
         ),
         decode="decode",
     )

@@ -65,10 +65,11 @@ def _parse_record(value: Any, records: dict[str, Any], field: str) -> Any:
     check(isinstance(name, str) and name in records, f"{field}.type", f"is none of {', '.join(records)}")
     form = records[name]
     forms = _fields(form)
-    missing, unknown = forms.keys() - value.keys(), value.keys() - forms.keys() - {"type"}
+    optional = {key.name for key in dataclasses.fields(form) if key.default is not dataclasses.MISSING}
+    missing, unknown = forms.keys() - value.keys() - optional, value.keys() - forms.keys() - {"type"}
     check(not missing, field, f"lacks {', '.join(sorted(missing))}")
     check(not unknown, field, f"has unknown {', '.join(sorted(unknown))}")
-    fields = {key: _parse(value[key], forms[key], f"{field}.{key}") for key in forms}
+    fields = {key: _parse(value[key], forms[key], f"{field}.{key}") for key in forms if key in value}
     try:
         return form(**fields)
     except ValueError as error:

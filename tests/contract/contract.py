@@ -59,6 +59,8 @@ def training_batch(preset: Preset) -> np.ndarray:
     patches = np.stack([kodak[:, :side], kodak[:, side:]])
     if preset.data == "decoded-luma":  # and true luma
         return np.stack([patches[..., 1] // 8 * 8, patches[..., 1]], axis=-1)
+    if preset.data == "decoded-rgb":  # and true RGB, and the quality
+        return np.concatenate([patches // 8 * 8, patches, np.full_like(patches[..., :1], 34)], axis=-1)
     return patches[..., :1] if preset.data == "luma" else patches
 
 

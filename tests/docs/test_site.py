@@ -246,7 +246,7 @@ def test_site_needs_no_other_server(site):
 
 @pytest.mark.slow
 def test_site_in_a_browser(site, browser):
-    """No page is wider than a phone or asks for another server; the search finds; commands are copied without prompts."""
+    """No page is wider than a phone or asks for another server; the search finds; commands copy without prompts."""
     page, asked = browser.new_page(viewport={"width": 375, "height": 780}), []
     page.on("request", lambda request: asked.append(request.url))
     for path in sorted(site.rglob("*.html")):

@@ -69,7 +69,7 @@ def test_large_and_transparent_photographs(tmp_path):
     path, notes = tmp_path / "large.png", []
     Image.new("RGBA", (3000, 2000), (0, 0, 0, 0)).save(path)
     image = app.read(path, notes)
-    assert image.shape[0] * image.shape[1] <= app.MAX_PIXELS and image.shape[1] == round(1.5 * image.shape[0])
+    assert image.shape[0] * image.shape[1] <= app.MAX_PIXELS and abs(image.shape[1] - 1.5 * image.shape[0]) < 2
     assert image.min() == 255 and any("made smaller" in note for note in notes)
 
 

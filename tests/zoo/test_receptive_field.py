@@ -23,6 +23,7 @@ ARCHITECTURES = {
     "fu2019-hybrid-s8-relu": {"widths": (8, 8, 8), "activation": "relu"},
     "fu2019-hybrid-s8-prelu": {"widths": (8, 8, 8), "activation": "prelu"},
     "hu2018-filter-svac-q48": {},
+    "bpg-filter": {"channels": 6, "coarse_channels": 8, "coarse_blocks": 2},
     "zhao2018-mixed": {
         "branches": {
             "low": {"scale": 2, "qualities": (10,), "channels": 4},
@@ -119,6 +120,21 @@ def test_the_field_of_the_luma_filter_is_tight():
     assert spread(model(image), model(changed), axis=1) == (20 - field, 20 + field)
 
 
+def test_the_field_of_the_filter_behind_bpg_is_tight():
+    """A pixel changes the output as far as the field says, but for the squares that it lies in."""
+    model = get_preset("bpg-filter").model(**ARCHITECTURES["bpg-filter"])
+    positive(model)
+    image, quality = np.full((1, 160, 8, 3), 200, np.uint8), np.array([[34.0]], np.float32)
+    found = []
+    for place in range(80, 84):
+        changed = image.copy()
+        changed[0, place] = 255
+        first, last = spread(model.residual(image, quality), model.residual(changed, quality), axis=1)
+        found += [place - first, last - place]
+    field = receptive_fields(model)["changes"]
+    assert field - model.stride < max(found) <= field
+
+
 def check(model, name, field):
     """Change all inputs that are more than ``field`` pixels away from a region: at the start, then at the end."""
     stride, signature = model.stride, model.signatures[name]
@@ -130,7 +146,9 @@ def check(model, name, field):
         if key == "size":
             inputs[key] = np.array([[side, stride * 2]], np.int32)
         elif key == "strengths":
-            inputs[key] = np.array([[1.0, 0.0, 0.0, 0.0]], np.float32)
+            inputs[key] = np.eye(1, shape[-1], dtype=np.float32)
+        elif key == "quality":
+            inputs[key] = np.array([[34.0]], np.float32)
         else:
             units[key] = unit_of(model, key, name)
             rows, columns = side // units[key], stride * 2 // units[key]
@@ -139,7 +157,7 @@ def check(model, name, field):
 
     def outputs(given):
         found = signature.function(**{key: ops.convert_to_tensor(value) for key, value in given.items()})
-        return {key: np.asarray(value) for key, value in found.items() if key not in ("size", "strengths")}
+        return {key: np.asarray(value) for key, value in found.items() if key not in ("size", "strengths", "quality")}
 
     before = outputs(inputs)
     for upwards in (True, False):
@@ -156,7 +174,7 @@ def check(model, name, field):
 
 def unit_of(model, key, signature):
     """Side of the square of pixels that a sample of an input stands for."""
-    if key in ("images", "ycbcr"):
+    if key in ("images", "ycbcr", "rgb"):
         return 1
     if key == "representation":
         return 2 if len(model.branches) == 1 or signature != "decode_high" else 1

@@ -15,6 +15,7 @@ from codec_zoo.stream import (
     ImageCodec,
     Latent,
     LosslessImage,
+    Quality,
     RangeCoder,
     Raw,
     Residual,
@@ -63,7 +64,9 @@ def streams(draw):
     for number in range(draw(st.integers(2, 3)) if several else 1):
         entries = []
         if mended:
-            entries.append(Strengths(f"s{number}", draw(words), draw(st.integers(1, 255)), 64, 8))
+            count = draw(st.integers(1, 255))
+            full, planes = draw(st.integers(1, count)), draw(st.sampled_from([1, 3]))
+            entries.append(Strengths(f"s{number}", draw(words), count, 64, 8, full, planes))
         for _ in range(1 if mended or not several else draw(st.integers(1, 2))):
             strides = () if several else (stride,)
             coder = draw(plain_coders | choices(plain_coders, f"o{len(known)}", strides))
@@ -159,6 +162,7 @@ def test_damage_names_the_field(sound, path, value, words):
 
 
 Y = Latent("y", RangeCoder("y"), 16, 3)
+RGB = Latent("rgb", ImageCodec("bpg-ycbcr444"), 1, 3)
 PLAIN = StreamLayer("latent", (Y,), "decode")
 STRENGTHS = Strengths("strengths", "changes", 4, 64, 8)
 CHANGE = StreamLayer("weights", (WeightChange("change", 100),), "reconstruct")
@@ -195,6 +199,11 @@ def coded(name, *alternatives, option="flavour"):
         (lambda: WeightChange("change", 10**9), "count is 1 … 4096"),
         (lambda: WeightChange("images", 100), "name is that of another input"),
         (lambda: Strengths("size", "changes", 4, 64, 8), "name is that of another input"),
+        (lambda: Strengths("strengths", "changes", 4, 64, 8, full=5), "full is 1 … 4"),
+        (lambda: Strengths("strengths", "changes", 4, 64, 8, planes=2), "planes are 1 or 3"),
+        (lambda: StreamLayer("filtered", (Quality("quality"), Y), "decode"), "quality is of a layer with an image"),
+        (lambda: StreamLayer("filtered", (Quality("a"), Quality("b"), RGB), "decode"), "quality is of a layer"),
+        (lambda: Quality("rounds"), "name is that of another input"),
         (lambda: Stream((StreamLayer("picture", (Strengths("y", "d", 4, 64, 8), Y), "d"),), 16), "y is there twice"),
     ],
 )  # fmt: skip
@@ -219,6 +228,14 @@ def test_fields_are_all_there_and_no_others():
         at(damaged, path)["more"] = 1
         with pytest.raises(ValueError, match="has unknown more"):
             parse(damaged)
+
+
+def test_fields_that_came_later_may_be_missing():
+    """Cards of exports that were made before: their streams mean what they meant."""
+    older = copy.deepcopy(FILTER)
+    for field in ("full", "planes"):
+        del older["layers"][0]["entries"][0][field]
+    assert parse(older) == get_preset("hu2018-filter-svac-q48").stream
 
 
 def test_one_lossy_image_codec_at_most():

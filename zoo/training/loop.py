@@ -8,6 +8,7 @@ A run lives in one folder (``tensorboard_logs/PRESET/RUN/``):
     events.out.*     TensorBoard, where a logger is given
 """
 
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -29,7 +30,7 @@ from codec_zoo.interrupts import Deferred
 from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim, psnr
 from codec_zoo.presets import Preset, Recipe, qualified_name
 from codec_zoo.provenance import commit, processor
-from codec_zoo.training.optimizers import ConvolutionMuon
+from codec_zoo.training.optimizers import ConvolutionMuon, Trapezoid
 from codec_zoo.training.workers import Workers, sharing
 
 CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
@@ -94,21 +95,42 @@ def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optim
             warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
             warmup_steps=recipe.warmup_steps,
         )
+    elif recipe.schedule == "trapezoid":
+        rate = Trapezoid(recipe.learning_rate, steps, recipe.warmup_steps)
     else:
-        raise UsageError(f"the schedule must be 'constant', 'cosine' or 'halving'. Received: {recipe.schedule!r}")
+        known = "'constant', 'cosine', 'halving' or 'trapezoid'"
+        raise UsageError(f"the schedule must be {known}. Received: {recipe.schedule!r}")
     if recipe.optimizer != "muon" and (recipe.momentum, recipe.adam_ratio) != (Recipe.momentum, Recipe.adam_ratio):
         raise UsageError(f"--momentum and --adam-ratio are Muon's: the optimizer is {recipe.optimizer}.")
+    common: dict[str, Any] = {"global_clipnorm": recipe.clip_norm}
+    if recipe.average:
+        common |= {"use_ema": True, "ema_momentum": recipe.average}
     if recipe.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, global_clipnorm=recipe.clip_norm)
+        return keras.optimizers.RMSprop(rate, **common)
     if recipe.optimizer == "muon":
         return ConvolutionMuon(
             rate,
             adam_beta_1=recipe.beta_1,
             momentum=recipe.momentum,
             adam_lr_ratio=recipe.adam_ratio,
-            global_clipnorm=recipe.clip_norm,
+            **common,
         )
-    return keras.optimizers.Adam(rate, recipe.beta_1, global_clipnorm=recipe.clip_norm)
+    return keras.optimizers.Adam(rate, recipe.beta_1, **common)
+
+
+@contextlib.contextmanager
+def averaged(learners: Sequence[keras.Model]) -> Iterator[None]:
+    """In the block, weights are their moving averages, where the recipe has such; behind it they are as before."""
+    learners = [learner for learner in learners if learner.optimizer.use_ema]
+    kept = [[variable.numpy() for variable in learner.trainable_variables] for learner in learners]
+    for learner in learners:
+        learner.optimizer.finalize_variable_values(learner.trainable_variables)
+    try:
+        yield
+    finally:
+        for learner, values in zip(learners, kept, strict=True):
+            for variable, value in zip(learner.trainable_variables, values, strict=True):
+                variable.assign(value)
 
 
 def save_checkpoint(path: Path, model: CompressionModel, learners: Sequence[keras.Model], progress: Progress) -> None:
@@ -340,11 +362,12 @@ def train(
 
     def hold_out() -> None:
         settle()
-        scores, results = evaluate(model, fitting, file_sizes)
         known = progress.best
-        progress.curve.append({"step": progress.step, **scores})
-        if known is None or scores["loss"] <= known["loss"]:
-            weights.save(model, folder / BEST)
+        with averaged(learners):
+            scores, results = evaluate(model, fitting, file_sizes)
+            progress.curve.append({"step": progress.step, **scores})
+            if known is None or scores["loss"] <= known["loss"]:
+                weights.save(model, folder / BEST)
         if logger:
             logger.scalars(progress.step, {f"held_out/{name}": value for name, value in scores.items()})
             for i, result in enumerate(results[:4]):

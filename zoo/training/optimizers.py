@@ -7,6 +7,35 @@ from keras import ops
 
 from codec_zoo.arrays import Array
 
+# The share of the steps over which the rate of a trapezoid falls.
+FALL = 0.25
+
+
+@keras.saving.register_keras_serializable("codec_zoo")
+class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises from 0, stays, and falls to 0 over the last :data:`FALL` of the steps (Zhai et al. 2022).
+
+    Args:
+        rate: at its height.
+        steps: in all.
+        warmup_steps: over which it rises.
+    """
+
+    def __init__(self, rate: float, steps: int, warmup_steps: int = 0):
+        super().__init__()
+        self.rate, self.steps, self.warmup_steps = rate, steps, warmup_steps
+
+    def __call__(self, step: Any) -> Any:
+        """The rate at a step."""
+        step = ops.cast(step, "float32")
+        rise = (step + 1) / (self.warmup_steps + 1)
+        fall = (self.steps - step) / max(1.0, FALL * self.steps)
+        return self.rate * ops.clip(ops.minimum(rise, fall), 0, 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"rate": self.rate, "steps": self.steps, "warmup_steps": self.warmup_steps}
+
 
 @keras.saving.register_keras_serializable("codec_zoo")
 class ConvolutionMuon(keras.optimizers.Muon):

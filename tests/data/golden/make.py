@@ -16,6 +16,7 @@ SPECS = {
     "variable-rate": "balle2018-hyperprior-mse-vbr:90",
     "layered": "jia2019-sae-mse-e2",
     "filter": "hu2018-filter-svac-q48",
+    "filter-rgb": "bpg-filter:38",
     "blocks": "report2017-cnn-ae-ft",
     "thumbnail": "report2017-gan-w",
     "mixed-low": "zhao2018-mixed,resolution=low:20",

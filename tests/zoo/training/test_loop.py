@@ -186,6 +186,40 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+def test_the_average_of_the_weights_is_what_counts(tmp_path, ctrl_c, monkeypatch):
+    """It is evaluated and kept; the run itself goes on with the weights, also behind a break."""
+    recipe = dataclasses.replace(RECIPE, schedule="constant", warmup_steps=0, average=0.9)
+    plain = run(tmp_path / "plain", dataclasses.replace(recipe, average=0.0))
+    averaged = run(tmp_path / "whole", recipe)
+    with np.load(tmp_path / "plain" / loop.CHECKPOINT) as one, np.load(tmp_path / "whole" / loop.CHECKPOINT) as other:
+        count = len(TINY.create().variables)
+        for i in range(count):
+            np.testing.assert_allclose(one[f"v{i}"], other[f"v{i}"], rtol=1e-5, atol=1e-7)
+    kept, last = TINY.create(), TINY.create()
+    weights.load(kept, tmp_path / "whole" / loop.BEST)
+    weights.load(last, tmp_path / "plain" / loop.BEST)
+    differences = [np.abs(a.numpy() - b.numpy()).max() for a, b in zip(kept.variables, last.variables, strict=True)]
+    assert max(differences) > 1e-3
+    assert averaged.curve[-1]["loss"] != plain.curve[-1]["loss"]
+
+    learn, calls = TINY.model.learn, iter(range(1, 100))
+
+    def then_press(*arguments):
+        result = learn(*arguments)
+        if next(calls) == 8:
+            ctrl_c()
+        return result
+
+    with monkeypatch.context() as patches:
+        patches.setattr(TINY.model, "learn", then_press)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "parts", recipe)
+    run(tmp_path / "parts", recipe, resume=True)
+    whole, parts = variables(tmp_path / "whole"), variables(tmp_path / "parts")
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
 @pytest.mark.parametrize("moment", ["step 8", "step 6", "evaluation"])
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path, monkeypatch, ctrl_c, moment):
     """In a step of which the weights have changed already, in one before an evaluation, and in that."""

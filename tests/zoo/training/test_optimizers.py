@@ -82,3 +82,14 @@ def test_a_recipe_sets_its_momentum_and_the_rate_of_what_adam_keeps():
 def test_its_options_are_not_taken_by_others(option):
     with pytest.raises(UsageError, match="are Muon's: the optimizer is adam"):
         make_optimizer(Recipe(32, 4, 100, 0.5, **option))
+
+
+def test_a_trapezoid():
+    """It rises over the warm-up, stays, and falls straight to 0 over the last quarter."""
+    recipe = Recipe(patch_size=8, batch_size=1, steps=100, learning_rate=2.0, schedule="trapezoid", warmup_steps=4)
+    optimizer = make_optimizer(recipe)
+    schedule = optimizer._learning_rate
+    rates = [float(schedule(step)) for step in (0, 1, 4, 50, 75, 80, 99, 100)]
+    np.testing.assert_allclose(rates, [0.4, 0.8, 2, 2, 2, 1.6, 0.08, 0], atol=1e-6)
+    again = type(schedule).from_config(schedule.get_config())
+    assert float(again(80)) == float(schedule(80))
