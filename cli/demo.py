@@ -36,9 +36,9 @@ def demo(
 ) -> None:
     """Compare codecs on PICTURES, and write a page to look at.
 
-    Without PICTURES the command takes four photographs that come with the package. It needs about two minutes on two
-    cores. It compresses the pictures with the default model, other learned models and standard codecs, and decodes
-    every file again.
+    Without PICTURES the command takes four photographs that come with the package. It compresses the pictures with
+    the default model, other learned models and standard codecs, and decodes every file again. Pictures of more than
+    one megapixel are made smaller first.
 
     The folder of -o gets index.html, a page with a table, a chart, and pictures to compare at equal bytes. Beside it
     are the chart (curves.svg, curves.png), the compressed files and decoded pictures (files), and the numbers of each

@@ -25,11 +25,13 @@ from scipy.interpolate import Akima1DInterpolator
 
 from codec_zoo.errors import CodecZooError
 from codec_zoo.files import atomic_path, write_atomic
-from codec_zoo.harness import demo, evaluation
+from codec_zoo.harness import evaluation
+from codec_zoo.harness.equal_bytes import OURS, equal_bytes, models, title_of
 from codec_zoo.harness.figures import COLORS
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Curve
 from codec_zoo.harness.rows import latest_rows, read_rows, row_key
+from codec_zoo.presets import DEFAULT_PRESET
 
 # The picture, a piece of it (left, top, width, height), and the most bits a pixel of the default model's file.
 PICTURE, PIECE, TARGET_BPP = "kodim15", (372, 64, 200, 150), 0.25
@@ -70,8 +72,8 @@ def comparison() -> bytes:
     """The picture as PNG: four pieces, two in a line, each with bytes and PSNR of the whole picture's file."""
     (path,) = (path for path in evaluation.find_pictures("kodak") if path.stem == PICTURE)
     with tempfile.TemporaryDirectory() as folder:
-        coded = demo.equal_bytes([], {path: PICTURE}, Path(folder), TARGET_BPP, workers=1)[path]
-        titles = {demo.OURS: f"{demo.OURS}, {demo.DEFAULT_PRESET}"}
+        coded = equal_bytes([], {path: PICTURE}, Path(folder), TARGET_BPP, workers=1)[path]
+        titles = {OURS: f"{OURS}, {DEFAULT_PRESET}"}
         chosen = [one for one in coded if one.spec in SHOWN] + coded[:1]
         panels = [("Original", "", _piece(path))]
         for one in chosen:
@@ -128,14 +130,14 @@ def measured_curves(results: Path) -> list[Curve]:
             if row["image"] in pictures:
                 rows[row_key(row)] = row
     curves: dict[str, list[evaluation.Row]] = {}
-    wanted = {name: demo.title_of(name) for name in demo.models()} | STANDARD
+    wanted = {name: title_of(name) for name in models()} | STANDARD
     for point in evaluation.summarize(rows.values()):
         if point["codec"] in wanted and point["pictures"] == len(pictures):
             curves.setdefault(wanted[point["codec"]], []).append(point)
-    if demo.DEFAULT_PRESET not in curves:
+    if DEFAULT_PRESET not in curves:
         raise CodecZooError(
-            f"there are no rows of {demo.DEFAULT_PRESET} on all of Kodak in {results}. "
-            f"Measure: `codec-zoo evaluate {demo.DEFAULT_PRESET} -o {results}/kodak.jsonl`."
+            f"there are no rows of {DEFAULT_PRESET} on all of Kodak in {results}. "
+            f"Measure: `codec-zoo evaluate {DEFAULT_PRESET} -o {results}/kodak.jsonl`."
         )
     order = [name for name in dict.fromkeys(wanted.values()) if name in curves]
     return [Curve(name, evaluation.curve(curves[name], "psnr")) for name in order]
@@ -143,7 +145,7 @@ def measured_curves(results: Path) -> list[Curve]:
 
 def draw(curves: Sequence[Curve], folder: Path) -> None:
     """Write ``kodak.svg`` and ``kodak.png``: ours thick, standard codecs dashed, published curves thin."""
-    learned = set(map(demo.title_of, demo.models()))
+    learned = set(map(title_of, models()))
     groups: dict[str, list[Any]] = {"Codec Zoo": [], "Standard, measured here": [], "Published": []}
     with matplotlib.rc_context({"font.size": 12, "svg.hashsalt": "codec-zoo", "text.parse_math": False}):
         figure = Figure(figsize=(8, 7), layout="constrained")

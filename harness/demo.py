@@ -9,20 +9,14 @@ Every number is of a file that was decoded again. What is in the folder is not m
 """
 
 import dataclasses
-import functools
-import hashlib
-import json
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from codec_zoo import weights
-from codec_zoo.codecs import container, memory_estimates
+from codec_zoo.codecs import memory_estimates
 from codec_zoo.codecs.image_reader import read_image, read_rgb
 from codec_zoo.codecs.images import as_rgb, write_image
 from codec_zoo.codecs.processes import in_processes
@@ -30,23 +24,30 @@ from codec_zoo.codecs.specs import open_codec, qualities_of
 from codec_zoo.files import write_atomic
 from codec_zoo.harness import evaluation
 from codec_zoo.harness.embedding import PICTURE_BYTES, PNG, embed
-from codec_zoo.harness.equal_bytes import STANDARD, nearest_file, standard_codecs
+from codec_zoo.harness.equal_bytes import (
+    OURS,
+    STANDARD,
+    Coded,
+    equal_bytes,
+    layer_files,
+    layered_model,
+    models,
+    standard_codecs,
+    title_of,
+)
 from codec_zoo.harness.figures import draw_chart
 from codec_zoo.harness.papers.bench import at_rate, delta
 from codec_zoo.harness.report import ORIGINAL, chart_data, format_number, numbers_of, points_of, provenance, render
 from codec_zoo.harness.results import Chart, Curve, Table
-from codec_zoo.harness.rows import Row, describe_codec
-from codec_zoo.metrics import psnr
+from codec_zoo.harness.rows import Row
 from codec_zoo.notices import notice
-from codec_zoo.presets import DEFAULT_PRESET, get_preset
+from codec_zoo.presets import DEFAULT_PRESET
 
 # Of Kodak's: fine structures, a face, thin lines, saturated colours.
 PICTURES = ("kodim07", "kodim15", "kodim19", "kodim23")
 PAGE = "index.html"
 # Folder of the images as codecs get them.
 ORIGINALS = "originals"
-# The default model, as readers of the page know it.
-OURS = "Codec Zoo"
 TITLE = "Codec Zoo: a demonstration"
 # Of the page, by which it is known to be ours when it is written again.
 MARK = f"<title>{TITLE}</title>"
@@ -80,21 +81,6 @@ def sample_pictures() -> list[Path]:
     return [path for path in evaluation.find_pictures("kodak") if path.stem in PICTURES]
 
 
-def models() -> list[str]:
-    """Learned models on the chart: the default, and the hyperprior of variable rate, or else those of fixed rates."""
-    hyperpriors = [name for name in weights.index() if name.startswith("balle2018-hyperprior-")]
-    variable = [name for name in hyperpriors if name.endswith("-vbr")]
-    return [DEFAULT_PRESET, *(variable or [name for name in hyperpriors if "-mse-" in name])]
-
-
-def layered_model() -> str | None:
-    """The trained model of squared error whose files have the most layers of latents; None if all have one."""
-    streams = {name: get_preset(name).stream for name in weights.index() if "-mse-" in name}
-    counts = {name: stream.count for name, stream in streams.items() if stream}
-    name = max(counts, key=lambda each: counts[each], default=None)
-    return name if name and counts[name] > 1 else None
-
-
 def run(
     pictures: Sequence[tuple[Path, Path]],
     folder: Path,
@@ -120,7 +106,7 @@ def run(
     given: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in learned]
     workers = memory_estimates.workers_for_pictures("evaluate", given, originals, workers)
     for _ in in_processes(
-        _open, [(name,) for name in [*learned, *([layered] if layered else [])]], workers, "opening"
+        _open, [(name,) for name in [*learned, *([layered] if layered else [])]], workers, "preparing models"
     ):
         pass
     specs = [spec for name in learned for spec in _specs(name)]
@@ -169,185 +155,7 @@ def _open(spec: str) -> None:
     open_codec(spec)
 
 
-# === Files of equal bytes ===
-
-
-@dataclasses.dataclass(frozen=True)
-class Coded:
-    """A file of an image, the image that it decodes to, and its numbers; all in one folder.
-
-    Attributes:
-        title: of the codec, as readers know it.
-        spec: of the codec; with ``wanted`` its name alone.
-        picture: the original.
-        file: the coded file.
-        wanted: bytes, to which the file comes as near as the codec's qualities do. 0: the spec says which file.
-    """
-
-    title: str
-    spec: str
-    picture: Path
-    file: Path
-    wanted: int = 0
-
-    @property
-    def decoded(self) -> Path:
-        """The decoded image, PNG."""
-        return self.file.with_name(f"{self.file.stem}.decoded.png")
-
-    @property
-    def row(self) -> Row:
-        """``key``, ``spec``, ``bytes``, ``bpp``, ``psnr``; nothing of a file that is not made yet."""
-        try:
-            row = json.loads(self._record.read_text())
-        except (OSError, ValueError):
-            return {}
-        return {**row, "psnr": math.inf if row["psnr"] is None else row["psnr"]}  # JSON knows no infinity
-
-    @property
-    def _record(self) -> Path:
-        return self.file.with_name(f"{self.file.stem}.json")
-
-    @property
-    def _key(self) -> str:
-        """What the file is made from."""
-        example = f"{self.spec}:{STANDARD[self.spec].qualities[0]:g}" if self.wanted else self.spec
-        codec = {key: describe_codec(example)[key] for key in ("codec_version", "weights_sha256")}
-        made_from = [self.spec, codec, self.wanted, _hash(self.picture)]
-        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
-
-    def is_made(self) -> bool:
-        """Whether an earlier run left it."""
-        return self.file.exists() and self.decoded.exists() and self.row.get("key") == self._key
-
-    def make(self, known: Mapping[float, int]) -> None:
-        """Code, decode, and write the record last.
-
-        Args:
-            known: with ``wanted``, bytes at qualities of this image that are measured already.
-        """
-        image = read_rgb(self.picture)
-        if self.wanted:
-            spec, data = nearest_file(self.spec, image, self.wanted, known)
-        else:
-            spec, data = self.spec, open_codec(self.spec).encode(image)
-        self.write(image, spec, data)
-
-    def write(self, image: np.ndarray, spec: str, data: bytes) -> None:
-        """Write a file, the image ``uint8 [H, W, 3]`` that it decodes to, and the record."""
-        decoded = as_rgb(open_codec(spec).decode(data))
-        write_atomic(self.file, data)
-        write_image(self.decoded, decoded)
-        reached = psnr(image, decoded)
-        row = {
-            "key": self._key,
-            "spec": spec,
-            "bytes": len(data),
-            "bpp": 8 * len(data) / (image.shape[0] * image.shape[1]),
-            "psnr": reached if math.isfinite(reached) else None,
-        }
-        write_atomic(self._record, json.dumps(row).encode())
-
-
-def _hash(picture: Path) -> str:
-    return hashlib.sha256(picture.read_bytes()).hexdigest()
-
-
-def _call(work: Callable[[], None]) -> None:
-    work()
-
-
-def equal_bytes(
-    rows: Iterable[Row],
-    labels: Mapping[Path, str],
-    folder: Path,
-    target_bpp: float,
-    workers: int,
-    layers: Sequence[Coded] = (),
-) -> dict[Path, list[Coded]]:
-    """Of each image the default model's file, and the other codecs' files of nearest length.
-
-    Args:
-        rows: measured already, which makes the search shorter.
-        labels: image → its folder below ``folder``.
-        folder: for the files; what an earlier run left there is not made again.
-        target_bpp: the most bits a pixel of the default model's file.
-        workers: processes.
-        layers: from :func:`layer_files`, made at the same time.
-
-    Raises:
-        CodecZooError: an image cannot be coded, or a file not be written.
-    """
-    known: dict[tuple[str, str], dict[float, int]] = {}
-    for row in rows:
-        known.setdefault((row["codec"], row["image_sha256"]), {})[row["quality"]] = row["bytes"]
-    spec = f"{DEFAULT_PRESET},target_bpp={target_bpp:g}"
-    ours = [Coded(OURS, spec, path, folder / label / f"{DEFAULT_PRESET}.czoo") for path, label in labels.items()]
-    work = [functools.partial(coded.make, {}) for coded in ours if not coded.is_made()]
-    cut = [] if all(one.is_made() for one in layers) else [functools.partial(_cut, layers)]
-    for _ in in_processes(_call, [(each,) for each in [*cut, *work]], workers, "coding with models"):
-        pass
-    variable = [name for name in models()[1:] if qualities_of(name) != (None,)]
-    made = {
-        coded.picture: [
-            coded,
-            *(
-                Coded(
-                    name, f"{name},target_bpp={coded.row['bpp']}", coded.picture, coded.file.with_name(f"{name}.czoo")
-                )
-                for name in variable
-            ),
-            *(
-                Coded(
-                    STANDARD[name].title,
-                    name,
-                    coded.picture,
-                    coded.file.with_name(f"{name}{STANDARD[name].suffix}"),
-                    wanted=coded.row["bytes"],
-                )
-                for name in standard_codecs()
-            ),
-        ]
-        for coded in ours
-    }
-    work = [
-        functools.partial(coded.make, known.get((coded.spec, _hash(path)), {}))
-        for path, versions in made.items()
-        for coded in versions[1:]
-        if not coded.is_made()
-    ]
-    for _ in in_processes(_call, [(each,) for each in work], workers, "coding at equal bytes"):
-        pass
-    return made
-
-
-# === A file of layers ===
-
-
-def layer_files(model: str, picture: Path, folder: Path) -> list[Coded]:
-    """A file of all layers and those that a cut behind each leaves; :func:`equal_bytes` makes them."""
-    stream = get_preset(model).stream
-    assert stream is not None
-    count = stream.count
-    return [
-        Coded(f"{i} of {count} layers", model, picture, folder / f"{model}.{i}-of-{count}.czoo")
-        for i in range(1, count + 1)
-    ]
-
-
-def _cut(cuts: Sequence[Coded]) -> None:
-    image = read_rgb(cuts[0].picture)
-    data = open_codec(cuts[0].spec).encode(image)
-    for i, cut in enumerate(cuts, 1):
-        cut.write(image, cut.spec, container.truncate(data, i))
-
-
 # === Tables and curves ===
-
-
-def title_of(codec: str) -> str:
-    """A codec as readers know it; models of one rate each go by their common name."""
-    return STANDARD[codec].title if codec in STANDARD else re.sub(r"-\d+$", "", codec)
 
 
 def _points(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -13,22 +13,23 @@ from codec_zoo import weights
 from codec_zoo.codecs import container
 from codec_zoo.codecs.images import write_image
 from codec_zoo.codecs.specs import open_codec
-from codec_zoo.harness import demo
+from codec_zoo.harness import demo, equal_bytes
 from codec_zoo.harness.rows import read_rows
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import DEFAULT_PRESET
 
 LAYERED, BPP = "jia2019-sae-mse-e1", 0.8
-MODELS, LAYERED_MODEL = demo.models, demo.layered_model  # which `patched` replaces
+MODELS = equal_bytes.models  # which `patched` replaces
 
 
 @pytest.fixture(scope="module")
 def patched():
     """Few codecs and a small stack of layers, so that it is quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "models", lambda: [DEFAULT_PRESET])
+        for module in (demo, equal_bytes):
+            patch.setattr(module, "models", lambda: [DEFAULT_PRESET])
+            patch.setattr(module, "standard_codecs", lambda: ["jpeg-420", "webp"])
         patch.setattr(demo, "layered_model", lambda: LAYERED)
-        patch.setattr(demo, "standard_codecs", lambda: ["jpeg-420", "webp"])
         yield patch
 
 
@@ -85,7 +86,7 @@ def test_files_have_nearly_equal_bytes(done, places):
         for name, suffix in (("jpeg-420", "jpg"), ("webp", "webp")):
             size = (files / f"{name}.{suffix}").stat().st_size
             quality = int(json.loads((files / f"{name}.json").read_text())["spec"].partition(":")[2])
-            around = (q for q in (quality - 1, quality + 1) if q in demo._STANDARD[name].qualities)
+            around = (q for q in (quality - 1, quality + 1) if q in equal_bytes.STANDARD[name].qualities)
             others = [len(open_codec(f"{name}:{q}").encode(image)) for q in around]
             assert all(abs(size - wanted) <= abs(other - wanted) for other in others), (name, size, wanted, others)
 
@@ -104,7 +105,7 @@ def test_tables(done):
     assert done.table.header[1] == "bytes against JPEG" and done.table.rows[1][1] == ""
     assert float(done.table.rows[0][1].rstrip(" %")) < 0
     assert [table.title for table in done.equal_bytes] == ["a", "deep/b"]
-    assert [row[0] for row in done.equal_bytes[0].rows] == [demo.OURS, "JPEG", "WebP"]
+    assert [row[0] for row in done.equal_bytes[0].rows] == [equal_bytes.OURS, "JPEG", "WebP"]
     lines = done.table.text().splitlines()
     assert lines[0] == "Results" and len({len(line) for line in lines[1:-1]}) == 1
 
@@ -136,8 +137,10 @@ def test_resumes(done, patched, places, tmp_path, monkeypatch):
     shutil.copytree(folder, again)
     targets = [(source, again / target.relative_to(folder)) for source, target in found]
     made = []
-    real = demo.Coded.write
-    monkeypatch.setattr(demo.Coded, "write", lambda self, *given: (made.append(self.file.name), real(self, *given)))
+    real = equal_bytes.Coded.write
+    monkeypatch.setattr(
+        equal_bytes.Coded, "write", lambda self, *given: (made.append(self.file.name), real(self, *given))
+    )
     (again / "files" / "deep" / "b" / "webp.json").unlink()
     assert demo.run(targets, again, BPP, workers=1).page.read_bytes() == done.page.read_bytes()
     assert made == ["webp.webp"]
@@ -161,9 +164,9 @@ def test_models_follow_what_is_trained(monkeypatch):
     index = dict.fromkeys(["balle2018-hyperprior-mse-3", "balle2018-hyperprior-ms-ssim-3", "jia2019-sae-mse-base"])
     monkeypatch.setattr(weights, "index", lambda: index)
     assert MODELS() == [DEFAULT_PRESET, "balle2018-hyperprior-mse-3"]
-    assert LAYERED_MODEL() is None
+    assert equal_bytes.layered_model() is None
     index["jia2019-sae-mse-e2"] = None
-    assert LAYERED_MODEL() == "jia2019-sae-mse-e2"
+    assert equal_bytes.layered_model() == "jia2019-sae-mse-e2"
     index["balle2018-hyperprior-mse-vbr"] = None
     assert MODELS() == [DEFAULT_PRESET, "balle2018-hyperprior-mse-vbr"]
 
@@ -172,7 +175,7 @@ def test_models_follow_what_is_trained(monkeypatch):
 def test_bytes_that_no_quality_reaches(tmp_path, photo, wanted):
     """The nearest file is the smallest or the largest."""
     write_image(tmp_path / "a.png", photo[:64, :64])
-    coded = demo.Coded("JPEG", "jpeg-420", tmp_path / "a.png", tmp_path / "jpeg-420.jpg", wanted)
+    coded = equal_bytes.Coded("JPEG", "jpeg-420", tmp_path / "a.png", tmp_path / "jpeg-420.jpg", wanted)
     coded.make({})
     assert coded.row["spec"] == f"jpeg-420:{1 if wanted == 1 else 100}"
     assert coded.is_made() and not dataclasses.replace(coded, wanted=wanted + 1).is_made()
@@ -195,10 +198,10 @@ def test_page_in_a_browser(browser, done, width, scheme, tmp_path):
     tab.wait_for_function("document.querySelectorAll('.viewer[data-loaded]').length === 3")
     assert tab.evaluate("document.documentElement.scrollWidth") == width, "the page is as wide as the screen"
     viewer = tab.locator(".viewer").first
-    assert viewer.get_attribute("data-loaded") == f"a JPEG {demo.OURS}"
+    assert viewer.get_attribute("data-loaded") == f"a JPEG {equal_bytes.OURS}"
     assert "bytes" in viewer.locator(".tag.left").text_content()
     viewer.get_by_role("combobox", name="Left").select_option("original")
-    tab.wait_for_selector(f".viewer[data-loaded='a original {demo.OURS}']")
+    tab.wait_for_selector(f".viewer[data-loaded='a original {equal_bytes.OURS}']")
     slider = viewer.locator("input[type=range]")
     slider.press("ArrowLeft")
     assert slider.input_value() == "49.5"
