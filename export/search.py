@@ -9,8 +9,7 @@ each round
 
     ΔL = ± ∂D/∂ŷ + ½ ∂²D/∂ŷ² + λ · (bits of ŷ ± 1 − bits of ŷ)
 
-is the gain or loss of a step up or down of each latent, and the best of each neighbourhood move. ẑ stays as it is:
-made again from the moved latents, in three ways, it saved no bits (``docs/training.md``).
+is the gain or loss of a step up or down of each latent, and the best of each neighbourhood move. ẑ stays as it is.
 
 **Latents of fixed length** (``report2017-*``) cost the same wherever they are, so D alone falls. They move as
 real numbers, by the method of conjugate gradients (Polak and Ribière 1969) with the curvature as preconditioner, each

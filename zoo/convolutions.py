@@ -1,14 +1,13 @@
 """Convolutions that processors are good at: products in bfloat16, and strides that suit a GPU.
 
 **Products in bfloat16** (:class:`BFloat16Products`). Keras's ``mixed_bfloat16`` has whole layers in bfloat16. On a
-CPU TensorFlow then sums in it too: the gradient of a bias over half a million pixels came out a seventeenth of what
-it is, and those of kernels pointed elsewhere (``docs/training.md``). Here only the products of convolutions are,
-whose sums oneDNN keeps in float32: as fast, with gradients like those of float32.
+CPU TensorFlow then sums in it too, and gradients differ much from those in float32
+(``experiments/gradient_precision.py``). Here only the products of convolutions are in bfloat16, and oneDNN keeps
+their sums in float32.
 
 **Strides**, where Keras runs on JAX. A convolution of stride s is one without stride on the s² phases of its input, a
 transposed one gives the s² phases of its output. Kernels of up to about 3·s become 3×3: for 5×5 and stride 2 that is
-36 products instead of 25, but in shapes for which XLA uses the tensor cores (``docs/training.md`` has the times). The
-sums are the same up to their order.
+36 products instead of 25, but in shapes for which XLA uses the tensor cores. The sums are the same up to their order.
 
 The classes are Keras's, with Keras's names, since weight files name layers by their class.
 """
@@ -40,8 +39,7 @@ def policy(precision: str) -> keras.DTypePolicy:
     """The dtype policy for ``precision`` on the backend that runs.
 
     Args:
-        precision: ``"float32"`` or ``"mixed_bfloat16"``; on JAX that is Keras's policy, with which the times of a GPU
-            in ``docs/training.md`` were measured.
+        precision: ``"float32"`` or ``"mixed_bfloat16"``; on JAX that is Keras's policy.
     """
     if precision == "mixed_bfloat16" and keras.backend.backend() != "jax":
         return BFloat16Products()

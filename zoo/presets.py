@@ -116,7 +116,7 @@ class Preset:
         significant_bits: that large arrays of published weights keep of their 11 (``codec_zoo.weights``).
             7 of transforms that carry the brightness of the image through all their layers, where an error of one
             weight in a hundred shows, and of luma filters, which are small; 5 of networks that mend an image or have
-            an image codec behind them (``docs/training.md``).
+            an image codec behind them (``experiments/weight_bits.py`` measures what fewer cost).
         licence: SPDX name, of the weights; None: the zoo's own, Apache-2.0; of another package it is not stated.
         weights: for a preset of another package, the folder of its trained weights, which ``codec-zoo publish``
             fills; None: it has none. The zoo's own presets have theirs in ``zoo/pretrained``.

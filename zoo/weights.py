@@ -30,6 +30,7 @@ from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.files import atomic_path, write_atomic, writing
 from codec_zoo.notices import notice
 from codec_zoo.presets import OWN_PACKAGE, Preset, find_preset, get_preset, package_of
+from codec_zoo.provenance import changed_files
 
 if TYPE_CHECKING:
     from codec_zoo.contract import CompressionModel
@@ -162,7 +163,7 @@ def significant_bits(preset: Preset) -> Callable[[str], int]:
     """The bits that the large arrays of a preset keep, by their path in the file.
 
     ``Preset.significant_bits``, but :data:`HYPER_BITS` in hyper-transforms, where an error costs a few bits of the
-    stream (``docs/training.md``).
+    stream (``experiments/weight_bits.py``).
     """
     return lambda path: HYPER_BITS if "/hyper_" in path else preset.significant_bits
 
@@ -392,13 +393,15 @@ def publish(run: Path) -> str:
     """Put a run's best weights and provenance among the published ones.
 
     They go to a checkout's ``zoo/pretrained``, or, of a preset of another package, to the folder that it names.
+    Our own come from committed code: both the run and this checkout. Outside a git checkout that is not known, and
+    a note says so.
 
     Returns:
         The preset's name, as ``get_preset`` takes it.
 
     Raises:
         ModelError: the folder holds no finished evaluation.
-        UsageError: the preset is of a package that names no folder for weights.
+        UsageError: the preset is of a package that names no folder for weights, or code is not committed.
     """
     source, record_path = run / "best.weights.h5", run / "run.json"
     if not (source.exists() and record_path.exists()):
@@ -406,6 +409,8 @@ def publish(run: Path) -> str:
     record = json.loads(record_path.read_text())
     preset = get_preset(record["preset"])
     target = weights_path(record["preset"])
+    if package_of(preset) == OWN_PACKAGE:
+        _require_commit(run, record["commit"])
     records = index(target.parent)
     # What stands on the weights that are replaced keeps them, the highest first; coded files know it by its values.
     for upper in reversed(_standing_on(preset.name, records)):
@@ -426,6 +431,25 @@ def publish(run: Path) -> str:
     }
     write_atomic(target.with_name(INDEX), json.dumps(records, indent=1, sort_keys=True).encode() + b"\n")
     return record["preset"]
+
+
+def _require_commit(run: Path, commit: str | None) -> None:
+    """Raise ``UsageError`` where a run or this checkout has code that is not committed."""
+    if commit and "-dirty" in commit:
+        raise UsageError(
+            f"{run} was trained by code, or from weights, that were not committed ({commit}). Commit them, train "
+            "again, and publish that run."
+        )
+    # Weights that were just published may wait for their commit.
+    changed = changed_files(FOLDER.parent)
+    if changed := [file for file in changed or () if not file.startswith("zoo/pretrained/")]:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise UsageError(
+            f"code is not committed: {', '.join(changed[:3])}{more}. Commit it or put it aside (`git stash`), then "
+            "publish again."
+        )
+    if commit is None:
+        notice(f"{run} was trained outside a git checkout: its record names no commit.")
 
 
 def _standing_on(name: str, records: dict[str, dict[str, Any]]) -> list[str]:

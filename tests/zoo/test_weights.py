@@ -11,7 +11,7 @@ import pytest
 
 from codec_zoo import presets, weights
 from codec_zoo.contract import CompressionModel
-from codec_zoo.errors import ModelError
+from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.presets import Recipe, get_preset
 from codec_zoo.training import loop
 
@@ -29,6 +29,7 @@ def zoo(tmp_path, monkeypatch):
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setattr(weights, "FOLDER", folder)
+    monkeypatch.setattr(loop, "commit", lambda: "0123456789ab")  # whatever is changed in this checkout
     return folder
 
 
@@ -210,3 +211,31 @@ def test_published_weights_open_in_older_hdf5(path):
     """TensorFlow holds h5py back; files of the newest layout open in the newest HDF5 alone."""
     with h5py.File(path) as file:
         file.visititems(lambda name, item: item[()] if isinstance(item, h5py.Dataset) else None)
+
+
+def test_weights_of_code_that_is_not_committed_are_refused(zoo, tmp_path, monkeypatch, capsys):
+    """Of the run, and of the checkout at publication; outside of git a note."""
+    run = tmp_path / "run"
+    run.mkdir()
+    weights.save(get_preset(STACK[0]).create(), run / "best.weights.h5")
+
+    def record(commit):
+        fields = dict.fromkeys(weights.RUN) | {"preset": STACK[0], "curve": [{"step": 1, "loss": 1.0}]}
+        (run / "run.json").write_text(json.dumps({**fields, "commit": commit}))
+
+    for commit in ("0123456789ab-dirty", "0123456789ab-dirty, 123456789abc"):
+        record(commit)
+        with pytest.raises(UsageError, match=rf"not committed \({commit}\)\. Commit them, train again"):
+            weights.publish(run)
+    record("0123456789ab")
+    published = "zoo/pretrained/index.json"
+    monkeypatch.setattr(weights, "changed_files", lambda package: [published, "zoo/presets.py", "cli/a b.py"])
+    with pytest.raises(UsageError, match=r"code is not committed: zoo/presets\.py, cli/a b\.py\. .*git stash"):
+        weights.publish(run)
+    assert not list(zoo.iterdir())
+    monkeypatch.setattr(weights, "changed_files", lambda package: [published])
+    assert weights.publish(run) == STACK[0] and weights.entry(STACK[0])["commit"] == "0123456789ab"
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(weights, "changed_files", lambda package: None)
+    record(None)
+    assert weights.publish(run) == STACK[0] and "outside a git checkout" in capsys.readouterr().err

@@ -302,11 +302,14 @@ def train(
     workers.follow_first(_state(model, learners))
     started_from = _as_others_see(initial_weights) if initial_weights else preset.starts_from
     earlier = weights.history(initial_weights) if initial_weights else []
+    machine = describe_machine()
     if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
         begun = json.loads((folder / RECORD).read_text())
         _check_same(folder, begun, {"data": data, "seed": seed, **dataclasses.asdict(recipe)})
         started_from, revived = begun["initial_weights"], begun.get("revived", 0)
         earlier = begun.get("earlier", [])
+        commits = dict.fromkeys(str(found) for found in (begun["commit"], machine["commit"]) if found)
+        machine["commit"] = ", ".join(commits) or None
     record = {
         "preset": qualified_name(preset),
         "recipe": dataclasses.asdict(recipe),
@@ -316,7 +319,7 @@ def train(
         "earlier": earlier,
         "revived": revived,
         "workers": workers.count,
-        **describe_machine(),
+        **machine,
     }
     started = time.monotonic() - progress.seconds
     saved = time.monotonic()

@@ -247,8 +247,10 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
         assert all(np.isfinite(value).all() for value in variables(file.parent).values())
 
 
-def test_a_run_is_resumed_as_it_was_begun(tmp_path):
+def test_a_run_is_resumed_as_it_was_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "commit", lambda: "a-dirty")
     run(tmp_path / "run")
+    monkeypatch.setattr(loop, "commit", lambda: "b")
     longer = dataclasses.replace(RECIPE, steps=14)
     for other, words in (
         ({"recipe": dataclasses.replace(longer, learning_rate=2e-3)}, "learning_rate 0.001, not 0.002"),
@@ -258,6 +260,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path):
             run(tmp_path / "run", **{"recipe": longer, **other}, resume=True)
     assert json.loads((tmp_path / "run" / loop.RECORD).read_text())["step"] == 12
     assert run(tmp_path / "run", longer, resume=True).step == 14
+    assert json.loads((tmp_path / "run" / loop.RECORD).read_text())["commit"] == "a-dirty, b"
 
 
 def test_held_out_pictures_that_are_too_small_are_passed_over(tmp_path):
