@@ -1,9 +1,11 @@
 """README.md and the pages for newcomers: every example runs and prints what the page says."""
 
 import re
+import subprocess
 
 import pytest
 from page_examples import ROOT, blocks, commands, filled, run, same
+from PIL import Image
 
 PAGES = ("README.md", "docs/get-started.md", "docs/choose-a-model.md")
 
@@ -33,6 +35,21 @@ def test_examples(page, slow, tmp_path, tmp_path_factory):
             for command, expected in commands(block.text):
                 got = run("console", command, tmp_path, cache)
                 assert same(expected, got), f"{page}, line {block.line}: {command}\n{got}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_newcomer(tmp_path, monkeypatch):
+    """The README's commands from the clone to the decompressed photograph, in a new environment."""
+    first, *others = [block for block in blocks((ROOT / "README.md").read_text()) if block.language != "python"]
+    assert first.language == "sh" and "https://…/codec-zoo.git" in first.text
+    monkeypatch.setenv("CODEC_ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    lines = [first.text.replace("https://…/codec-zoo.git", f"file://{ROOT} codec-zoo")]
+    lines += [command for block in others if block.language == "console" for command, _ in commands(block.text)]
+    subprocess.run(["bash", "-euc", "\n".join(lines)], cwd=tmp_path, check=True)
+    with Image.open(tmp_path / "codec-zoo" / "parrots.png") as image:
+        assert image.size == (768, 512)
 
 
 def test_readme_is_short():

@@ -7,8 +7,7 @@ import pytest
 from page_examples import ROOT
 
 from codec_zoo.codecs.specs import split_spec
-from codec_zoo.presets import DEFAULT_PRESET, find_preset
-from codec_zoo.weights import is_trained
+from codec_zoo.presets import DEFAULT_PRESET, get_preset
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def test_tables_are_current(tables):
 def test_models_can_be_taken(tables):
     names = [split_spec(model.spec)[0] for model in tables.MODELS]
     assert names[0] == DEFAULT_PRESET
-    assert all(find_preset(name) and (is_trained(name) or name == "report2017-mlp") for name in names)
+    assert all(get_preset(name).trained for name in names)
 
 
 def test_a_rate_between_two_points(tables):
