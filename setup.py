@@ -38,7 +38,7 @@ setup(
     package_data={
         "codec_zoo": ["pretrained/*.h5", "pretrained/*.json", "pretrained/*.npz", "py.typed"],
         "codec_zoo.codecs": ["memory.csv"],
-        "codec_zoo.harness": ["published.csv", "report_assets/*"],
+        "codec_zoo.harness": ["published.csv", "report_assets/*", "app_assets/*"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv"],
     },
     # What models, training and the coder need; any Keras backend will do.

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from codec_zoo import interrupts
-from codec_zoo.cli import compress, export, files, measure, models, train
+from codec_zoo.cli import app, compress, export, files, measure, models, train
 from codec_zoo.cli.help import Group
 from codec_zoo.errors import CodecZooError, MissingPackageError
 from codec_zoo.export.quiet import quiet_tensorflow
@@ -123,6 +123,7 @@ cli.add_section(
         compress.compress_corpus,
         models.list_command,
         models.download,
+        app.app,
     ),
 )
 cli.add_section("Measure", (measure.evaluate, measure.benchmark, measure.reproduce))
