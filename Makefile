@@ -13,7 +13,7 @@ demo: $(VENV)/linked
 
 # The documentation in site/index.html; a broken link is an error.
 docs: $(VENV)/linked
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # A test file for each core.
 test: lint

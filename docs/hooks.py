@@ -1,7 +1,7 @@
 """What MkDocs cannot do by itself.
 
 The navigation lists the pages of a folder, and no page that is absent. The reference of the command line is made of
-the commands. A link to a file of the repository outside of ``docs`` becomes the name of the file.
+the commands. A link to a folder, or to a file outside of ``docs``, becomes its name.
 """
 
 import inspect
@@ -48,7 +48,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     def name(link: re.Match[str]) -> str:
         path = (folder / link["path"]).resolve()
-        if not path.exists() or path.is_relative_to(DOCS):
+        if not path.exists() or (path.is_relative_to(DOCS) and path.is_file()):
             return link[0]
         return f"{link['text']} (`{path.relative_to(DOCS.parent)}`)"
 
@@ -81,5 +81,5 @@ def command_reference() -> str:
 
 
 def _paragraphs(text: str) -> str:
-    """Help in Markdown: what it has in angle brackets and stars is meant as it stands."""
-    return inspect.cleandoc(text).replace("<", "&lt;").replace("*", "\\*")
+    """Help in Markdown: its brackets and stars are meant as they stand."""
+    return inspect.cleandoc(text).replace("<", "&lt;").replace("*", "\\*").replace("[", "\\[")
