@@ -276,9 +276,13 @@ def test_the_loss_is_that_of_files(small, photo):
     for k in (-40, 0, 60):
         step = np.array([k], np.int32)
         inputs = {"images": image[None], "step": step}
-        found = float(model.compute_loss(inputs, np.float32([80.0]), model(inputs)))
-        delta = float(np.asarray(quantisation_step(step)).item())
-        assert found == pytest.approx(model.evaluate_image(image, step=step).loss / delta, rel=0.05)
+        delta = np.asarray(quantisation_step(step)).item()
+        shown = model.evaluate_image(image, step=step)
+        rate = 80.0 * delta**2 * shown.bpp
+        outputs = model(inputs)
+        distortion, loss = (float(model.compute_loss(inputs, np.float32([x]), outputs)) for x in (0.0, 80.0))
+        assert distortion == pytest.approx((shown.loss - rate) / delta, rel=0.03)
+        assert loss - distortion == pytest.approx(rate / delta, rel=0.2)
 
 
 def test_training_draws_a_step_a_batch(small, photo, tmp_path):
