@@ -12,6 +12,11 @@ from setuptools import setup
 HERE = Path(__file__).parent
 (VERSION,) = re.findall(r'^__version__ = "(.+)"$', (HERE / "zoo" / "__init__.py").read_text(), re.MULTILINE)
 
+# A page of a package index has no files beside it: images in files are left out, and links to files are their texts.
+_IMAGE = r"!\[[^]]*\]\((?!https?://)[^)]*\)|<img [^>]*>|<source [^>]*>|</?picture>"
+_LINK = r"\[([^]]+)\]\((?!https?://|#)[^)]*\)"
+DESCRIPTION = re.sub(_LINK, r"\1", re.sub(_IMAGE, "", (HERE / "README.md").read_text()))
+
 FOLDERS = {
     "codec_zoo": "zoo",
     "codec_zoo.layers": "zoo/layers",
@@ -31,7 +36,12 @@ setup(
     name="codec-zoo",
     version=VERSION,
     description="A Keras model zoo for learned and hybrid image compression",
+    long_description=DESCRIPTION,
+    long_description_content_type="text/markdown",
+    author="The Codec Zoo authors",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="image compression, learned image compression, neural codec, Keras, TensorFlow, JPEG, BPG, BD-rate",
     python_requires=">=3.11.4,<3.14",
     package_dir=FOLDERS,
     packages=list(FOLDERS),
@@ -97,9 +107,20 @@ setup(
     },
     entry_points={"console_scripts": ["codec-zoo = codec_zoo.cli.main:main"]},
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
-        "Topic :: Multimedia :: Graphics",
+        "Topic :: Multimedia :: Graphics :: Graphics Conversion",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Topic :: System :: Archiving :: Compression",
+        "Typing :: Typed",
     ],
 )

@@ -46,41 +46,33 @@ def inspect(file: str, as_json: bool) -> None:
 
     The file is not decoded. FILE may be - for standard input.
     """
-    from codec_zoo import weights
-    from codec_zoo.codecs import batch, container
-    from codec_zoo.presets import list_presets, preset_id
+    from codec_zoo.codecs import api, batch
 
     task = batch.Task(None if file in batch.STDIN else Path(file), None, False)
     with batch.naming(task.source_name):
-        data = batch.read_source(task)
-        stream = container.read(data)
-    names = {preset_id(name): name for name in weights.index()}
-    if stream.preset_id not in names:  # the rest, which takes Keras
-        names = {preset_id(preset.name): preset.name for preset in list_presets()}
-    pixels = stream.width * stream.height
-    layers = [
-        {"kind": layer.kind.name.lower(), "bytes": len(layer.payload), "bpp": 8 * len(layer.payload) / pixels}
-        for layer in stream.layers
-    ]
+        found = api.open(batch.read_source(task))
+    pixels = found.width * found.height
+    layers = [{"kind": layer.kind, "bytes": layer.bytes, "bpp": 8 * layer.bytes / pixels} for layer in found.layers]
     values = {
         "file": task.source_name,
-        "bytes": len(data),
-        "bpp": 8 * len(data) / pixels,
-        "preset": names.get(stream.preset_id),
-        "preset_id": stream.preset_id.hex(),
-        "weights_id": stream.weights_id.hex(),
-        "width": stream.width,
-        "height": stream.height,
-        "channels": stream.channels,
+        "bytes": found.bytes,
+        "bpp": found.bits_per_pixel,
+        "preset": found.model,
+        "preset_id": found.model_id,
+        "weights_id": found.weights_id,
+        "width": found.width,
+        "height": found.height,
+        "channels": found.channels,
         "layers": layers,
-        "missing_layers": stream.missing,
+        "missing_layers": found.missing_layers,
     }
     lines = [
-        f"{task.source_name}: {stream.width}×{stream.height}, {'gray' if stream.channels == 1 else 'RGB'}, "
-        f"{len(data):,} bytes, {values['bpp']:.4f} bpp",
-        f"preset   {values['preset'] or 'unknown'} ({values['preset_id']}), weights {values['weights_id']}",
+        f"{task.source_name}: {found.width}×{found.height}, {'gray' if found.channels == 1 else 'RGB'}, "
+        f"{found.bytes:,} bytes, {found.bits_per_pixel:.4f} bpp",
+        f"preset   {found.model or 'unknown'} ({found.model_id}), weights {found.weights_id}",
         *(f"layer {i}  {v['kind']:9} {v['bytes']:>9,} bytes  {v['bpp']:.4f} bpp" for i, v in enumerate(layers, 1)),
     ]
-    if stream.missing:
-        lines.append(f"missing  {stream.missing} of {stream.layers_coded} layers: the file was cut")
+    if found.missing_layers:
+        coded = found.missing_layers + len(layers)
+        lines.append(f"missing  {found.missing_layers} of {coded} layers: the file was cut")
     emit(values, as_json, "\n".join(lines))

@@ -1,9 +1,9 @@
 """The functions of ``import codec_zoo``: pictures to bytes and back, and what a file holds.
 
 They do what the commands ``compress``, ``decompress`` and ``inspect`` do. Their notes go to standard error, as those
-of the commands do. The memory limit is that of ``CODEC_ZOO_MEMORY``. A model is loaded on its first use, and the four
-models used last stay loaded (``codec_zoo.export.runtime.open_model``). If TensorFlow is not imported yet, it is
-imported without its log lines (``TF_CPP_MIN_LOG_LEVEL`` is set to 3, unless it is set).
+of the commands do. The memory limit is that of ``CODEC_ZOO_MEMORY``. A model is loaded on its first use, and the
+models used last stay loaded, four at least (``codec_zoo.export.runtime.open_model``). If TensorFlow is not imported
+yet, it is imported without its log lines: ``TF_CPP_MIN_LOG_LEVEL`` is set to 3, unless it has a value.
 """
 
 import contextlib
@@ -266,8 +266,8 @@ def _naming(name: str) -> AbstractContextManager[None]:
 
 def _preset_with(identifier: bytes) -> str | None:
     """The preset that a file names; Keras is imported only for one without weights in the package."""
-    for names in (weights.index(), (preset.name for preset in list_presets())):
-        for name in names:
+    for names in (weights.index, lambda: [preset.name for preset in list_presets()]):
+        for name in names():
             if preset_id(name) == identifier:
                 return name
     return None

@@ -70,7 +70,8 @@ def read_pillow_image(
     """:func:`read_image` of a Pillow image, by the same rules.
 
     An image that Pillow opened and has not decoded yet is read from its file. Of a decoded image the pixels are as
-    Pillow decoded them: of colours of 16 bits it keeps the upper 8.
+    Pillow decoded them: of colours of 16 bits it keeps the upper 8, and a colour space that the file names in another
+    way than by an ICC profile or in a PNG's gAMA and cHRM chunks is lost.
 
     Args:
         image: of any mode.

@@ -175,9 +175,9 @@ def list_versions(base: Path) -> list[Path]:
     return sorted((p for p in base.glob("*") if p.name.isdecimal() and p.is_dir()), key=lambda p: int(p.name))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def open_model(name_or_folder: str) -> ExportedModel:
-    """Open an exported model.
+    """Open an exported model; the models used last stay loaded, four at least.
 
     Args:
         name_or_folder: a preset (``NAME`` or ``MODULE:NAME``) with trained weights, exported into the cache on
@@ -196,12 +196,12 @@ def open_model(name_or_folder: str) -> ExportedModel:
         if not weights.is_trained(preset.name):
             downloaded = [folder for folder in cached_models() if folder.parent.name == preset.name]
             if downloaded:
-                return _open_cached(max(downloaded, key=lambda folder: int(folder.name)))
+                return open_model(str(max(downloaded, key=lambda folder: int(folder.name))))
     elif os.path.isdir(name_or_folder):
         path = Path(name_or_folder)
         folder = (list_versions(path) or [path])[-1]
         return _open_cached(folder) if _is_in_cache(folder) else LocalModel(folder)
-    return _open_cached(export_to_cache(name_or_folder))
+    return open_model(str(export_to_cache(name_or_folder)))  # under its folder's name, as decoding finds it
 
 
 def _is_in_cache(folder: Path) -> bool:

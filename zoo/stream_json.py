@@ -1,6 +1,7 @@
 """Streams in JSON, as model cards carry them."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -51,13 +52,19 @@ def _parse(value: Any, form: Any, field: str) -> Any:
     return value
 
 
+@functools.cache
+def _fields(form: type) -> dict[str, Any]:
+    """The fields of a class and their forms."""
+    return typing.get_type_hints(form)
+
+
 def _parse_record(value: Any, records: dict[str, Any], field: str) -> Any:
     """A value of one of several classes, which its ``type`` names."""
     check(isinstance(value, dict), field, "is no record")
     name = value.get("type")
     check(isinstance(name, str) and name in records, f"{field}.type", f"is none of {', '.join(records)}")
     form = records[name]
-    forms = typing.get_type_hints(form)
+    forms = _fields(form)
     missing, unknown = forms.keys() - value.keys(), value.keys() - forms.keys() - {"type"}
     check(not missing, field, f"lacks {', '.join(sorted(missing))}")
     check(not unknown, field, f"has unknown {', '.join(sorted(unknown))}")

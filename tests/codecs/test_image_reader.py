@@ -14,7 +14,7 @@ from image_cases import CASES, RGB, outcome, save, smooth
 from PIL import Image, ImageFile, ImageOps
 
 from codec_zoo.codecs.image_formats import MAX_PIXELS
-from codec_zoo.codecs.image_reader import background_color, inspect_image, read_image, read_rgb
+from codec_zoo.codecs.image_reader import background_color, inspect_image, read_image, read_pillow_image, read_rgb
 from codec_zoo.errors import ImageError, UsageError
 
 
@@ -198,3 +198,81 @@ def test_threads_do_not_lose_warnings_or_filters(tmp_path):
         assert list(warnings.filters) == filters
     assert notes == [["x.jpg: damaged metadata passed over"]] * 200
     assert [str(warning.message) for warning in caught] == ["mine"] * 200
+
+
+# What Pillow's decoder loses, so that only a file that is not decoded yet is read right.
+LOST = {
+    "RGB, 16 bits, TIFF of separate planes",
+    "gray and opaque alpha, 16 bits",
+    "gray, 4 bits, with a transparent level",
+    "PNG with cICP of Display P3",
+    "JPEG 2000 with Display P3",
+    "AVIF that names Display P3",
+    "camera raw",
+}
+
+
+def read_with_pillow(case, path, decoded):
+    """Pixels (None where it is refused) and notes of an image that Pillow opened; None if Pillow does not open it."""
+    notes = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about metadata
+        try:
+            image = Image.open(io.BytesIO(path.read_bytes()))
+            if decoded:
+                image.load()
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return None
+        with image:
+            try:
+                return read_pillow_image(image, str(path), notes.append, case.background), notes
+            except ImageError:
+                return None, notes
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.input for case in CASES])
+def test_a_pillow_image_is_read_as_its_file(case, tmp_path):
+    pixels, notes, _ = outcome(case, tmp_path)
+    if found := read_with_pillow(case, tmp_path / case.name, decoded=False):
+        assert (found[0] is None) == (pixels is None) and found[1] == notes
+        assert pixels is None or np.array_equal(found[0], pixels)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.input for case in CASES])
+def test_a_decoded_pillow_image(case, tmp_path):
+    pixels, _, _ = outcome(case, tmp_path)
+    if case.input not in LOST and (found := read_with_pillow(case, tmp_path / case.name, decoded=True)):
+        assert (found[0] is None) == (pixels is None)
+        assert pixels is None or np.abs(found[0].astype(int) - pixels).max() <= 1  # of 16 bits it keeps the upper 8
+
+
+def test_a_pillow_image_stays_as_it_was(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(save(smooth(), "JPEG", exif=image_cases.exif(6))())
+    with Image.open(path) as image:
+        upright = read_pillow_image(image, "x")
+        assert np.array_equal(upright, read_image(path))
+        assert np.array_equal(np.asarray(image), np.asarray(Image.open(path)))
+        assert np.array_equal(read_pillow_image(image, "x"), upright)
+        assert np.array_equal(read_pillow_image(image.crop((0, 0, 8, 4)), "x").shape, (8, 4, 3))
+    with Image.open(path) as image:
+        image.draft("RGB", (32, 24))
+        assert read_pillow_image(image, "x").shape == (32, 24, 3)
+
+
+def test_refusals_of_pillow_images(tmp_path):
+    path = tmp_path / "a.gif"
+    frames = [Image.new("L", (4, 4), level) for level in (0, 255)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with Image.open(path) as image:
+        image.seek(1)
+        with pytest.raises(ImageError, match=r"2 frames.*extract one"):
+            read_pillow_image(image, "x")
+        assert read_pillow_image(image.copy(), "x").shape[:2] == (4, 4)
+    data = save(smooth(), "PNG")()
+    with pytest.raises(ImageError, match="x is not a picture that can be read, or is damaged"):
+        read_pillow_image(Image.open(io.BytesIO(data[: len(data) // 2])), "x")
+    with pytest.raises(ImageError, match="x holds floating-point samples"):
+        read_pillow_image(Image.new("F", (4, 4)), "x")
+    with pytest.raises(ImageError, match="x: 0×4 pixels are out of range"):
+        read_pillow_image(Image.new("RGB", (0, 4)), "x")
