@@ -47,8 +47,6 @@ def main() -> None:
             "bpp",
             "PSNR, dB",
             "MS-SSIM",
-            "encode, s",
-            "decode, s",
             *(f"dB above {name}" for name in STANDARD),
         ],
         (
