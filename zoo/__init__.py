@@ -5,7 +5,7 @@
     data = cz.compress("photo.jpg")  # the bytes of a .czoo file
     image = cz.decompress(data)      # uint8 [H, W, 3]
 
-``docs/python.md`` describes each function.
+``docs/python-api.md`` describes each function.
 """
 
 import importlib
