@@ -205,7 +205,7 @@ class ModelServer:
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         names = [path.name for path in (self.directory / "models").iterdir()]
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600  # loads all models; busy machines take minutes
         while names:
             assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()
             with contextlib.suppress(OSError):

@@ -75,16 +75,16 @@ def reproduce(bench: Bench) -> Section:
     tables = [
         gains_table(
             "Fig. 6 in numbers: BD-rate on Kodak",
-            "Per cent, Akima, over what both curves reach; negative is better. MS-SSIM in dB.",
+            "BD-rate by Akima interpolation, over the range that both curves have. A negative number means smaller "
+            "files. MS-SSIM is in dB.",
             compared,
             (RGB, YCBCR),
         ),
         _residual_table(counts),
         points_table(
             "Measured points on Kodak",
-            f"Means over {points[PRESET][0]['pictures']} pictures; bpp is 8 · bytes of the file over pixels (the "
-            "paper's Fig. 1, 9 and 10 have bits a pixel and channel, a third of it), PSNR and MS-SSIM are of RGB. "
-            "One thread a picture.",
+            f"The numbers are means over {points[PRESET][0]['pictures']} pictures. bpp is 8 · bytes of the file / "
+            "pixels. PSNR and MS-SSIM are of RGB. Each picture was coded by one thread.",
             rows,
         ),
     ]
@@ -147,8 +147,8 @@ def _verdicts(points: Mapping[str, Sequence[Row]], counts: np.ndarray) -> list[V
         Verdict(
             "The codec is better than JPEG, JPEG 2000 and WebP at every rate (Fig. 6)",
             "better at all rates",
-            f"better at all common rates than: {', '.join(beaten) or 'none'} with the residual in RGB; "
-            f"{', '.join(beaten_in_ycbcr) or 'none'} with the residual in YCbCr",
+            f"with the residual in RGB better than {', '.join(beaten) or 'none of them'}; with the residual in YCbCr "
+            f"better than {', '.join(beaten_in_ycbcr) or 'none of them'}",
             "reproduced"
             if len(beaten) == len(STANDARD)
             else "ordering holds"
@@ -199,8 +199,8 @@ def _ablation_table(variants: Sequence[str], points: Mapping[str, Sequence[Row]]
         lines.append((name, *numbers, *gains))
     return Table(
         "Fig. 8 in numbers: size of the compact image and activation",
-        "Kodak; the base layer alone, and BD-rates of the curve with the residual, in RGB 4:4:4 as in the paper and "
-        "in YCbCr, per cent, Akima, over what both curves reach.",
+        "The base layer alone on Kodak, and BD-rates of the curve with the residual: in RGB 4:4:4, as in the paper, "
+        "and in YCbCr. Akima interpolation, over the range that both curves have.",
         (
             "codec",
             "base, bpp",
@@ -269,7 +269,8 @@ def _residual_table(counts: np.ndarray) -> Table:
     ]
     return Table(
         "Fig. 5: residuals of the base layer on Kodak",
-        "Share of RGB samples whose residual is at most so large; drawn in `residuals.png`.",
+        "The share of RGB samples whose residual has at most this absolute value. `residuals.png` beside the rows "
+        "shows the histogram.",
         ("at most", "share"),
         within,
     )

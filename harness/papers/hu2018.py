@@ -45,10 +45,9 @@ def reproduce(bench: Bench) -> Section:
         paper="hu2018",
         title="Hu et al. 2018: Combine traditional compression method with convolutional neural networks",
         verdicts=[*_verdicts(rows, filters), _mode_verdict(points)],
-        further=_further(rows, filters),
         notes=NOTES,
         training=training_table(filters, PAPER),
-        pictures={"kodak": SETS["kodak"], "clic": SETS["clic"]},
+        pictures=SETS,
         tables=[
             _gain_table(rows, filters),
             _mode_table(points),
@@ -192,17 +191,6 @@ def _verdicts(rows: Mapping[str, Sequence[Row]], filters: Sequence[str]) -> list
             main=True,
         )
     ]
-
-
-def _further(rows: Mapping[str, Sequence[Row]], filters: Sequence[str]) -> list[tuple[str, str]]:
-    found = []
-    for pictures, measured in rows.items():
-        for name in filters:
-            chosen, full = (_Gains.of(measured, name, switch) for switch in SWITCHES[:2])
-            if chosen.pictures and (pictures, name) != ("clic", next(iter(FILTERS))):
-                result = f"the paper's filter: {full}; with gains chosen by the encoder: {chosen}"
-                found.append((f"`{name}`, QP or quality {FILTERS[name]}, {SETS[pictures]}", result))
-    return found
 
 
 def _mode_verdict(points: Mapping[str, Sequence[Row]]) -> Verdict:

@@ -235,9 +235,8 @@ def _verdicts(
 
 def _further(small: Mapping[str, float], large: Mapping[str, tuple[float, float]]) -> list[tuple[str, str]]:
     """The statements of the report, with the encoder's refinement of latents."""
-    called = ENCODERS[",search=5"]
-    refined = _network_verdicts(small, large, called)
-    return [(f"{verdict.claim}{called}", verdict.ours) for verdict in refined]
+    refined = _network_verdicts(small, large, ENCODERS[",search=5"])
+    return [(f"With refined latents, for the claim “{verdict.claim}”", verdict.ours) for verdict in refined]
 
 
 def _network_verdicts(

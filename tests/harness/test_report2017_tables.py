@@ -63,5 +63,5 @@ def test_verdicts_are_of_one_encoder_each():
     assert refined[2].ours == f"JPEG 28.00 dB; {len(networks)} of {len(networks)} networks are better"
     assert [verdict.verdict for verdict in refined] == ["ordering holds", "not reached", "not reached"]
     assert [name for name, _ in report2017._further(found, of_kodak)] == [
-        f"{verdict.claim}, refined latents" for verdict in refined
+        f"With refined latents, for the claim “{verdict.claim}”" for verdict in refined
     ]
