@@ -15,6 +15,7 @@ import argparse
 import itertools
 import json
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -59,10 +60,14 @@ MODELS = (
     Model("lossless", "report2017-mlp", "no pixel may change"),
 )
 
-# The codecs of the table of equal rates, and its rates in bits a pixel.
+# The codecs of the table of equal rates, of which it has those with rows, and its rates in bits a pixel.
 CURVES = (
+    "bpg-filter",
     "hu2018-filter-bpg444-q34",
     "bpg-ycbcr444",
+    "avif",
+    "jxl",
+    "balle2018-hyperprior-mse-vbr",
     "balle2018-hyperprior-mse",
     "fu2019-hybrid-s16-prelu",
     "jia2019-sae-mse-e4",
@@ -143,7 +148,7 @@ def rate_table(rows: Sequence[Row]) -> str:
     for point in summarize(rows):
         groups[_curve_of(point)].append(point)
     lines = []
-    for name in CURVES:
+    for name in (name for name in CURVES if name in groups):
         points = curve(groups[name], "psnr")
         found = [_at(points, rate) for rate in RATES]
         lines.append((f"`{name}`", *("" if value is None else f"{value:.2f}" for value in found)))
@@ -154,7 +159,7 @@ def _curve_of(point: Row) -> str:
     """The curve that a point belongs to: layers of a file, and networks of one family for several rates, are one."""
     name, options, _ = split_spec(point["spec"])
     if set(options) <= {"layers"} and not name.startswith("fu2019-"):
-        return name.removesuffix(name[-2:]) if name.startswith("balle2018-hyperprior-mse-") else name
+        return re.sub(r"^(balle2018-hyperprior-mse)-\d$", r"\1", name)
     return name_of(point["spec"])
 
 
