@@ -329,7 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(data) < int(length):
             raise ConnectionResetError
         if address.path == "/compress":
-            options = {key: query[key] for key in ("target_bpp", "quality") if key in query}
+            options: dict[str, str] = {key: query[key] for key in ("target_bpp", "quality") if key in query}
             work = functools.partial(
                 compress, data, name, query.get("model", DEFAULT_PRESET), options, query.get("background")
             )

@@ -20,6 +20,7 @@ from PIL import Image
 from codec_zoo.cli.main import run
 from codec_zoo.codecs import memory_estimates
 from codec_zoo.codecs.image_reader import read_image
+from codec_zoo.codecs.images import as_rgb, to_gray
 from codec_zoo.codecs.standard import get_codec, make_codec
 from codec_zoo.errors import CodecZooError, ImageError, UsageError
 from codec_zoo.harness import app
@@ -39,8 +40,18 @@ def png(kodak_paths):
 @pytest.fixture
 def stand_in(monkeypatch):
     """JPEG in the place of models, which take seconds to load."""
+
+    class StandIn:
+        def encode(self, image):
+            self.gray = image.shape[2] == 1
+            return get_codec("jpeg:40").encode(as_rgb(image))
+
+        def decode(self, data):
+            image = get_codec("jpeg:40").decode(data)
+            return to_gray(image) if self.gray else image
+
     monkeypatch.setattr(app, "open_model", lambda name: name)
-    monkeypatch.setattr(app, "codec_for", lambda model, **options: get_codec("jpeg:40"))
+    monkeypatch.setattr(app, "codec_for", lambda model, **options: StandIn())
     monkeypatch.setattr(memory_estimates, "check_size", lambda *args: None)
 
 
@@ -72,9 +83,9 @@ def test_standard_codecs_take_as_many_bytes_as_fit(name, png):
     size = 5000
     data = app.encode_within(name, image, size)
     assert len(data) <= size
-    sizes = [len(make_codec(name, quality).encode(image)) for quality in range(1, 101)]
-    assert len(data) == max(other for other in sizes if other <= size)
-    assert len(app.encode_within(name, image, 1)) == min(sizes)
+    assert len(data) > 0.9 * size
+    lowest = 1 if name == "jpeg" else 0
+    assert app.encode_within(name, image, 1) == make_codec(name, lowest).encode(image)
 
 
 def test_models_have_a_dial_or_layers_and_the_default_is_first():
