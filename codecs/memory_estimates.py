@@ -17,7 +17,8 @@ from typing import Any
 
 from PIL import Image
 
-from codec_zoo import memory, weights
+import codec_zoo
+from codec_zoo import memory
 from codec_zoo.codecs import container
 from codec_zoo.codecs.container import Bitstream
 from codec_zoo.codecs.standard import list_codecs
@@ -170,9 +171,8 @@ def _preset_of_model(name_or_folder: str) -> str:
 @functools.cache
 def known_presets() -> tuple[str, ...]:
     """Presets that code images as they come: with trained weights, or in need of none."""
-    return tuple(
-        sorted({*weights.index(), *(row.presets for row in read_table() if not set("*?[") & set(row.presets))})
-    )
+    index = json.loads((Path(codec_zoo.__file__).parent / "pretrained" / "index.json").read_text())
+    return tuple(sorted({*index, *(row.presets for row in read_table() if not set("*?[") & set(row.presets))}))
 
 
 def fitting_presets(way: str, height: int, width: int) -> list[str]:

@@ -14,6 +14,7 @@ from codec_zoo.codecs import container
 from codec_zoo.codecs.images import write_image
 from codec_zoo.errors import BitstreamError, ImageError, MissingPackageError, ModelError, UsageError
 from codec_zoo.export.runtime import open_model
+from codec_zoo.presets import DEFAULT_PRESET
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 LAYERED = "jia2019-sae-mse-base"
@@ -57,7 +58,7 @@ def test_default_model(crop, tmp_path, capfd):
     assert cz.compress(str(tmp_path / "photo.png")) == cz.compress(crop) == cz.compress(Image.fromarray(crop)) == data
     (tmp_path / "photo.czoo").write_bytes(data)
     assert np.array_equal(cz.decompress(tmp_path / "photo.czoo"), image)
-    assert cz.open(data).model == "hu2018-filter-bpg444-q34"
+    assert cz.open(data).model == DEFAULT_PRESET
     assert "port.cc" not in capfd.readouterr().err
 
 
