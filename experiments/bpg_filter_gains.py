@@ -51,9 +51,12 @@ codec-zoo train bpg-filter --data photos --precision mixed_bfloat16 --resume --s
 
 The weights had {steps:,} steps of {batch} patches of {patch}×{patch} pixels, in {minutes:.0f} minutes.
 The machine was {device}, of which the run had one thread. The second command ended the run earlier than the recipe
-does. The training pictures were {data}: links to the pictures of two folders. Each gave
-one crop of {crop}×{crop} pixels, which BPG coded at a random QP from {low} to {high}. The weights are a moving
-average over the steps.
+does. The folder held links to the pictures of two folders: {data}. Each gave one crop of
+{crop}×{crop} pixels, which BPG coded at a random QP from {low} to {high}. The weights are a moving average over the
+steps.
+
+The aim was a BD-rate of −10 % against BPG's own files. The tables show that the filter does not reach it after this
+training.
 """
 
 

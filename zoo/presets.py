@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from codec_zoo.contract import CompressionModel
 
 # What `codec-zoo compress` uses where no model is named.
-DEFAULT_PRESET = "hu2018-filter-bpg444-q34"
+DEFAULT_PRESET = "bpg-filter"
 # The share of a run over which λ rises.
 RISE = 0.4
 # Entry points of this group name modules that register presets.
