@@ -52,7 +52,7 @@ class Model(NamedTuple):
 
 
 MODELS = (
-    Model("default", "hu2018-filter-bpg444-q34:34", "you want the best picture at any rate"),
+    Model("default", "bpg-filter:34", "you want the best picture at any rate"),
     Model("plain codec", "hu2018-filter-bpg444-q34,filter=off:34", "files must open without TensorFlow"),
     Model("learned", "balle2018-hyperprior-mse-3", "you study learned transforms or serve one network"),
     Model("layered", "jia2019-sae-mse-e4", "a file must decode from its first bytes on"),

@@ -361,6 +361,7 @@ def test_other_commands_replace_no_file_of_somebody_else(cli, tmp_path):
         code, _, err = cli(*arguments)
         assert code == 2 and "--force" in err, err
     assert names(tmp_path) == ["README.md", "docker-compose.yml", "report.html"]
-    assert report.MARK in (Path(report.__file__).parent / "report_assets" / "report.html.j2").read_text()
+    assert f"<title>{report.TITLE}</title>" == report.MARK
+    assert "<title>{{ title }}</title>" in (report.ASSETS / "page.html.j2").read_text()
     code, _, err = cli("evaluate", "jpeg:10", "--output", tmp_path / "rows.png")
     assert code == 2 and "JSON lines" in err

@@ -197,7 +197,7 @@ def test_mistakes_and_failures(photos, exports, tmp_path):
 def test_without_beam(cli, tmp_path):
     (tmp_path / "apache_beam.py").write_text("raise ModuleNotFoundError('missing', name='apache_beam')")
     code, _, err = cli("compress-corpus", "*.png", "--output", tmp_path / "out", PYTHONPATH=str(tmp_path))
-    assert code == 1 and "pip install '.[corpus]'" in err
+    assert code == 1 and "pip install 'codec-zoo[corpus]'" in err
 
 
 @needs_beam

@@ -96,13 +96,13 @@ def test_such_a_folder_is_measured(folders, noise):
 
 
 # A value for each option, and the kinds of files whose models take it.
-ALL = {"base", "blocks", "latent", "picture", "representation"}
+ALL = {"base", "blocks", "filtered", "latent", "picture", "representation", "variable"}
 OPTIONS = {
     "layers": (1, {"base", "blocks", "latent", "plane"}),
     "target_bpp": (0.5, ALL),
     "target_psnr": (30.0, ALL),
-    "search": (0, {"blocks", "latent"}),
-    "quality": (20.0, {"base", "picture", "representation"}),
+    "search": (0, {"blocks", "latent", "variable"}),
+    "quality": (20.0, {"base", "filtered", "picture", "representation", "variable"}),
     "codec": ("bpg-ycbcr444", {"picture"}),
     "resolution": ("auto", {"representation"}),
     "coding": ("x", {"blocks", "plane"}),
@@ -111,7 +111,7 @@ OPTIONS = {
     "mapping": ("minmax", {"base"}),
     "residual_codec": ("bpg-rgb444", {"base"}),
     "base_codec": ("jxl-lossless", {"base"}),
-    "filter": ("on", {"picture"}),
+    "filter": ("on", {"filtered", "picture"}),
     "tile": (1024, ALL - {"blocks"}),
 }
 # What presets of a kind that takes an option say no to, each by its name.
@@ -124,6 +124,8 @@ REFUSED = {
 def kind_of(stream):
     if stream is None:
         return "plane"
+    if stream.step:
+        return "variable"
     return "blocks" if stream.block else stream.layers[0].kind
 
 

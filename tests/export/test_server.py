@@ -25,7 +25,7 @@ from codec_zoo.errors import MessageTooLargeError, ModelError, ServerError, Usag
 from codec_zoo.export.runtime import ExportedModel, open_model
 from codec_zoo.export.server import ServedModel, find_served, open_server
 
-KINDS = ("blocks", "picture", "base", "latent", "representation")
+KINDS = ("blocks", "picture", "filtered", "base", "latent", "representation")
 
 
 def test_every_kind_of_codec_is_covered(kinds):
