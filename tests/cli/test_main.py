@@ -53,7 +53,7 @@ def test_mistakes(exports, tmp_path, photo, capsys):
         (["compress", good, "--server-version", "2", *model], "give --server too", 2),
         (["compress", good, "--timeout", "nan", *model], "not a finite number", 2),
         (["compress", good, "-q", "32", "--search", "5", *model], "--search is for balle2017-*", 2),
-        (["compress", good, "--filter", "on", *model], "--filter is for bpg-filter, hu2018-*", 2),
+        (["compress", good, "--filter", "on", *model], "--filter is for bpg-*, hu2018-*", 2),
         (["compress", good, "--tile", "0"], "--tile is a whole number, 16 or more. Received: '0'", 2),
         (["compress", good, "--mapping", "x", *model], "--mapping is one of auto, shift, minmax, clip.", 2),
         (["compress", tmp_path / "damaged" / "none*", *model], "no file matches", 2),
