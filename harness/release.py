@@ -89,20 +89,27 @@ def pack(folder: Path, directory: Path, results: Path) -> Entry:
         card_schema=card["schema"],
         weights_sha256=card["weights_sha256"],
         licence=card["licence"],
-        rd=measured(card["weights_sha256"], results),
+        rd=measured(card, results),
         held_out=card["training"].get("held_out", {}),
     )
 
 
-def measured(weights_sha256: str, results: Path) -> list[dict[str, Any]]:
-    """Points on the Kodak images of a model with these weights.
+def measured(card: Mapping[str, Any], results: Path) -> list[dict[str, Any]]:
+    """Points on the Kodak images of a model with its weights; another preset may have the same weights.
 
     Args:
-        weights_sha256: as in the card.
+        card: of the model; without weights there are no points.
         results: folder with rows of ``codec-zoo evaluate`` (``*.jsonl``), looked through with its subfolders.
     """
     rows = [row for path in sorted(results.rglob("*.jsonl")) for row in read_rows(path)]
-    own = [row for row in rows if row["weights_sha256"] == weights_sha256 and row["image"].startswith("kodim")]
+    others = weights.index().keys() - {card["preset"]}
+    own = [
+        row
+        for row in rows
+        if row["weights_sha256"] == card.get("weights_sha256", "")
+        and row["image"].startswith("kodim")
+        and row["codec"].partition(",")[0] not in others
+    ]
     points = []
     for point in summarize(latest_rows(own)):
         kept = {key: point[key] for key in ("quality", "bpp", "psnr", "ms_ssim", "pictures")}
@@ -133,7 +140,7 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
             continue
         card = make_card(preset)
         pages.append(directory / f"{preset.name}.md")
-        write_atomic(pages[-1], render_card(card, measured(card.get("weights_sha256", ""), results)).encode())
+        write_atomic(pages[-1], render_card(card, measured(card, results)).encode())
         if _shows_curve(card):
             pages.append(directory / f"{preset.name}.svg")
             held_out_curve(card["training"]["curve"], pages[-1])

@@ -14,6 +14,7 @@ from codec_zoo.codecs.standard.pillow_formats import JPEG
 from codec_zoo.harness import evaluation, release
 from codec_zoo.harness.papers.bench import Bench
 from codec_zoo.harness.rows import current_rows, describe_codec, latest_rows, libraries, read_rows
+from codec_zoo.presets import get_preset
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -120,8 +121,15 @@ def test_cards_have_the_points_of_the_last_version(tmp_path):
         for i in range(count)
     ]
     (tmp_path / "kodak.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (point,) = release.measured("w", tmp_path)
+    (point,) = release.measured({"preset": "x", "weights_sha256": "w"}, tmp_path)
     assert (point["pictures"], point["bpp"]) == (1, 0.5)
+
+
+def test_cards_of_presets_with_the_same_weights_have_their_own_points():
+    """The preset of variable rate began with the weights of a fixed one."""
+    for preset, count in (("balle2018-hyperprior-mse-4", 2), ("balle2018-hyperprior-mse-vbr", 10)):
+        points = release.measured(release.make_card(get_preset(preset)), DOCS)
+        assert len(points) == count and {point["codec"].partition(",")[0] for point in points} == {preset}
 
 
 def specs_in_docs() -> dict[str, list[dict]]:
