@@ -16,12 +16,8 @@ def app(host: str, port: int) -> None:
     The page shows a photograph beside its compressed version, and beside JPEG and AVIF files of equal bytes. It opens
     .czoo files too. Nothing leaves this machine. Ctrl-C ends the command. It needs `pip install 'codec-zoo[app]'`.
     """
-    try:
-        import gradio  # noqa: F401
-    except ModuleNotFoundError as error:
-        from codec_zoo.errors import UsageError
+    import gradio  # noqa: F401 (if it is missing, no address is said)
 
-        raise UsageError("the page needs Gradio: pip install 'codec-zoo[app]'.") from error
     from codec_zoo.harness.app import serve
 
     click.echo(f"Open http://{host}:{port} in a browser. Ctrl-C ends.")

@@ -1,6 +1,6 @@
 """The payload of a layer, taken apart and put together as the stream says (``docs/bitstream.md``).
 
-[check] [number of each choice] [quality] [strengths] [overlap] [coded values, each but the last behind its length]
+[check] [number of each choice] [quality] [strengths] [step] [overlap] [values, each but the last behind its length]
 """
 
 import dataclasses
@@ -52,21 +52,16 @@ def _strengths(layer: StreamLayer) -> int:
     return sum(entry.count for entry in layer.entries if isinstance(entry, Strengths))
 
 
-def _steps(layer: StreamLayer) -> int:
-    """Bytes of the quantisation step in the layer."""
-    return sum(isinstance(entry, Step) for entry in layer.entries)
-
-
-def _has_quality(layer: StreamLayer) -> bool:
-    """Whether a layer has the byte of its image codec's quality."""
-    return any(isinstance(entry, Quality) for entry in layer.entries)
+def _has(layer: StreamLayer, entry: type[Quality | Step]) -> bool:
+    """Whether a layer has the byte of such an entry."""
+    return any(isinstance(one, entry) for one in layer.entries)
 
 
 def join(stream: Stream, layer: StreamLayer, parts: Payload) -> bytes:
     """The bytes of a payload; :func:`split` is the inverse."""
     numbers = [parts.chosen[choice.option].number or 0 for choice in _numbered(layer)]
     head = parts.check + bytes(numbers) + parts.quality + parts.strengths
-    head += parts.step.to_bytes(1, "big", signed=True) * _steps(layer)
+    head += parts.step.to_bytes(1, "big", signed=True) * _has(layer, Step)
     if stream.block and layer.latents:
         head += bytes([parts.overlap])
     return head + b"".join(_leb128(len(data)) + data for data in parts.values[:-1]) + parts.values[-1]
@@ -91,12 +86,12 @@ def split(stream: Stream, layer: StreamLayer, payload: bytes) -> Payload:
             )
         chosen[choice.option] = found
         position += 1
-    quality = payload[position : position + _has_quality(layer)]
-    position += _has_quality(layer)
+    quality = payload[position : position + _has(layer, Quality)]
+    position += _has(layer, Quality)
     strengths = payload[position : position + _strengths(layer)]
     position += _strengths(layer)
-    step = int.from_bytes(payload[position : position + _steps(layer)], "big", signed=True)
-    position += _steps(layer)
+    step = int.from_bytes(payload[position : position + _has(layer, Step)], "big", signed=True)
+    position += _has(layer, Step)
     overlap = 0
     if stream.block and layer.latents:
         overlap = int.from_bytes(payload[position : position + 1], "big")

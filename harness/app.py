@@ -18,17 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
-from PIL import Image
 
 import codec_zoo
 from codec_zoo import weights
-from codec_zoo.codecs import container, memory_estimates
+from codec_zoo.codecs import memory_estimates
 from codec_zoo.codecs.image_reader import read_image
 from codec_zoo.codecs.images import as_rgb, encode_image, write_image
 from codec_zoo.codecs.learned_options import options_of
 from codec_zoo.codecs.specs import open_codec
 from codec_zoo.errors import CodecZooError, UsageError
-from codec_zoo.export.runtime import find_model
 from codec_zoo.files import write_atomic
 from codec_zoo.harness import demo
 from codec_zoo.harness.equal_bytes import STANDARD, nearest_file, standard_codecs
@@ -85,11 +83,9 @@ def read(path: Path, notes: list[str]) -> np.ndarray:
         ImageError: it cannot be read.
     """
     image = as_rgb(read_image(path, lambda text: notes.append(text.removeprefix(f"{path}: ")), background="white"))
-    if (pixels := image.shape[0] * image.shape[1]) > MAX_PIXELS:
-        scale = (MAX_PIXELS / pixels) ** 0.5
-        width, height = (max(1, int(scale * image.shape[axis])) for axis in (1, 0))
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-        notes.append(f"made smaller for this page: {width}×{height}. `codec-zoo compress` takes it as it is")
+    if smaller := demo.shrink(image, MAX_PIXELS):
+        image, note = smaller
+        notes.append(note)
     return image
 
 
@@ -172,10 +168,8 @@ def decode(data: bytes, layers: int) -> np.ndarray:
         MemoryLimitError: the work needs more memory than the limit.
         ModelError: the model that coded the file is not here.
     """
-    file = container.read(data)
-    memory_estimates.check_stream("the file", file)
-    codec = open_codec(find_model(file).preset)
-    return as_rgb(codec.decode(container.truncate(data, max(1, min(layers, len(file.layers))))))
+    image = codec_zoo.decompress(data, layers=layers)
+    return as_rgb(image if image.ndim == 3 else image[..., None])
 
 
 # === In the browser ===

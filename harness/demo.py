@@ -133,15 +133,23 @@ def run(
 def _prepare(source: Path, target: Path, background: tuple[int, int, int] | None) -> Path:
     """Put an image into the folder: as it is if codecs take it so, otherwise as RGB of at most :data:`MAX_PIXELS`."""
     image = as_rgb(read_image(source, notice, background=background))
-    pixels = image.shape[0] * image.shape[1]
-    if pixels > MAX_PIXELS:
-        scale = (MAX_PIXELS / pixels) ** 0.5
-        width, height = (max(1, int(scale * image.shape[axis])) for axis in (1, 0))
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-        notice(f"{source}: made smaller, {width}×{height}; `codec-zoo compress` takes it as it is")
+    if smaller := shrink(image, MAX_PIXELS):
+        image, note = smaller
+        notice(f"{source}: {note}")
     if not target.exists() or not np.array_equal(image, read_rgb(target)):
         write_image(target, image)
     return target
+
+
+def shrink(image: np.ndarray, most: int) -> tuple[np.ndarray, str] | None:
+    """``uint8 [H, W, 3]`` of more than ``most`` pixels made smaller, and a note; None if it is not larger."""
+    pixels = image.shape[0] * image.shape[1]
+    if pixels <= most:
+        return None
+    scale = (most / pixels) ** 0.5
+    width, height = (max(1, int(scale * image.shape[axis])) for axis in (1, 0))
+    smaller = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+    return smaller, f"made smaller, {width}×{height}; `codec-zoo compress` takes it as it is"
 
 
 def _specs(model: str) -> list[str]:

@@ -99,7 +99,7 @@ class MissingPackageError(CodecZooError):
         super().__init__(package)  # so that a worker process can send it
 
     def __str__(self) -> str:
-        extra = "corpus" if self.package == "apache_beam" else "tf"
+        extra = {"apache_beam": "corpus", "gradio": "app"}.get(self.package, "tf")
         return f"this needs the package {self.package}, which is not installed: `pip install 'codec-zoo[{extra}]'`."
 
 

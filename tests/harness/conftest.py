@@ -1,6 +1,5 @@
-"""What tests of pages share: a reader of HTML, and a browser."""
+"""What tests of pages share: a reader of HTML. The browser is the fixture of all tests."""
 
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -49,16 +48,3 @@ class Elements(HTMLParser):
 def elements():
     """Reads a page."""
     return Elements
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium of this machine."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not executable:
-        pytest.skip("there is no Chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
