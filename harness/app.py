@@ -30,7 +30,7 @@ from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import write_atomic
 from codec_zoo.harness import demo
 from codec_zoo.harness.equal_bytes import STANDARD, nearest_file, standard_codecs
-from codec_zoo.metrics import ms_ssim, psnr
+from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr
 from codec_zoo.presets import DEFAULT_PRESET, get_preset
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ RIVALS = tuple(name for name in standard_codecs() if name in ("jpeg-420", "avif"
 MAX_PIXELS, MAX_UPLOAD = 4_000_000, "50mb"
 # The slider's range and start, bits a pixel.
 LEAST, MOST, START = 0.1, 2.0, 0.3
-# MS-SSIM halves images four times.
-MS_SSIM_SIDE = 161
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +136,7 @@ def table(image: np.ndarray, versions: Sequence[Version]) -> str:
     large = min(image.shape[:2]) >= MS_SSIM_SIDE
     for version in versions:
         bpp = 8 * len(version.data) / (image.shape[0] * image.shape[1])
-        similarity = f"{float(ms_ssim(image, version.image)):.4f}" if large else "–"
+        similarity = f"{float(ms_ssim(image[None], version.image[None])[0]):.4f}" if large else "–"
         seconds = f"{version.encode_s:.2f} + {version.decode_s:.2f}"
         cells = (version.title, f"{len(version.data):,}", f"{bpp:.3f}", f"{psnr(image, version.image):.2f}")
         lines.append(f"| {' | '.join((*cells, similarity, seconds))} |")

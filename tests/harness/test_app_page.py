@@ -59,6 +59,13 @@ def test_files_of_equal_bytes(photo):
         app.compare(crop, "nothing", 1.0, notes)
 
 
+def test_the_table_has_ms_ssim_of_photographs_large_enough(photo):
+    for side, cell in ((175, "–"), (176, "1.0000")):
+        image = np.ascontiguousarray(photo[:side, :200])
+        last = app.table(image, [app.Version("same", b"x", image, 0.1, 0.1)]).splitlines()[-1]
+        assert f"| {cell} |" in last, last
+
+
 def test_a_target_that_is_missed_is_said(photo):
     notes = []
     app.compare(np.ascontiguousarray(photo[:32, :32]), DEFAULT_PRESET, 0.1, notes)
