@@ -174,7 +174,9 @@ def decode(data: bytes, layers: int) -> np.ndarray:
 
 _STYLE = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
-table { width: 100%; }
+#numbers, #header { overflow-x: auto; }
+#numbers table, #header table { width: 100%; }
+#numbers th, #numbers td, #header th, #header td { white-space: nowrap; word-break: normal; padding: 4px 8px; }
 footer { display: none !important; }
 """
 
