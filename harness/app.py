@@ -174,8 +174,7 @@ def decode(data: bytes, layers: int) -> np.ndarray:
 
 _STYLE = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
-#numbers, #header { overflow-x: auto; }
-#numbers table, #header table { width: 100%; }
+#numbers table, #header table { display: block; max-width: calc(100vw - 4rem); overflow-x: auto; }
 #numbers th, #numbers td, #header th, #header td { white-space: nowrap; word-break: normal; padding: 4px 8px; }
 footer { display: none !important; }
 """

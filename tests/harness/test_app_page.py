@@ -116,8 +116,7 @@ def page(python, tmp_path_factory):
     process = subprocess.Popen(
         command,
         env={**os.environ, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     url, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
