@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -302,6 +303,6 @@ def serve(host: str, port: int) -> None:
         except OSError as error:
             raise UsageError(f"port {port} of {host} is in use. Choose another: --port.") from error
         try:
-            page.block_thread()
+            threading.Event().wait()  # block_thread() would swallow Ctrl-C and SIGTERM
         finally:
             page.close()
