@@ -67,6 +67,8 @@ setup(
         # `codec-zoo compress-corpus`. Not in requirements.txt: Beam 2.77 wants pillow < 13, protobuf < 7,
         # pyarrow < 26 and python-dateutil < 3, all older than there.
         "corpus": ["codec-zoo[tf]", "apache-beam>=2.77,<3"],
+        # `codec-zoo export --format onnx` and `--format litert`.
+        "convert": ["codec-zoo[tf]", "ai-edge-litert>=2.1", "onnx>=1.20", "onnxruntime>=1.23", "tf2onnx>=1.17"],
         # `make docs`: the pages of docs/ as a site.
         "docs": [
             "codec-zoo[tf]",
