@@ -76,7 +76,7 @@ def measure(preset: str, form: str, scratch: Path) -> dict[str, Any]:
         got = run(name, **inputs)
         for key, value in outputs.items():
             change = np.abs(got[key].astype(np.float64) - value)
-            if name.startswith("decode"):
+            if name.startswith(("decode", "changes")):  # samples of images, and of what a filter changes
                 pixels, levels = max(pixels, int(np.count_nonzero(change))), max(levels, int(change.max()))
             else:
                 integers, different = integers + value.size, different + int(np.count_nonzero(change))
