@@ -3,8 +3,8 @@
     python experiments/exports.py docs/exports.jsonl [PRESET …]
     python experiments/exports.py docs/exports.jsonl --table
 
-A line for each preset and format is added to the file. Lines that it has already are passed over. ``--table`` prints
-the lines as the table of ``docs/exports.md``. The picture is a part of Kodak's first, 239 × 367 pixels.
+A line for each preset and format is added to the file. Lines that it has already are passed over. ``--table`` writes
+the lines into ``docs/exports.md`` as a table. The picture is a part of Kodak's first, 239 × 367 pixels.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import numpy as np
 from PIL import Image
 
 KODAK = Path(__file__).resolve().parents[1] / "datasets" / "kodak"
+PAGE = KODAK.parents[1] / "docs" / "exports.md"
+BEGIN, END = "<!-- table: experiments/exports.py -->", "<!-- end of the table -->"
 FORMATS = {"savedmodel": "tensorflow", "onnx": "onnxruntime", "litert": "ai-edge-litert"}
 # k of the quantisation step, of a model with that dial.
 STEP = 8
@@ -85,12 +87,12 @@ def measure(preset: str, form: str, scratch: Path) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """The rows as Markdown: a preset a line, a format a column."""
     lines = ["| preset | SavedModel | ONNX | LiteRT |", "|---|---|---|---|"]
     for preset in sorted({row["preset"] for row in rows}):
         cells = []
         for form in FORMATS:
-            (row,) = [row for row in rows if (row["preset"], row["format"]) == (preset, form)] or [None]
+            row = next((row for row in rows if (row["preset"], row["format"]) == (preset, form)), None)
             if row is None:
                 cells.append("not measured")
             elif "error" in row:
@@ -112,7 +114,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [json.loads(line) for line in arguments.file.read_text().splitlines()] if arguments.file.exists() else []
     if arguments.table:
-        print(table(rows))
+        before, rest = PAGE.read_text().split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.split(END)[1]}")
         return
     from codec_zoo import weights
 
