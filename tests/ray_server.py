@@ -1,8 +1,8 @@
-"""Exported models behind Ray Serve, a server that nobody here wrote: ``python ray_server.py MODELS PORT``.
+"""Exported models behind Ray Serve: ``python ray_server.py MODELS GRPC_PORT HTTP_PORT``.
 
-Ray Serve receives the requests of the official stubs of PredictionService and ModelService. TensorFlow reads the
-tensors and runs the SavedModels. ``MODELS`` has ``NAME/VERSION`` folders; the newest versions are served. There is no
-project code in the process.
+Ray Serve is a server of another project. It receives the requests of the official stubs of PredictionService and
+ModelService. TensorFlow reads the tensors and runs the SavedModels. ``MODELS`` has ``NAME/VERSION`` folders; the newest
+versions are served. There is no project code in the process.
 """
 
 import sys
@@ -48,9 +48,12 @@ class Models:
 
 
 if __name__ == "__main__":
-    folder, port = sys.argv[1:]
+    folder, grpc_port, http_port = sys.argv[1:]
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"location": "NoServer"}, grpc_options=gRPCOptions(int(port), SERVICERS))
+    serve.start(
+        http_options={"port": int(http_port)},
+        grpc_options=gRPCOptions(port=int(grpc_port), grpc_servicer_functions=SERVICERS),
+    )
     serve.run(Models.bind(folder), name="models")
     print("ready", flush=True)
     while True:

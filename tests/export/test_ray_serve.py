@@ -25,19 +25,19 @@ pytestmark = pytest.mark.slow
 def ray_server(serving, tmp_path_factory):
     """Ray Serve with the models of the session: its URL."""
     pytest.importorskip("ray.serve", reason="pip install 'ray[serve-grpc]==2.60.0'")
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
+    with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
+        ports = [str(free.getsockname()[1]) for free in (first, second)]
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).parents[1] / "ray_server.py", serving / "models", str(port)],
+        [sys.executable, Path(__file__).parents[1] / "ray_server.py", serving / "models", *ports],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "RAY_TMPDIR": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
     )
     try:
         assert process.stdout is not None
         assert any(line.strip() == "ready" for line in process.stdout), "Ray Serve did not start"
-        yield f"grpc://localhost:{port}"
+        yield f"grpc://localhost:{ports[0]}"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate(timeout=60)
