@@ -1,8 +1,8 @@
 """Exported models behind Ray Serve: ``python ray_server.py MODELS GRPC_PORT HTTP_PORT``.
 
 Ray Serve is a server of another project. It receives the requests of the official stubs of PredictionService and
-ModelService. TensorFlow reads the tensors and runs the SavedModels. ``MODELS`` has ``NAME/VERSION`` folders; the newest
-versions are served. There is no project code in the process.
+ModelService. TensorFlow reads the tensors and runs the SavedModels. ``MODELS`` has ``NAME/VERSION`` folders; the
+newest versions are served. There is no project code in the process.
 """
 
 import sys
