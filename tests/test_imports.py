@@ -7,7 +7,8 @@ import sys
 PROGRAM = """
 import importlib, logging, os, pkgutil, signal, sys, threading, warnings
 import av, bjontegaard, grpc, imagecodecs, keras, matplotlib, numba, PIL.Image, plotly, requests, rich, tensorboard
-import tensorboardX, tensorflow, tensorflow_datasets, tensorflow_serving.apis.predict_pb2, yaml
+import ai_edge_litert.interpreter, onnx, onnxruntime, tensorboardX, tensorflow, tensorflow_datasets
+import tensorflow_serving.apis.predict_pb2, tf2onnx, yaml
 
 def state():
     return {

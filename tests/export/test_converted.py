@@ -9,9 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from onnx import helper, numpy_helper
 
 from codec_zoo import weights
+from codec_zoo.cli.main import cli
 from codec_zoo.codecs.specs import codec_for
 from codec_zoo.contract import Signature
 from codec_zoo.errors import ModelError
@@ -125,6 +127,15 @@ def test_float64_convolutions_become_products(transposed, stride, side, padding)
         session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
         results.append(session.run(None, {"x": x.astype(dtype)})[0])
     assert np.array_equal(*results)
+
+
+def test_the_command(tmp_path):
+    """It verifies the export, and leaves an older one as it is."""
+    arguments = ["export", SMALL[1], str(tmp_path), "--format", "litert"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0 and "(verified)" in done.output, done.output
+    assert (tmp_path / SMALL[1] / "1" / "model.tflite").exists()
+    assert CliRunner().invoke(cli, arguments).exit_code
 
 
 # Runs as if TensorFlow and Keras were not installed, and sees that they are not imported.
