@@ -75,8 +75,11 @@ def _channels(image: Array) -> tuple[Array, Array, Array]:
 
 
 def _divide(value: Array) -> Array:
-    """From units of 2^−16 to integers, rounded to the nearest."""
-    return (value + (1 << (BITS - 1))) // (1 << BITS)
+    """From units of 2^−16 to integers above −256, rounded to the nearest.
+
+    The dividend is never negative: ONNX Runtime would round its quotient to zero.
+    """
+    return (value + (256 << BITS) + (1 << (BITS - 1))) // (1 << BITS) - 256
 
 
 def _stack(channels: Sequence[Array]) -> Array:
