@@ -14,9 +14,9 @@ from codec_zoo.stream_json import parse, to_json
 if TYPE_CHECKING:
     import keras
 
-    from codec_zoo.contract import Signature
+    from codec_zoo.contract import Signature, TensorSpecs
 
-SCHEMA = 9
+SCHEMA = 10
 FILE = "model_card.json"
 # The fields of a card.
 _FORM: dict[str, Any] = {
@@ -30,6 +30,7 @@ _FORM: dict[str, Any] = {
     "stream": dict,
     "receptive_field": dict,
     "signatures": dict,
+    "outputs": dict,
     "training": dict,
 }
 
@@ -90,12 +91,14 @@ def make_card(
         "weights_sha256": hash_weights(model),
         "stream": to_json(preset.stream) if preset.stream else None,
         "receptive_field": receptive_fields(model),
-        "signatures": {
-            name: {key: [dtype, list(shape)] for key, (dtype, shape) in signature.inputs.items()}
-            for name, signature in signatures.items()
-        },
+        "signatures": {name: _to_lists(signature.inputs) for name, signature in signatures.items()},
+        "outputs": {name: _to_lists(signature.outputs) for name, signature in signatures.items()},
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
+
+
+def _to_lists(tensors: "TensorSpecs") -> dict[str, list[Any]]:
+    return {name: [dtype, list(shape)] for name, (dtype, shape) in tensors.items()}
 
 
 def parse_card(data: bytes, where: str) -> dict[str, Any]:
@@ -132,10 +135,12 @@ def parse_card(data: bytes, where: str) -> dict[str, Any]:
             wrong.append("weights_sha256")
         if not is_name(card["preset"]):
             wrong.append("preset")
-        wrong += [f"signatures.{name}" for name, inputs in card["signatures"].items() if not _are_inputs(inputs)]
+        for field in ("signatures", "outputs"):
+            wrong += [f"{field}.{name}" for name, tensors in card[field].items() if not _are_tensors(tensors)]
         fields = card["receptive_field"].items()
         wrong += [f"receptive_field.{name}" for name, pixels in fields if type(pixels) is not int or pixels < 0]
         wrong = wrong or _wrong_signatures(stream, card["signatures"])
+        wrong = wrong or [f"outputs.{name}" for name in sorted(card["signatures"].keys() ^ card["outputs"].keys())]
     if wrong:
         raise DamagedModelError(f"the card in {where} has other {', '.join(wrong)} than a card can have")
     return card
@@ -199,11 +204,11 @@ def _qualities(layer: StreamLayer) -> dict[str, int | None]:
     return {entry.name: 1 for entry in layer.entries if isinstance(entry, Quality)}
 
 
-def _are_inputs(inputs: Any) -> bool:
-    """Whether these are a signature's inputs: names with a data type and a shape each."""
-    if not isinstance(inputs, dict):
+def _are_tensors(tensors: Any) -> bool:
+    """Whether these are a signature's inputs or outputs: names with a data type and a shape each."""
+    if not isinstance(tensors, dict):
         return False
-    for description in inputs.values():
+    for description in tensors.values():
         match description:
             case [str(), [*sides]] if all(side is None or type(side) is int for side in sides):
                 continue

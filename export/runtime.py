@@ -137,6 +137,7 @@ class UntrainedModel(ExportedModel):
             "stream": to_json(preset.stream) if preset.stream else None,
             "receptive_field": {},
             "signatures": {},
+            "outputs": {},
         }
         super().__init__(preset.name, card, {})
 

@@ -12,7 +12,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from codec_zoo import weights
-from codec_zoo.contract import Signature
+from codec_zoo.contract import Signature, TensorSpecs
 from codec_zoo.errors import ModelError
 from codec_zoo.export import card as cards
 from codec_zoo.export.manifest import write_manifest
@@ -88,7 +88,7 @@ def export_model(
         described = {"card": card_file.read_bytes(), "tables": tables_file.read_bytes() if arrays else b""}
         # Functions that were attributes of the module too would be saved twice.
         traced = {"describe": _trace_description(described).get_concrete_function()}
-        traced |= {key: _trace(signature).get_concrete_function() for key, signature in exported.items()}
+        traced |= {key: trace(signature).get_concrete_function() for key, signature in exported.items()}
         try:
             tf.saved_model.save(module, str(folder), {**traced, "serving_default": traced["encode"]})
         except tf.errors.OpError as error:
@@ -102,16 +102,28 @@ def export_model(
     return target
 
 
-def _trace(signature: Signature) -> tf.types.experimental.PolymorphicFunction:
+def trace(signature: Signature) -> tf.types.experimental.PolymorphicFunction:
     """The ``tf.function`` of a signature, its inputs named as the signature names them."""
     specs = [tf.TensorSpec(shape, dtype, name=name) for name, (dtype, shape) in signature.inputs.items()]
     names = list(signature.inputs)
 
     @tf.function(input_signature=specs, autograph=False)
     def run(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return dict(signature.function(**dict(zip(names, tensors, strict=True))))
+        outputs = dict(signature.function(**dict(zip(names, tensors, strict=True))))
+        _check_outputs(outputs, signature.outputs)
+        return outputs
 
     return run
+
+
+def _check_outputs(outputs: Mapping[str, tf.Tensor], declared: TensorSpecs) -> None:
+    """Raise ``ModelError`` unless traced outputs are the declared ones."""
+    if outputs.keys() != declared.keys():
+        raise ModelError(f"a signature has other outputs than declared: {sorted(outputs)}, not {sorted(declared)}.")
+    for name, (dtype, shape) in declared.items():
+        found = outputs[name]
+        if found.dtype.name != dtype or not found.shape.is_compatible_with(shape):
+            raise ModelError(f"the output {name} is {found.dtype.name} {found.shape}, not {dtype} {list(shape)}.")
 
 
 def _trace_description(files: dict[str, bytes]) -> tf.types.experimental.PolymorphicFunction:

@@ -17,12 +17,13 @@ block by itself, and are rounded in the end. An encoder of a few convolutions is
 decoder.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from codec_zoo.contract import IMAGES, CompressionModel, Refinement, RefinementTask, Signature
+from codec_zoo.contract import IMAGES, CompressionModel, Refinement, RefinementTask, Signature, TensorSpecs
 from codec_zoo.layers.resampling import pad_to_multiple
 
 # Latents that share pixels would overshoot together. Of so many places in each direction, all channels, one moves,
@@ -40,11 +41,15 @@ def signatures(model: CompressionModel) -> dict[str, Signature]:
     (int32 ``[N]``, of which the largest counts) → the layer's latents as ``encode`` names them, such as ``yk`` and
     ``zk``, or ``latentsk``.
     """
-    refinements = {f"search_{k}": _search(model, found) for k, found in enumerate(model.refinements(), 1)}
-    return {**model.signatures, **refinements}
+    own = model.signatures
+    refined: dict[str, Signature] = {}
+    for k, refinement in enumerate(model.refinements(), 1):
+        outputs = {name: spec for name, spec in own["encode"].outputs.items() if re.fullmatch(rf"\D+{k}", name)}
+        refined[f"search_{k}"] = _search(model, refinement, outputs)
+    return {**own, **refined}
 
 
-def _search(model: CompressionModel, refinement: Refinement) -> Signature:
+def _search(model: CompressionModel, refinement: Refinement, outputs: TensorSpecs) -> Signature:
     def search(images: Any, rounds: Any, **lower: Any) -> dict[str, Any]:
         padded = tf.cast(pad_to_multiple(images, model.stride), tf.float32)
         inside = _inside(tf.shape(images), tf.shape(padded))
@@ -55,7 +60,7 @@ def _search(model: CompressionModel, refinement: Refinement) -> Signature:
             moved = _descend(task, refinement.levels, inside, tf.reduce_max(rounds))
         return dict(task.coded(moved))
 
-    return Signature(search, {"images": IMAGES, **refinement.lower, "rounds": ("int32", (None,))})
+    return Signature(search, {"images": IMAGES, **refinement.lower, "rounds": ("int32", (None,))}, outputs)
 
 
 def _inside(shape: Any, padded: Any) -> Any:

@@ -185,10 +185,9 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
     ]
     if training:
         lines.append(f"| weights (SHA-256) | `{card['weights_sha256']}` |")
-    lines += ["", "## Signatures", "", "| signature | inputs |", "|---|---|"]
+    lines += ["", "## Signatures", "", "| signature | inputs | outputs |", "|---|---|---|"]
     for name, inputs in card["signatures"].items():
-        shapes = [f"`{key}` {dtype} [{', '.join(map(_side, shape))}]" for key, (dtype, shape) in inputs.items()]
-        lines.append(f"| `{name}` | {', '.join(shapes)} |")
+        lines.append(f"| `{name}` | {_tensors(inputs)} | {_tensors(card['outputs'][name])} |")
     lines += ["", "## Training", ""]
     if not card["signatures"]:
         return "\n".join([*lines, "None: each file brings weights of its own."]) + "\n"
@@ -263,6 +262,10 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _tensors(tensors: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}` {dtype} [{', '.join(map(_side, shape))}]" for key, (dtype, shape) in tensors.items())
 
 
 def _side(length: int | None) -> str:

@@ -32,10 +32,12 @@ class Signature:
     Attributes:
         function: ``keras.ops`` code from named tensors to a dict of named tensors.
         inputs: name → (dtype, shape), None for sides that vary.
+        outputs: likewise. Those of ``encode`` and the codec's image are the inputs of ``decode``.
     """
 
     function: Callable[..., Mapping[str, Any]]
     inputs: TensorSpecs
+    outputs: TensorSpecs
 
 
 @dataclasses.dataclass(frozen=True)

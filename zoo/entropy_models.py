@@ -118,6 +118,25 @@ def step_thresholds() -> np.ndarray:
     return np.log(np.expm1(SCALE_MIN * SCALE_RATIO ** (eighths / STEPS_A_ROW)))
 
 
+def count_reached(values: Any, thresholds: np.ndarray) -> Any:
+    """How many of the thresholds each value reaches, by bisection: int32, the shape of ``values``.
+
+    The integers of ``ops.searchsorted(thresholds, values, side="right")``. The op of that on TensorFlow,
+    ``UpperBound``, has no counterpart in ONNX, and a comparison with each of the thresholds costs more.
+
+    Args:
+        values: float64.
+        thresholds: float64 ``[n]``, ascending.
+    """
+    half = 1 << len(thresholds).bit_length() - 1
+    padded = ops.convert_to_tensor(np.append(thresholds, np.full(2 * half - 1 - len(thresholds), np.inf)), "float64")
+    reached = ops.zeros_like(values, "int32")
+    while half:
+        passed = values >= ops.take(padded, reached + (half - 1))
+        reached, half = reached + half * ops.cast(passed, "int32"), half // 2
+    return reached
+
+
 def shift_rows(eighths: Any, step: Any) -> Any:
     """Rows of the scale table for standard deviations that are divided by a quantisation step.
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
-from codec_zoo.entropy_models import scale_thresholds, shift_rows, step_thresholds, to_scale
+from codec_zoo.entropy_models import count_reached, scale_thresholds, shift_rows, step_thresholds, to_scale
 from codec_zoo.receptive_field import Window, chain, window
 
 
@@ -78,8 +78,7 @@ class HyperSynthesis(keras.layers.Layer):
                 x = ops.conv(x, kernel, padding="same") + bias
         thresholds = scale_thresholds() if step is None else step_thresholds()
         thresholds = np.round(thresholds * 2.0 ** (fraction + self.WEIGHT_BITS))
-        rows = ops.searchsorted(thresholds, ops.reshape(x, (-1,)), side="right")
-        rows = ops.reshape(ops.cast(rows, "int32"), ops.shape(x))
+        rows = count_reached(x, thresholds)
         return rows if step is None else shift_rows(rows, step)
 
     def _integers(self, stage: Any, fraction: int) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ the image less the reconstruction of the lower layers. A model of one layer is a
 top layer trains by D + λ·R.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -134,20 +134,29 @@ class RateDistortionModel(CompressionModel):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """``encode``; ``entropy_parameters_k`` of a layer with z; ``decode_k`` of layers 1 … k; ``decode`` of all."""
-        functions = {"encode": Signature(self.encode, {"images": IMAGES, **self.dials})}
+        """``encode``; ``entropy_parameters_k`` of a layer with z; ``decode_k`` of layers 1 … k; ``decode`` of all.
+
+        ``decode`` takes all outputs of ``encode``, ``decode_k`` only what it needs.
+        """
+        coded: TensorSpecs = {}
+        further: dict[str, Signature] = {}
         for k, coder in enumerate(self.coders(), 1):
-            functions |= coder.table_signatures(k)
-            functions[f"decode_{k}"] = Signature(self.decode, {**self._decoder_inputs(k), "size": SIZE})
-        return {**functions, "decode": functions[f"decode_{len(self.coders())}"]}
+            further |= coder.table_signatures(k)
+            inputs = {**self._decoder_inputs(k), "size": SIZE}
+            further[f"decode_{k}"] = Signature(self.decode, inputs, {"images": IMAGES})
+            coded = {**coded, **_latent_specs(k, coder, coder.latent_channels_of)}
+        coded = {**coded, **self.dials, "size": SIZE}
+        return {
+            "encode": Signature(self.encode, {"images": IMAGES, **self.dials}, coded),
+            **further,
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
+        }
 
     def _decoder_inputs(self, count: int) -> TensorSpecs:
         """The latents that the decoder of the first ``count`` layers takes, and the dials."""
-        latents: TensorSpecs = {
-            f"{name}{k}": ("int32", (None, None, None, coder.latent_channels_of[name]))
-            for k, coder in enumerate(self.coders()[:count], 1)
-            for name in coder.decoder_latents
-        }
+        latents: TensorSpecs = {}
+        for k, coder in enumerate(self.coders()[:count], 1):
+            latents = {**latents, **_latent_specs(k, coder, coder.decoder_latents)}
         return {**latents, **self.dials}
 
     def encode(self, images: Any, **dials: Any) -> dict[str, Any]:
@@ -159,7 +168,7 @@ class RateDistortionModel(CompressionModel):
 
         Returns:
             ``y1``, ``z1`` (with a hyperprior), ``y2`` …: int32 ``[N, h, w, C]``; ``size``: ``int32 [N, 2]``, H and W
-            of each.
+            of each; the dials.
         """
         padded = ops.cast(pad_to_multiple(images, self.stride), "float32")
         lower = ops.full_like(padded, self.GRAY)
@@ -168,14 +177,14 @@ class RateDistortionModel(CompressionModel):
             latents = coder.encode_residual((padded - lower) / 255.0, **dials)
             coded |= {f"{name}{k}": value for name, value in latents.items()}
             lower = lower + 255.0 * coder.reconstruct(latents, **dials)
-        return {**coded, "size": sizes(images)}
+        return {**coded, **{name: ops.convert_to_tensor(dials[name]) for name in self.dials}, "size": sizes(images)}
 
     def decode(self, size: Any, **inputs: Any) -> dict[str, Any]:
         """Latents of the lowest layers to images.
 
         Args:
             size: ``int32 [N, 2]``, H and W, the same for the whole batch.
-            inputs: ``y1`` … ``yk``, int32 ``[N, h, w, C]``, and the dials.
+            inputs: ``y1`` … ``yk``, int32 ``[N, h, w, C]``, and the dials; further latents of ``encode`` are ignored.
 
         Returns:
             ``images``: ``uint8 [N, H, W, 3]``.
@@ -248,7 +257,7 @@ class RateDistortionModel(CompressionModel):
             bits = float(ops.convert_to_numpy(coder.cross_entropy(latents, **dials))[0])
             spent.append(bits / (image.shape[0] * image.shape[1]))
         factor = ops.convert_to_numpy(self.coders()[-1].rate_factor(**dials)).item()
-        reconstruction = ops.convert_to_numpy(self.decode(**coded, **dials)["images"])[0]
+        reconstruction = ops.convert_to_numpy(self.decode(**coded)["images"])[0]
         if self.distortion == "mse":
             distortion = float(np.mean(np.square(reconstruction.astype(np.float64) - image)))
         else:
@@ -258,7 +267,7 @@ class RateDistortionModel(CompressionModel):
             reconstruction=reconstruction,
             bpp=sum(spent),
             loss=distortion + self.rate_weights[-1] * factor * spent[-1],
-            latents={name: ops.convert_to_numpy(value) for name, value in coded.items() if name != "size"},
+            latents={name: ops.convert_to_numpy(value) for name, value in coded.items() if name[-1].isdigit()},
         )
 
 
@@ -412,6 +421,11 @@ class TransformCoder(RateDistortionModel):
     def table_window(self) -> Window | None:
         """The window of the signature that chooses tables; None without one."""
         return None
+
+
+def _latent_specs(k: int, coder: TransformCoder, names: Iterable[str]) -> TensorSpecs:
+    """Some latents of layer ``k``, as inputs of a signature."""
+    return {f"{name}{k}": ("int32", (None, None, None, coder.latent_channels_of[name])) for name in names}
 
 
 def latent_layer(k: int, refined: bool, *latents: Latent) -> StreamLayer:

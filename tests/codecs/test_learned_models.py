@@ -78,11 +78,12 @@ class MeanScale(CompressionModel):
 
     @property
     def signatures(self):
-        given = {"z": integers(HYPER), "y": integers(CHANNELS)}
+        z, y = {"z": integers(HYPER)}, integers(CHANNELS)
+        coded = {**z, "y": y, "size": SIZE}
         return {
-            "encode": Signature(self.encode, {"images": IMAGES}),
-            "rows": Signature(lambda z: {"indexes": self.rows(z)}, {"z": integers(HYPER)}),
-            "decode": Signature(self.decode, {**given, "size": SIZE}),
+            "encode": Signature(self.encode, {"images": IMAGES}, coded),
+            "rows": Signature(lambda z: {"indexes": self.rows(z)}, z, {"indexes": y}),
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
         }
 
     def transform(self, images):
@@ -129,11 +130,12 @@ class ChannelConditional(MeanScale):
     @property
     def signatures(self):
         z, half = {"z": integers(HYPER)}, integers(self.HALF)
+        coded = {**z, "first": half, "second": half, "size": SIZE}
         return {
-            "encode": Signature(self.encode, {"images": IMAGES}),
-            "rows": Signature(lambda z: {"indexes": self.rows(z)[..., : self.HALF]}, z),
-            "next_rows": Signature(self.next_rows, {**z, "first": half}),
-            "decode": Signature(self.decode, {**z, "first": half, "second": half, "size": SIZE}),
+            "encode": Signature(self.encode, {"images": IMAGES}, coded),
+            "rows": Signature(lambda z: {"indexes": self.rows(z)[..., : self.HALF]}, z, {"indexes": half}),
+            "next_rows": Signature(self.next_rows, {**z, "first": half}, {"indexes": half}),
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
         }
 
     def next_rows(self, z, first):

@@ -76,7 +76,7 @@ def outputs(model: keras.Model) -> list[np.ndarray]:
     given = {"images": golden.picture(64, 64)[None], "step": np.array([9], np.int32)}
     encode, decode = (model.signatures[name] for name in ("encode", "decode"))
     coded = encode.function(**{name: given[name] for name in encode.inputs})
-    decoded = decode.function(**{name: {**given, **coded}[name] for name in decode.inputs})
+    decoded = decode.function(**coded)
     return [ops.convert_to_numpy(value) for value in (*coded.values(), *decoded.values())]
 
 
@@ -94,7 +94,7 @@ class Contract:
         assert {"encode", "decode"} <= model.signatures.keys()
         for signature in model.signatures.values():
             assert callable(signature.function) and isinstance(signature.inputs, Mapping)
-            for dtype, shape in signature.inputs.values():
+            for dtype, shape in (*signature.inputs.values(), *signature.outputs.values()):
                 assert dtype in ("uint8", "int32", "float32")
                 assert all(side is None or type(side) is int for side in shape)
         assert all(isinstance(prior, keras.layers.Layer) for prior in model.priors.values())
@@ -145,7 +145,8 @@ class Contract:
             pytest.skip("there is nothing to export")
         card = json.loads((codec.model.folder / "assets" / "model_card.json").read_text())
         assert card["preset"] == preset.name and card["parameters"] > 0 and len(card["weights_sha256"]) == 64
-        assert {"encode", "decode"} <= card["signatures"].keys()
+        assert {"encode", "decode"} <= card["signatures"].keys() == card["outputs"].keys()
+        assert card["outputs"]["encode"] == card["signatures"]["decode"]
         assert (codec.model.folder / "saved_model.pb").exists()
 
     @pytest.mark.slow

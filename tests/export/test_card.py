@@ -43,6 +43,8 @@ def test_a_sound_card(card):
         (lambda card: card["signatures"].update(encode=["images"]), r"signatures\.encode"),
         (lambda card: card["signatures"]["encode"].update(images=["uint8", [None, "3"]]), r"signatures\.encode"),
         (lambda card: card["signatures"].pop("decode"), r"signatures\.decode"),
+        (lambda card: card["outputs"]["encode"].update(size=["int32", "2"]), r"outputs\.encode"),
+        (lambda card: card["outputs"].pop("decode"), r"outputs\.decode"),
         (lambda card: card.update(preset=7), "preset"),
         (lambda card: card.update(version="1"), "version"),
         (lambda card: card.pop("schema"), "no schema"),

@@ -1,5 +1,6 @@
 """Exports: stock ops, same values in a fresh process, whole or not at all."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -126,3 +127,26 @@ def test_a_cache_that_can_only_be_read(monkeypatch):
 
     monkeypatch.setattr(runtime, "FileLock", fail)
     assert runtime.export_to_cache("report2017-cnn-ae-ft") == folder
+
+
+def test_decode_takes_all_that_encode_gives(photo):
+    """Also of a model whose ``z`` only the entropy coder needs, and of one with a dial."""
+    for name, dials in (
+        ("jia2019-sae-mse-e1", {}),
+        ("balle2018-hyperprior-mse-vbr", {"step": np.array([8], np.int32)}),
+    ):
+        model = runtime.open_model(name)
+        coded = model.run("encode", images=photo[None, :70, :50], **dials)
+        assert "z1" in coded and model.run("decode", **coded)["images"].shape == (1, 70, 50, 3)
+
+
+def test_declared_outputs_are_checked():
+    """The card says of a model what it gives."""
+    encode = get_preset(PRESET).create().signatures["encode"]
+    for outputs, words in (
+        ({}, "other outputs"),
+        ({**encode.outputs, "size": ("int64", (None, 2))}, "size is int32"),
+    ):
+        wrong = dataclasses.replace(encode, outputs=outputs)
+        with pytest.raises(ModelError, match=words):
+            saved_model.trace(wrong).get_concrete_function()

@@ -9,9 +9,11 @@ from keras import ops
 from codec_zoo.entropy_models import (
     FactorizedPrior,
     bits,
+    count_reached,
     gaussian_likelihood,
     scale_table,
     scale_thresholds,
+    step_thresholds,
     to_scale,
 )
 from codec_zoo.layers.gdn import GDN
@@ -78,3 +80,13 @@ def test_thresholds_lie_between_the_rows():
 def test_bits():
     got = ops.convert_to_numpy(bits(np.array([1, 0.5, 0.125, 0], "float32")))
     np.testing.assert_allclose(got, [0, 1, 3, -np.log2(1e-9)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("thresholds", [scale_thresholds(), step_thresholds(), np.array([0.5]), np.array([0.5, 2])])
+def test_thresholds_reached(thresholds):
+    """The integers of NumPy's search, on the thresholds and between them."""
+    edges = np.round(thresholds * 2.0**24)
+    far = np.array([-(2.0**53), 0.0, 2.0**53, *np.random.default_rng(0).integers(-(2**31), 2**31, 1000)])
+    values = np.concatenate([edges - 1, edges, edges + 1, far])[:, None]
+    reached = ops.convert_to_numpy(count_reached(ops.convert_to_tensor(values, "float64"), edges))
+    assert reached.dtype == np.int32 and np.array_equal(reached, np.searchsorted(edges, values, side="right"))

@@ -177,6 +177,7 @@ class ScaleHyperprior(TransformCoder):
             f"entropy_parameters_{k}": Signature(
                 lambda **given: {"indexes": self.hyper_synthesis.exact(given.pop(name), **given)},
                 {name: ("int32", (None, None, None, self.hyper_channels)), **self.dials},
+                {"indexes": ("int32", (None, None, None, self.latent_channels))},
             )
         }
 

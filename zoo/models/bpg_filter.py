@@ -35,7 +35,7 @@ import numpy as np
 from keras import ops
 
 from codec_zoo import color
-from codec_zoo.contract import IMAGES, CompressionModel, Signature
+from codec_zoo.contract import IMAGES, CompressionModel, Signature, TensorSpecs
 from codec_zoo.convolutions import Conv2D
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
@@ -200,14 +200,13 @@ class BPGFilter(CompressionModel):
     @property
     def signatures(self) -> dict[str, Signature]:
         """``encode`` and ``decode``, around BPG, and ``changes``, for which an encoder finds strengths."""
-        quality = ("float32", (None, 1))
+        decoded: TensorSpecs = {"rgb": IMAGES, "quality": ("float32", (None, 1))}
+        coded: TensorSpecs = {**decoded, "strengths": ("float32", (None, RGB_CHANGES))}
+        changes: TensorSpecs = {"changes": ("uint8", (None, None, None, 3 * RGB_CHANGES))}
         return {
-            "encode": Signature(self.encode, {"images": IMAGES}),
-            "changes": Signature(self.changes, {"rgb": IMAGES, "quality": quality}),
-            "decode": Signature(
-                self.decode,
-                {"rgb": IMAGES, "quality": quality, "strengths": ("float32", (None, RGB_CHANGES))},
-            ),
+            "encode": Signature(self.encode, {"images": IMAGES}, coded),
+            "changes": Signature(self.changes, decoded, changes),
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
         }
 
     def windows(self) -> dict[str, list[Window]]:

@@ -35,7 +35,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Signature
+from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Signature, TensorSpecs
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.layers.resampling import pad_to_multiple, sizes
 from codec_zoo.metrics import EvaluatedImage
@@ -286,9 +286,10 @@ class HybridAutoencoder(CompressionModel):
     @property
     def signatures(self) -> dict[str, Signature]:
         """``encode`` and ``decode``: the two halves of the base layer."""
+        coded: TensorSpecs = {"compact": IMAGES, "size": SIZE}
         return {
-            "encode": Signature(self.encode, {"images": IMAGES}),
-            "decode": Signature(self.decode, {"compact": IMAGES, "size": SIZE}),
+            "encode": Signature(self.encode, {"images": IMAGES}, coded),
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
         }
 
     def windows(self) -> dict[str, list[Window]]:

@@ -27,7 +27,7 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
-from codec_zoo.contract import IMAGES, CompressionModel, Signature
+from codec_zoo.contract import IMAGES, CompressionModel, Signature, TensorSpecs
 from codec_zoo.convolutions import Conv2D
 from codec_zoo.layers import DETAIL
 from codec_zoo.metrics import EvaluatedImage
@@ -149,10 +149,13 @@ class LumaFilter(CompressionModel):
     @property
     def signatures(self) -> dict[str, Signature]:
         """``encode`` and ``decode``, around the codec, and ``changes``, for which an encoder finds strengths."""
+        strengths = 1 + CORRECTIONS
+        coded: TensorSpecs = {"ycbcr": IMAGES, "strengths": ("float32", (None, strengths))}
+        changes: TensorSpecs = {"changes": ("uint8", (None, None, None, strengths))}
         return {
-            "encode": Signature(self.encode, {"images": IMAGES}),
-            "changes": Signature(self.changes, {"ycbcr": IMAGES}),
-            "decode": Signature(self.decode, {"ycbcr": IMAGES, "strengths": ("float32", (None, 1 + CORRECTIONS))}),
+            "encode": Signature(self.encode, {"images": IMAGES}, coded),
+            "changes": Signature(self.changes, {"ycbcr": IMAGES}, changes),
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
         }
 
     def windows(self) -> dict[str, list[Window]]:

@@ -167,9 +167,10 @@ class BlockModel(CompressionModel):
     @property
     def signatures(self) -> dict[str, Signature]:
         """``encode``; ``decode_k`` of the first k steps, ``decode`` of all."""
-        functions = {"encode": Signature(self.encode, {"images": IMAGES})}
+        coded = {**self._latents(self.steps), "size": SIZE}
+        functions = {"encode": Signature(self.encode, {"images": IMAGES}, coded)}
         for count in range(1, self.steps + 1):
-            signature = Signature(self.decode, {**self._latents(count), "size": SIZE})
+            signature = Signature(self.decode, {**self._latents(count), "size": SIZE}, {"images": IMAGES})
             functions[f"decode_{count}"] = functions["decode"] = signature
         return functions
 
@@ -345,8 +346,9 @@ class BlockAutoencoder(BlockModel):
         """Also ``reconstruct``, for a decoder that is fine-tuned to an image."""
         functions = super().signatures
         if self.tuned:
-            change = ("float32", (self.tuned_weights,))
-            functions["reconstruct"] = Signature(self.reconstruct, {**self._latents(1), "change": change})
+            inputs: TensorSpecs = {**self._latents(1), "change": ("float32", (self.tuned_weights,))}
+            pictures: TensorSpecs = {"pictures": ("float32", (None, None, None, 3))}
+            functions["reconstruct"] = Signature(self.reconstruct, inputs, pictures)
         return functions
 
     @property

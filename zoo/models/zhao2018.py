@@ -31,7 +31,7 @@ from keras import ops
 from PIL import Image
 
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
-from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Learner, Signature
+from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Learner, Signature, TensorSpecs
 from codec_zoo.convolutions import Conv2D, Conv2DTranspose
 from codec_zoo.layers import DETAIL
 from codec_zoo.layers.resampling import DOUBLE, double, pad_to_multiple, sizes
@@ -277,13 +277,15 @@ class MixedResolution(CompressionModel):
     def signatures(self) -> dict[str, Signature]:
         """``encode_NAME`` and ``decode_NAME`` of each branch; ``encode`` and ``decode`` of the first."""
         functions = {}
+        coded: TensorSpecs = {"representation": IMAGES, "size": SIZE}
         for name, branch in self._by_suffix().items():
             functions[f"encode{name}"] = Signature(
-                lambda images, branch=branch: self.encode(images, branch), {"images": IMAGES}
+                lambda images, branch=branch: self.encode(images, branch), {"images": IMAGES}, coded
             )
             functions[f"decode{name}"] = Signature(
                 lambda representation, size, branch=branch: self.decode(representation, size, branch),
-                {"representation": IMAGES, "size": SIZE},
+                coded,
+                {"images": IMAGES},
             )
         return functions
 

@@ -122,11 +122,12 @@ class MeanScaleHyperprior(CompressionModel):
     def signatures(self):
         """What the export has; the stream names them."""
         self.hyper_synthesis.check_exact()
-        z, y = ({name: ("int32", (None, None, None, self.channels))} for name in "zy")
+        z, y, indexes = ({name: ("int32", (None, None, None, self.channels))} for name in ("z", "y", "indexes"))
+        coded = {**z, **y, "size": SIZE}
         return {
-            "encode": Signature(self.encode, {"images": IMAGES}),
-            "entropy_parameters": Signature(lambda z: {"indexes": self.hyper_synthesis.exact(z)}, z),
-            "decode": Signature(self.decode, {**z, **y, "size": SIZE}),
+            "encode": Signature(self.encode, {"images": IMAGES}, coded),
+            "entropy_parameters": Signature(lambda z: {"indexes": self.hyper_synthesis.exact(z)}, z, indexes),
+            "decode": Signature(self.decode, coded, {"images": IMAGES}),
         }
 
     def windows(self):
