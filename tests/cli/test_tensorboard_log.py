@@ -197,7 +197,7 @@ def test_hparams_are_of_the_run_itself(tmp_path, photo):
     assert given["preset"].string_value == SAE.name and given["clip_norm"].number_value == 2
     assert given["started_from"].string_value == "fresh weights" and "note" not in given
     names = {info.name.tag for info in found[metadata.EXPERIMENT_TAG].experiment.metric_infos}
-    assert names <= curves(tmp_path).keys()
+    assert names - {"held_out/ms_ssim"} <= curves(tmp_path).keys()  # of larger pictures
 
 
 def test_logs_change_nothing_and_no_logs_measure_nothing(tmp_path, photo, monkeypatch):
@@ -238,7 +238,8 @@ def test_the_plane_has_every_rate(tmp_path):
     one = {"step": 1, "bpp": 0.5, "psnr": 30.0, "bpp_y1": 0.4}
     first = rate_distortion_plane.draw([one])
     assert first.dtype == np.uint8 and first.shape[1] > first.shape[0] > 400
-    both = rate_distortion_plane.draw([one, {**one, "bpp": 0.7, "psnr": np.inf, "ms_ssim": 1.0}])
+    two = [{**one, "ms_ssim": 0.9}, {**one, "bpp": 0.7, "psnr": np.inf, "ms_ssim": 1.0}]
+    both = rate_distortion_plane.draw(two)
     assert both.shape[1] == 2 * first.shape[1]
     buffer = io.BytesIO()
     Image.fromarray(both).save(buffer, "PNG")
