@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 import time
 import warnings
@@ -226,7 +227,7 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
         for key in ("bpp", "encode_s", "decode_s"):
             point[key] = _mean(row[key] for row in group if row.get(key) is not None)
         for metric in METRICS:
-            having = [row for row in group if _is_finite(row.get(metric))]
+            having = [row for row in group if is_finite(row.get(metric))]
             infinite = any(row.get(metric) == math.inf for row in group)
             point[metric] = _mean(row[metric] for row in having) if having or not infinite else math.inf
             point |= {f"{metric}_pictures": len(having), f"{metric}_bpp": _mean(row["bpp"] for row in having)}
@@ -239,14 +240,15 @@ def _mean(values: Iterable[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _is_finite(value: float | None) -> bool:
+def is_finite(value: float | None) -> bool:
+    """Whether there is a value, and not the infinite one of a lossless picture."""
     return value is not None and math.isfinite(value)
 
 
 def format_point(point: Row) -> str:
     """A line of the results table."""
     quality = "" if point["quality"] is None else f"{point['quality']:g}"
-    decibels = f"{point['psnr']:6.2f} dB" if _is_finite(point["psnr"]) else " lossless"
+    decibels = f"{point['psnr']:6.2f} dB" if is_finite(point["psnr"]) else " lossless"
     similarity = "     –" if point["ms_ssim"] is None else f"{point['ms_ssim']:.4f}"
     count, lossless, similar = (point[key] for key in ("pictures", "lossless_pictures", "ms_ssim_pictures"))
     over = [f"PSNR of {count - lossless} of {count} pictures, {lossless} lossless"] if 0 < lossless < count else []
@@ -272,6 +274,15 @@ def curve(points: Iterable[Row], metric: str) -> list[tuple[float, float]]:
         if value is not None and math.isfinite(value):
             pairs.append((point.get(f"{metric}_bpp") or point["bpp"], value))
     return sorted(pairs)
+
+
+def curve_of(codec: str) -> str:
+    """The curve that a codec's points belong to: those of a layered model's cut files are on that of the model.
+
+    >>> curve_of("jia2019-sae-mse-e4,layers=2,search=10")
+    'jia2019-sae-mse-e4,search=10'
+    """
+    return re.sub(r",layers=\d+(?=,|$)", "", codec)
 
 
 def bd_rate(
@@ -375,7 +386,7 @@ def _common_pictures(groups: Iterable[Iterable[Row]], metric: str) -> set[str]:
     having: dict[tuple[int, str], set[str]] = defaultdict(set)
     for i, rows in enumerate(groups):
         for row in rows:
-            if _is_finite(row[metric]):
+            if is_finite(row[metric]):
                 having[i, row["spec"]].add(row["image_sha256"])
     return set.intersection(*having.values()) if having else set()
 
