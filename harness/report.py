@@ -22,10 +22,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from codec_zoo.codecs.processes import in_processes
-from codec_zoo.codecs.specs import name_of, open_codec
+from codec_zoo.codecs.specs import curve_of, name_of, open_codec
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.embedding import PICTURE_BYTES, WEBP, Embedded, embed, slug
-from codec_zoo.harness.evaluation import Row, curve_of, is_finite, summarize
+from codec_zoo.harness.evaluation import Row, is_finite, summarize
 from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, further_table, verdict_table
 from codec_zoo.harness.rows import describe_codec
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from codec_zoo.errors import UsageError
 from codec_zoo.harness import embedding, report
-from codec_zoo.harness.evaluation import evaluate, summarize
+from codec_zoo.harness.evaluation import evaluate, gains, summarize
 from codec_zoo.harness.figures import draw_chart, rate_distortion
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.report import write_report
@@ -226,6 +226,21 @@ def test_figure_with_published_curves(section, tmp_path):
         rate_distortion(summarize(section.rows), tmp_path / "rd.svg", names)
         drawn[names] = (tmp_path / "rd.svg").read_text()
     assert "VVC (VTM) (published)" in drawn["vtm", "elic"] and "published" not in drawn[()]
+
+
+def test_a_layered_model_is_one_curve(section, tmp_path):
+    rows = [
+        {**row, "spec": f"sae{cut},search=10", "codec": f"sae{cut},search=10", "bpp": bpp, "psnr": psnr}
+        for cut, bpp, psnr in ((",layers=1", 0.1, 25), (",layers=2", 0.3, 28), ("", 0.9, 33))
+        for row in section.rows[:2]
+    ]
+    rate_distortion(summarize(rows), tmp_path / "rd.svg")
+    drawn = (tmp_path / "rd.svg").read_text()
+    assert drawn.count("<!-- sae,search=10 -->") == 1 and "layers" not in drawn
+    ours = [
+        {**row, "spec": f"{row['spec']}{i}", "codec": "ours", "bpp": row["bpp"] * 0.8} for i, row in enumerate(rows)
+    ]
+    assert [gain["codec"] for gain in gains([*rows, *ours], "sae,search=10")] == ["ours"]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
