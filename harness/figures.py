@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from codec_zoo.codecs.specs import curve_of
 from codec_zoo.files import atomic_path
 from codec_zoo.harness.evaluation import Row, curve
 from codec_zoo.harness.published import published_curves
@@ -22,6 +23,8 @@ LINES = ("-", "--", "-.", ":")
 def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] = ()) -> None:
     """Draw mean PSNR and MS-SSIM over bits per pixel, a curve a codec (Fu 2019, Fig. 6).
 
+    The files of a layered model that are cut behind its layers are the points of one curve.
+
     Args:
         points: from ``codec_zoo.harness.evaluation.summarize``.
         path: ``.png``, ``.svg`` or ``.pdf``.
@@ -33,7 +36,7 @@ def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] 
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for point in points:
-        groups[point["codec"]].append(point)
+        groups[curve_of(point["codec"])].append(point)
     figure = Figure(figsize=(15, 7), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, metric, label in zip(axes, ("psnr", "ms_ssim"), ("PSNR (RGB), dB", "MS-SSIM, dB"), strict=True):
