@@ -60,6 +60,7 @@ def measure(
         UsageError: there are no images, the codec lacks a method, or its methods return another type or shape.
         ImageError: an image cannot be read.
     """
+    what: list[tuple[Row, Coder]]
     if isinstance(codec, str):
         given = [(full, open_codec(full)) for full in curve_specs(codec)]
         if name is not None or quality is not None:
