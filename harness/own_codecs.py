@@ -39,6 +39,7 @@ def measure(
     name: str | None = None,
     quality: float | None = None,
     output: str | os.PathLike[str] | None = None,
+    lpips: bool = False,
 ) -> list[Row]:
     """Measure a codec on images: each is encoded, decoded again and compared. A first pass is not timed.
 
@@ -51,6 +52,7 @@ def measure(
         quality: of the codec, which tells the points of its curve apart; None: its attribute ``quality``, if it has
             one.
         output: a file of JSON lines. The rows of this codec at this quality are replaced in it, others stay.
+        lpips: measure LPIPS too, with the package ``lpips`` (``codec-zoo[lpips]``).
 
     Returns:
         A row for each image, as ``codec-zoo evaluate`` writes them: ``bytes``, ``bpp``, ``psnr``, ``psnr_y``,
@@ -94,7 +96,7 @@ def measure(
                     {
                         **described,
                         "image": label,
-                        **code_and_compare(each, picture),
+                        **code_and_compare(each, picture, lpips),
                         "image_sha256": digest,
                         **machine,
                     }

@@ -99,7 +99,7 @@ class MissingPackageError(CodecZooError):
         super().__init__(package)  # so that a worker process can send it
 
     def __str__(self) -> str:
-        extra = {"apache_beam": "corpus", "gradio": "app"}.get(self.package, "tf")
+        extra = {"apache_beam": "corpus", "gradio": "app", "lpips": "lpips"}.get(self.package, "tf")
         return f"this needs the package {self.package}, which is not installed: `pip install 'codec-zoo[{extra}]'`."
 
 
