@@ -47,6 +47,11 @@ from codec_zoo.notices import notice
 @timeout_option
 @memory_option
 @background_option
+@option(
+    "--no-check",
+    is_flag=True,
+    help="Do not decode the file again. The command is faster, and prints no PSNR.",
+)
 @workers_option(1)
 @json_option
 def compress(
@@ -58,6 +63,7 @@ def compress(
     server_version: str | None,
     timeout: float,
     background: tuple[int, int, int] | None,
+    no_check: bool,
     workers: int,
     as_json: bool,
     **options: Any,
@@ -68,8 +74,8 @@ def compress(
     photo.czoo beside it. With -o FOLDER, pictures of a folder keep their place in it. With -o - the file goes to
     standard output. A file that exists is replaced only with --force, or where it is named: -o FILE.
 
-    The command prints the size of each file and the PSNR of its decoded picture. No model takes every option: the
-    error for an option names the presets that take it.
+    The command decodes each file again, and prints its size and the PSNR of the decoded picture. No model takes
+    every option: the error for an option names the presets that take it.
     """
     from codec_zoo.codecs import batch, memory_estimates
     from codec_zoo.codecs.image_files import image_paths
@@ -85,8 +91,10 @@ def compress(
         raise UsageError("--server-version is of a model on a server: give --server too.")
     from codec_zoo.codecs import transcoding
 
+    if no_check and options["target_psnr"]:
+        raise UsageError("--no-check measures no PSNR, and --target-psnr needs it: give one of them.")
     version = int(server_version) if server_version and server_version.isdecimal() else server_version
-    encoder = transcoding.Encoder(model, given, server, version, timeout, background)
+    encoder = transcoding.Encoder(model, given, server, version, timeout, background, not no_check)
     if len(tasks) == 1:
         batch.check(tasks[0])
     codec = encoder.open()  # a mistake shows before the work starts; the model is exported once
@@ -98,7 +106,10 @@ def compress(
         workers,
         "compressing",
         as_json,
-        lambda done: f"{done['output']}: {done['bytes']:,} bytes, {done['bpp']:.3f} bpp, {decibels(done['psnr'])}",
+        lambda done: (
+            f"{done['output']}: {done['bytes']:,} bytes, {done['bpp']:.3f} bpp"
+            + (f", {decibels(done['psnr'])}" if "psnr" in done else "")
+        ),
     )
 
 

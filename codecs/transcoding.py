@@ -31,6 +31,7 @@ class Encoder:
         server_version: of the model there.
         timeout: of a request to the server, seconds.
         background: RGB behind transparent parts; None refuses images that have them.
+        check: decode each file again, for the PSNR of the decoded image.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Encoder:
     server_version: int | str | None = None
     timeout: float = 60
     background: tuple[int, int, int] | None = None
+    check: bool = True
 
     @functools.cache  # noqa: B019 (a command has one)
     def open(self) -> ModelCodec:
@@ -109,8 +111,8 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
     """Compress an image.
 
     Returns:
-        ``input``, ``output``, ``bytes``, ``bpp``, ``psnr`` (dB), and ``pixels_sha256`` of the decoded image;
-        with a target, the target and ``target_met``.
+        ``input``, ``output``, ``bytes``, ``bpp``; ``psnr`` (dB) and ``pixels_sha256`` of the decoded image, with
+        ``encoder.check``; with a target, the target and ``target_met``.
 
     Raises:
         CodecZooError: the image cannot be read or coded, needs more memory than the limit, or the file cannot be
@@ -126,33 +128,33 @@ def compress(encoder: Encoder, task: Task) -> dict[str, Any]:
         height, width = image.shape[:2]
         memory_estimates.check_size(task.source_name, height, width, codec.model.preset, dict(encoder.options))
     coded = codec.encode(image)
-    decoded = codec.decode(coded)
+    decoded = codec.decode(coded) if encoder.check else None
     batch.write_target(task, coded)
     values: dict[str, Any] = {
         "input": task.source_name,
         "output": task.target_name,
         "bytes": len(coded),
         "bpp": 8 * len(coded) / (image.shape[0] * image.shape[1]),
-        "psnr": psnr(image, decoded),
-        "pixels_sha256": hash_pixels(decoded),
     }
-    return values | check_target(task.target_name, dict(encoder.options), values["bpp"], values["psnr"])
+    if decoded is not None:
+        values |= {"psnr": psnr(image, decoded), "pixels_sha256": hash_pixels(decoded)}
+    return values | check_target(task.target_name, dict(encoder.options), values["bpp"], values.get("psnr"))
 
 
-def check_target(file: str, options: dict[str, Any], bpp: float, reached: float) -> dict[str, Any]:
+def check_target(file: str, options: dict[str, Any], bpp: float, reached: float | None) -> dict[str, Any]:
     """A file beside the target that the options name: fields for JSON, and a note where the target is missed.
 
     Args:
         file: for the note.
         options: of the codec.
         bpp: bits a pixel of the file.
-        reached: its PSNR, dB.
+        reached: its PSNR, dB; None where it was not measured, and then a target PSNR has no fields.
     """
     if asked := options.get("target_bpp"):
         if bpp > asked:
             notice(f"{file}: --target-bpp {asked:g} is missed: {bpp:.4f} bpp is the least for this picture.")
         return {"target_bpp": asked, "target_met": bpp <= asked}
-    if asked := options.get("target_psnr"):
+    if (asked := options.get("target_psnr")) and reached is not None:
         if reached < asked:
             notice(f"{file}: --target-psnr {asked:g} is missed: {reached:.2f} dB is the best for this picture.")
         return {"target_psnr": asked, "target_met": reached >= asked}

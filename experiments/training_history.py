@@ -43,7 +43,11 @@ def runs_of_history() -> list[dict[str, str]]:
         for line in reversed(log.splitlines()):
             commit, date = line.split()
             text = _git("show", f"{commit}:{index}")
-            for preset, record in (json.loads(text) if text else {}).items():
+            records = json.loads(text) if text else {}
+            for preset, record in records.items():
+                below = records.get(record.get("stands_on"))
+                if below and below["seconds"] == record["seconds"]:
+                    continue  # no run of its own: the weights of another preset
                 key = preset, record["step"], record["seconds"]
                 found.setdefault(key, _row(date, commit, preset, record))
     return sorted(found.values(), key=lambda row: (row["preset"], row["date"], row["commit"]))

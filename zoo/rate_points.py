@@ -5,7 +5,7 @@ CompressAI's model zoo: 255²·D times 0.0018 … 0.18 for the squared error of 
 2.4 … 220.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from codec_zoo.presets import Paper, Preset, Recipe, register
@@ -25,6 +25,7 @@ def register_rate_points(
     recipe: Recipe,
     model: type[TransformCoder],
     config: Callable[[int], Mapping[str, Any]],
+    mse_points: Collection[int] = range(1, 9),
 ) -> None:
     """Register a preset for each distortion and weight.
 
@@ -34,9 +35,12 @@ def register_rate_points(
         recipe: of all of them.
         model: the class.
         config: point, 1 … 8 → the constructor's arguments beside rate weight and distortion.
+        mse_points: the points of the squared error that have presets.
     """
     for distortion, weights in DISTORTION_WEIGHTS.items():
         for point, weight in enumerate(weights, 1):
+            if distortion == "mse" and point not in mse_points:
+                continue
             register(
                 Preset(
                     name=f"{stem}-{distortion.replace('_', '-')}-{point}",

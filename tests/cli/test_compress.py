@@ -114,6 +114,21 @@ def test_a_missed_target_is_said(cli, tmp_path, photo, option, value, words):
     assert (words.format(**said) in err) if words else "missed" not in err
 
 
+def test_compress_without_a_check_writes_the_same_file(cli, tmp_path, photo):
+    """--no-check decodes nothing: it prints no PSNR. A target PSNR needs one."""
+    write_image(tmp_path / "a.png", photo[:64, :64])
+    command = ("compress", tmp_path / "a.png", "--model", "jia2019-sae-mse-e1", "-o")
+    _, out, _ = cli(*command, tmp_path / "checked.czoo")
+    assert "dB" in out
+    code, out, err = cli(*command, tmp_path / "a.czoo", "--no-check")
+    assert code == 0 and "bpp" in out and "dB" not in out, err
+    assert (tmp_path / "a.czoo").read_bytes() == (tmp_path / "checked.czoo").read_bytes()
+    said = json.loads(cli(*command, tmp_path / "a.czoo", "--no-check", "--target-bpp", 20, "--json")[1])
+    assert said["target_met"] and not {"psnr", "pixels_sha256"} & set(said)
+    code, _, err = cli(*command, tmp_path / "b.czoo", "--no-check", "--target-psnr", 30)
+    assert code == 2 and "--target-psnr needs it" in err and not (tmp_path / "b.czoo").exists()
+
+
 def test_the_default_model_codes_text(cli, tmp_path, screenshot):
     """Hard edges and coloured letters, without a model or a quality named; and more quality for more bytes."""
     write_image(tmp_path / "a.png", screenshot)

@@ -81,7 +81,7 @@ def factorized(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hyperprior(tmp_path_factory):
-    return untrained("balle2018-hyperprior-mse-1", tmp_path_factory, hyper_channels=8)
+    return untrained("balle2018-hyperprior-mse-2", tmp_path_factory, hyper_channels=8)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (64, 64), (65, 3), (130, 203), (512, 768)])

@@ -74,11 +74,11 @@ def test_numbers_beyond_half_precision_are_kept(tmp_path):
     assert np.array_equal(keras.ops.convert_to_numpy(model.norm.moving_variance), wide)
 
 
-@pytest.mark.parametrize("name", ["balle2018-hyperprior-mse-1", "jiang2017-comcnn"])
+@pytest.mark.parametrize("name", ["balle2018-hyperprior-mse-2", "jiang2017-comcnn"])
 def test_files_keep_the_groups_that_published_ones_have(tmp_path, name):
     """Whatever the attributes of the model are called today, what is saved comes back."""
     layout = {
-        "balle2018-hyperprior-mse-1": ({"channels": 4, "latent_channels": 4, "hyper_channels": 4}, "transform_codec"),
+        "balle2018-hyperprior-mse-2": ({"channels": 4, "latent_channels": 4, "hyper_channels": 4}, "transform_codec"),
         "jiang2017-comcnn": ({"branches": {"low": {"scale": 2, "qualities": (5,), "channels": 4}}}, "branch"),
     }
     config, group = layout[name]

@@ -344,7 +344,8 @@ def _config(point: int) -> dict[str, Any]:
     return {"channels": channels, "latent_channels": latent_channels, "hyper_channels": channels}
 
 
-register_rate_points("balle2018-hyperprior", _PAPER, _RECIPE, ScaleHyperprior, _config)
+# The model of variable rate stands for the other points of the squared error.
+register_rate_points("balle2018-hyperprior", _PAPER, _RECIPE, ScaleHyperprior, _config, mse_points=(2, 3, 4))
 
 # λ of the fixed preset ``balle2018-hyperprior-mse-4``, whose rate k = 0 has. With the steps of training it spans the
 # field's eight points and beyond.
