@@ -67,6 +67,8 @@ setup(
         # `codec-zoo compress-corpus`. Not in requirements.txt: Beam 2.77 wants pillow < 13, protobuf < 7,
         # pyarrow < 26 and python-dateutil < 3, all older than there.
         "corpus": ["codec-zoo[tf]", "apache-beam>=2.77,<3"],
+        # `codec-zoo export --format onnx` and `--format litert`.
+        "convert": ["codec-zoo[tf]", "ai-edge-litert>=2.1", "onnx>=1.20", "onnxruntime>=1.23", "tf2onnx>=1.17"],
         # `make docs`: the pages of docs/ as a site.
         "docs": [
             "codec-zoo[tf]",
@@ -94,6 +96,8 @@ setup(
             "tensorflow-metadata>=1.21",
             "tensorflow-serving-api==2.21.*",
         ],
+        # `codec-zoo evaluate --lpips`. Not in requirements.txt: it brings PyTorch.
+        "lpips": ["codec-zoo[tf]", "lpips>=0.1.4"],
         # `codec-zoo app`. Not in requirements.txt: Gradio 6 wants pillow < 13, older than there.
         "app": ["codec-zoo[tf]", "gradio>=6,<7"],
         "test": [

@@ -1,6 +1,7 @@
 """Commands behind a training: publish, export."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,16 +42,32 @@ def publish(run: Path, as_json: bool) -> None:
     show_default="the weights of this package",
     help="Export the best weights of a training run.",
 )
-@option("--verify/--no-verify", default=True, help="Check the export in a fresh process without our code.")
+@option(
+    "--format",
+    "form",
+    type=click.Choice(["savedmodel", "onnx", "litert"]),
+    default="savedmodel",
+    help="Write a SavedModel, graphs for ONNX Runtime, or a file for LiteRT.",
+)
+@option("--verify/--no-verify", default=True, help="Run the export, and compare its values with the model's.")
 @force_option
 @json_option
 def export(
-    preset: str, directory: Path, version: int, from_run: Path | None, verify: bool, force: bool, as_json: bool
+    preset: str,
+    directory: Path,
+    version: int,
+    from_run: Path | None,
+    form: Any,
+    verify: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Write the model of PRESET as a SavedModel.
+    """Write the model of PRESET as a SavedModel, or in another format.
 
     It goes to DIRECTORY/PRESET/VERSION, the layout of TensorFlow Serving.
     """
+    import json
+
     from codec_zoo.files import refuse_existing
     from codec_zoo.presets import get_preset, split_name
 
@@ -58,19 +75,17 @@ def export(
         refuse_existing(directory / split_name(preset)[1] / str(version))
     from codec_zoo import weights
     from codec_zoo.export import saved_model
-    from codec_zoo.export.runtime import read_card
+    from codec_zoo.export.card import FILE
 
     if from_run:
-        import json
-
         from codec_zoo.training.loop import BEST, RECORD
 
         model = get_preset(preset).create()
         weights.load(model, from_run / BEST)
         record = json.loads((from_run / RECORD).read_text())
-        folder = saved_model.export_model(preset, model, directory, version, record, verify)
+        folder = saved_model.export_model(preset, model, directory, version, record, verify, form=form)
     else:
-        folder = saved_model.export_pretrained(preset, directory, version, verify)
-    card = read_card(folder)
+        folder = saved_model.export_pretrained(preset, directory, version, verify, form)
+    card = json.loads((folder / "assets" / FILE).read_text())
     values = {"folder": str(folder), "verified": verify, **{key: card[key] for key in CARD_KEYS}}
-    emit(values, as_json, f"{folder}" + (" (verified in a fresh process without project code)" if verify else ""))
+    emit(values, as_json, f"{folder}" + (" (verified)" if verify else ""))

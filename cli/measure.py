@@ -62,6 +62,7 @@ CODECS = "CODEC..."
     metavar="CODEC",
     help="Compare the others with this one of the codecs, by Bjøntegaard deltas (Akima interpolation).",
 )
+@option("--lpips", is_flag=True, help="Measure LPIPS (AlexNet) too. It needs codec-zoo[lpips].")
 @option("--limit", type=click.IntRange(1), metavar="N", show_default="all", help="Measure only the first N pictures.")
 @background_option
 @workers_option(os.cpu_count() or 1)
@@ -75,6 +76,7 @@ def evaluate(
     published: str | None,
     results: tuple[Path, ...],
     anchor: str | None,
+    lpips: bool,
     limit: int | None,
     background: tuple[int, int, int] | None,
     workers: int,
@@ -125,7 +127,7 @@ def evaluate(
     kept = rows_file or evaluation.unfinished_rows(specs, paths, background)
     unmeasured = None
     try:
-        rows = evaluation.evaluate(specs, paths, kept, workers, background)
+        rows = evaluation.evaluate(specs, paths, kept, workers, background, lpips=lpips)
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ def draw(curve: Sequence[Mapping[str, float]]) -> np.ndarray:
         ``uint8 [h, w, 3]``.
     """
     metrics = [metric for metric in _PLANES if metric in curve[-1]]
-    figure = Figure(figsize=(6.4 * len(metrics), 4.8), dpi=100, layout="tight")
+    figure = Figure(figsize=(5.4 * len(metrics), 4.4), dpi=100, layout="tight")
     canvas = FigureCanvasAgg(figure)
     for axis, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         label, names = _PLANES[metric]

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 # Sides of the part of an image that is shown, in pixels; smaller images are enlarged.
 LARGEST, LEAST = 448, 256
-_GAP, _BAND, _FONT = 8, 40, 28
+_GAP, _BAND, _FONT = 8, 60, 44
 
 
 def side_by_side(original: np.ndarray, reconstruction: np.ndarray, scores: Mapping[str, float]) -> np.ndarray:

@@ -18,8 +18,6 @@ from tensorboardX.record_writer import masked_crc32c
 from codec_zoo.cli.side_by_side import side_by_side
 from codec_zoo.metrics import EvaluatedImage
 
-# The columns of the HPARAMS tab, as their curves are called.
-_RESULTS = [f"held_out/{name}" for name in ("loss", "bpp", "psnr", "mse", "ms_ssim")]
 # Edges of a histogram's bins, 10 % apart.
 _POSITIVE = 1e-12 * 1.1 ** np.arange(774)
 _EDGES = np.concatenate([-_POSITIVE[::-1], [0], _POSITIVE])
@@ -54,8 +52,9 @@ class TensorBoardLog:
             "seed": record["seed"],
             "started_from": started_from,
         }
-        experiment, start, _ = summary.hparams(self._parameters, dict.fromkeys(_RESULTS))
-        for value in (experiment, start, summary.text("run", self._describe(record))):
+        # Without the first part, TensorBoard finds the settings that differ between runs, and shows them first.
+        _, start, _ = summary.hparams(self._parameters, {})
+        for value in (start, summary.text("run", self._describe(record))):
             self._write(value, step)
 
     def _describe(self, record: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """What all codecs around an exported model share: the ``.czoo`` file and its check against the model."""
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from codec_zoo.codecs import container, memory_estimates
 from codec_zoo.codecs.container import Bitstream, Layer
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
-from codec_zoo.export.runtime import ExportedModel, LocalModel
+from codec_zoo.export.runtime import ExportedModel
 
 
 class ModelCodec(Codec):
@@ -27,7 +26,7 @@ class ModelCodec(Codec):
     @property
     def library(self) -> str | None:
         """See ``Codec.library``: a server does not say its own."""
-        return f"TensorFlow {version('tensorflow')}" if isinstance(self.model, LocalModel) else None
+        return self.model.library
 
     def memory(self, height: int, width: int) -> tuple[int, int]:
         """Peak memory, bytes, that the process needs to code a picture of that size, and to decode its file.

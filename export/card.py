@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
@@ -89,12 +90,18 @@ def make_card(
         "licence": preset.licence or ("Apache-2.0" if package_of(preset) == OWN_PACKAGE else "not stated"),
         "parameters": int(model.count_params()),
         "weights_sha256": hash_weights(model),
-        "stream": to_json(preset.stream) if preset.stream else None,
+        "stream": to_json(_without_missing(preset.stream, signatures)) if preset.stream else None,
         "receptive_field": receptive_fields(model),
         "signatures": {name: _to_lists(signature.inputs) for name, signature in signatures.items()},
         "outputs": {name: _to_lists(signature.outputs) for name, signature in signatures.items()},
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
+
+
+def _without_missing(stream: Stream, signatures: Mapping[str, "Signature"]) -> Stream:
+    """A stream whose layers are refined only where the export can."""
+    layers = (replace(layer, refine=layer.refine if layer.refine in signatures else None) for layer in stream.layers)
+    return replace(stream, layers=tuple(layers))
 
 
 def _to_lists(tensors: "TensorSpecs") -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ FILE = "assets.extra/files.json"
 def write_manifest(folder: Path) -> None:
     """Write ``assets.extra/files.json``: the SHA-256 of each file in the SavedModel ``folder``, by its path there."""
     text = json.dumps(_hash_files(folder), indent=1, sort_keys=True)
+    (folder / FILE).parent.mkdir(exist_ok=True)
     (folder / FILE).write_text(text)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from codec_zoo import weights
-from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError
+from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError, needing_packages
 from codec_zoo.export import card as cards
 from codec_zoo.export.card import Coded
 from codec_zoo.export.manifest import check_files
@@ -25,6 +26,8 @@ from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, pre
 from codec_zoo.stream import Stream
 from codec_zoo.stream_json import parse, to_json
 
+# Behind the name of a signature, in an export to ONNX.
+ONNX_ENDING = ".onnx"
 _OTHER_CACHE = "Free space, or name another cache folder: CODEC_ZOO_CACHE."
 
 
@@ -65,6 +68,11 @@ class ExportedModel:
 
     def _run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise NotImplementedError
+
+    @property
+    def library(self) -> str | None:
+        """What runs the model, with its version; None of what a server has."""
+        return None
 
     def check_coded(self, stream: Coded) -> None:
         """Raise ``ModelError`` unless this model, with these weights, coded ``stream``."""
@@ -108,6 +116,11 @@ class LocalModel(ExportedModel):
         super().__init__(str(folder), card, loaded)
         self.folder = folder
 
+    @property
+    def library(self) -> str | None:
+        """TensorFlow."""
+        return f"TensorFlow {version('tensorflow')}"
+
     def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
@@ -123,6 +136,58 @@ class LocalModel(ExportedModel):
             raise ModelError(
                 f"{self.where}: {signature} does not take what its card says ({cause}). Export the model again."
             ) from error
+
+
+class OnnxModel(ExportedModel):
+    """An export to ONNX, run in this process by ONNX Runtime, on the CPU.
+
+    Attributes:
+        folder: ``…/<preset>/<version>``.
+    """
+
+    def __init__(self, folder: Path):
+        """Load ``folder``; a signature's graph when it is first called. Errors: :class:`LocalModel`."""
+        card = check_export(folder)
+        tables = folder / "assets" / TABLES
+        super().__init__(str(folder), card, load_tables(tables) if tables.exists() else {})
+        self.folder = folder
+        self._sessions: dict[str, Any] = {}
+
+    @property
+    def library(self) -> str | None:
+        """ONNX Runtime."""
+        return f"ONNX Runtime {version('onnxruntime')}"
+
+    @needing_packages
+    def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        if signature not in self.card["signatures"]:
+            raise ModelError(f"{self.where} has no signature {signature!r}. Export it again with this codec-zoo.")
+        try:
+            if signature not in self._sessions:
+                self._sessions[signature] = onnxruntime.InferenceSession(
+                    str(self.folder / f"{signature}{ONNX_ENDING}"), providers=["CPUExecutionProvider"]
+                )
+            values = self._sessions[signature].run(None, dict(inputs))
+        except (errors.Fail, errors.InvalidArgument, errors.NotImplemented, errors.RuntimeException) as error:
+            if "allocat" in str(error):
+                raise MemoryError from error
+            (cause, *_) = str(error).splitlines() or [""]
+            raise ModelError(
+                f"{self.where}: {signature} does not run in ONNX Runtime ({cause}). Export the model again."
+            ) from error
+        return dict(zip(self.card["outputs"][signature], values, strict=True))
+
+
+def load_model(folder: Path) -> LocalModel | OnnxModel:
+    """The exported model in ``folder``, in the runtime that its files are for. Errors: :class:`LocalModel`."""
+    return OnnxModel(folder) if _is_onnx(folder) else LocalModel(folder)
+
+
+def _is_onnx(folder: Path) -> bool:
+    return (folder / f"encode{ONNX_ENDING}").exists()
 
 
 class UntrainedModel(ExportedModel):
@@ -201,7 +266,7 @@ def open_model(name_or_folder: str) -> ExportedModel:
     elif os.path.isdir(name_or_folder):
         path = Path(name_or_folder)
         folder = (list_versions(path) or [path])[-1]
-        return _open_cached(folder) if _is_in_cache(folder) else LocalModel(folder)
+        return _open_cached(folder) if _is_in_cache(folder) else load_model(folder)
     return open_model(str(export_to_cache(name_or_folder)))  # under its folder's name, as decoding finds it
 
 
@@ -224,7 +289,7 @@ def _is_packaged(folder: Path) -> bool:
     return weights.is_trained(name) and folder.resolve() == _packaged_folder(name).resolve()
 
 
-def _open_cached(folder: Path) -> LocalModel:
+def _open_cached(folder: Path) -> LocalModel | OnnxModel:
     """Load a model of the cache; one that is damaged is set aside and, if its weights are packaged, made again.
 
     Raises:
@@ -238,7 +303,7 @@ def _open_cached(folder: Path) -> LocalModel:
         if not folder.exists():
             raise ModelError(f"{folder} was damaged. {_remedy(folder)}")
     try:
-        return LocalModel(folder)
+        return load_model(folder)
     except DamagedModelError as error:
         raise ModelError(
             f"{error.cause}, although it was checked or made a moment ago: the disk may be failing. "

@@ -9,35 +9,41 @@ Beside the model's own signatures there is ``describe``: ``request`` (int32 ``[N
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from codec_zoo import weights
-from codec_zoo.contract import Signature, TensorSpecs
-from codec_zoo.errors import ModelError
+from codec_zoo.contract import Signature
+from codec_zoo.errors import ModelError, needing_packages
 from codec_zoo.export import card as cards
 from codec_zoo.export.manifest import write_manifest
 from codec_zoo.export.search import signatures
 from codec_zoo.export.tables import TABLES, build_tables, save_tables
+from codec_zoo.export.trace import trace
 from codec_zoo.export.warmup import write_warmup
 from codec_zoo.files import atomic_folder
 from codec_zoo.presets import get_preset
 
+Format = Literal["savedmodel", "onnx", "litert"]
 
-def export_pretrained(name: str, directory: str | Path, version: int = 1, verify: bool = True) -> Path:
+
+def export_pretrained(
+    name: str, directory: str | Path, version: int = 1, verify: bool = True, form: Format = "savedmodel"
+) -> Path:
     """Export preset ``name`` with the zoo's trained weights; see :func:`export_model`."""
     training = weights.entry(name)
     shipped = weights.tables_path(name)
     stored = dict(np.load(shipped)) if shipped.exists() else None
-    return export_model(name, weights.create(name), directory, version, training, verify, stored)
+    return export_model(name, weights.create(name), directory, version, training, verify, stored, form)
 
 
 def export_model(
@@ -48,6 +54,7 @@ def export_model(
     training: dict[str, Any] | None = None,
     verify: bool = True,
     tables: dict[str, np.ndarray] | None = None,
+    form: Format = "savedmodel",
 ) -> Path:
     """Write ``model`` as ``<directory>/<name>/<version>/``, whole or not at all.
 
@@ -58,13 +65,15 @@ def export_model(
         version: TF Serving's version number, 1 or more.
         training: provenance for the card.
         tables: the integer tables that were shipped with the weights; built anew otherwise.
-        verify: load the result in a fresh process without project code and compare integers and pixels.
+        verify: run the result, a SavedModel in a fresh process without project code, and compare integers and pixels.
+        form: of the files. Those of ``"onnx"`` lack ``search_k``, which follows gradients; those of ``"litert"`` have
+            the transforms alone (:mod:`codec_zoo.export.litert_file`).
 
     Returns:
         The version's folder.
 
     Raises:
-        ModelError: the export does not reproduce the model.
+        ModelError: the export does not reproduce the model, or has an operation that ``form`` lacks.
         CodecZooError: the folder cannot be written.
     """
     if keras.backend.backend() != "tensorflow":
@@ -72,58 +81,81 @@ def export_model(
     preset = get_preset(name)
     target = Path(directory) / preset.name / str(version)
     with tempfile.TemporaryDirectory() as scratch, atomic_folder(target) as folder:
-        card_file = Path(scratch) / cards.FILE
-        exported = signatures(model)
+        exported = signatures(model) if form == "savedmodel" else model.signatures
+        if form == "litert":
+            exported = {key: value for key, value in exported.items() if key.startswith(("encode", "decode"))}
         card = cards.make_card(preset, model, version, training or {}, exported)
-        card_file.write_text(json.dumps(card, indent=1))
-
-        module = tf.Module()
-        module.weights = [weight.value for weight in model.weights]
-        module.card = tf.saved_model.Asset(str(card_file))
-        arrays = tables or build_tables(model)
-        tables_file = Path(scratch) / TABLES
-        if arrays:
-            save_tables(arrays, tables_file)
-            module.tables = tf.saved_model.Asset(str(tables_file))
-        described = {"card": card_file.read_bytes(), "tables": tables_file.read_bytes() if arrays else b""}
-        # Functions that were attributes of the module too would be saved twice.
-        traced = {"describe": _trace_description(described).get_concrete_function()}
-        traced |= {key: trace(signature).get_concrete_function() for key, signature in exported.items()}
-        try:
-            tf.saved_model.save(module, str(folder), {**traced, "serving_default": traced["encode"]})
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
-        # Not of `reconstruct`, whose weights have no batch of their own.
-        warm = ((key, inputs) for key, inputs, _ in _samples(model) if {len(v) for v in inputs.values()} == {2})
-        write_warmup(folder, preset.name, warm)
+        assets = _write_assets(Path(scratch), card, tables or build_tables(model))
+        if form == "savedmodel":
+            _write_saved_model(preset.name, model, exported, assets, folder)
+            write_manifest(folder)
+            if verify:
+                verify_export(model, folder)
+            return target
+        (folder / "assets").mkdir()
+        for file in assets.values():
+            shutil.copy(file, folder / "assets")
+        load = _write_converted(form, model, exported, folder)
         write_manifest(folder)
         if verify:
-            verify_export(model, folder)
+            _verify_converted(exported, load(folder))
     return target
 
 
-def trace(signature: Signature) -> tf.types.experimental.PolymorphicFunction:
-    """The ``tf.function`` of a signature, its inputs named as the signature names them."""
-    specs = [tf.TensorSpec(shape, dtype, name=name) for name, (dtype, shape) in signature.inputs.items()]
-    names = list(signature.inputs)
-
-    @tf.function(input_signature=specs, autograph=False)
-    def run(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = dict(signature.function(**dict(zip(names, tensors, strict=True))))
-        _check_outputs(outputs, signature.outputs)
-        return outputs
-
-    return run
+def _write_assets(scratch: Path, card: dict[str, Any], tables: Mapping[str, np.ndarray]) -> dict[str, Path]:
+    """Files of the card and, if there are any, the tables, by the names of their contents."""
+    assets = {"card": scratch / cards.FILE}
+    assets["card"].write_text(json.dumps(card, indent=1))
+    if tables:
+        assets["tables"] = scratch / TABLES
+        save_tables(tables, assets["tables"])
+    return assets
 
 
-def _check_outputs(outputs: Mapping[str, tf.Tensor], declared: TensorSpecs) -> None:
-    """Raise ``ModelError`` unless traced outputs are the declared ones."""
-    if outputs.keys() != declared.keys():
-        raise ModelError(f"a signature has other outputs than declared: {sorted(outputs)}, not {sorted(declared)}.")
-    for name, (dtype, shape) in declared.items():
-        found = outputs[name]
-        if found.dtype.name != dtype or not found.shape.is_compatible_with(shape):
-            raise ModelError(f"the output {name} is {found.dtype.name} {found.shape}, not {dtype} {list(shape)}.")
+def _write_saved_model(
+    name: str, model: keras.Model, exported: Mapping[str, Signature], assets: Mapping[str, Path], folder: Path
+) -> None:
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    for key, file in assets.items():
+        setattr(module, key, tf.saved_model.Asset(str(file)))
+    described = {key: assets[key].read_bytes() if key in assets else b"" for key in ("card", "tables")}
+    # Functions that were attributes of the module too would be saved twice.
+    traced = {"describe": _trace_description(described).get_concrete_function()}
+    traced |= {key: trace(signature).get_concrete_function() for key, signature in exported.items()}
+    try:
+        tf.saved_model.save(module, str(folder), {**traced, "serving_default": traced["encode"]})
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+    # Not of `reconstruct`, whose weights have no batch of their own.
+    warm = ((key, inputs) for key, inputs, _ in _samples(exported) if {len(v) for v in inputs.values()} == {2})
+    write_warmup(folder, name, warm)
+
+
+@needing_packages
+def _write_converted(
+    form: Format, model: keras.Model, exported: Mapping[str, Signature], folder: Path
+) -> Callable[[Path], Callable[..., dict[str, np.ndarray]]]:
+    """Write the graphs of another form than a SavedModel; what loads them is returned."""
+    if form == "onnx":
+        from codec_zoo.export.onnx_files import write_onnx
+        from codec_zoo.export.runtime import OnnxModel
+
+        write_onnx(exported, folder)
+        return lambda folder: OnnxModel(folder).run
+    from codec_zoo.export.litert_file import open_litert, write_litert
+
+    write_litert(model, exported, folder)
+    return open_litert
+
+
+def _verify_converted(exported: Mapping[str, Signature], run: Callable[..., dict[str, np.ndarray]]) -> None:
+    """Compare the values of an export with the model's, as :func:`verify_export` does."""
+    for name, inputs, values in _samples(exported):
+        got = run(name, **inputs)
+        for key, value in values.items():
+            if not _same(got[key], value, rounded=name.startswith("encode")):
+                raise ModelError(f"the export gives other values of {name}.{key} than the model.")
 
 
 def _trace_description(files: dict[str, bytes]) -> tf.types.experimental.PolymorphicFunction:
@@ -139,7 +171,7 @@ def _trace_description(files: dict[str, bytes]) -> tf.types.experimental.Polymor
     return describe
 
 
-def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+def _samples(exported: Mapping[str, Signature]) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
     """Each signature with inputs and the model's outputs, for two images of an odd size; ``encode`` first.
 
     Their gray levels are multiples of 16, so that the mean of 4×4 pixels, a latent of the plain GANs, is a whole
@@ -153,7 +185,7 @@ def _samples(model: keras.Model) -> Iterator[tuple[str, dict[str, np.ndarray], d
         "rounds": np.ones(2, np.int32),
         "step": np.array([5, -9], np.int32),
     }
-    for name, signature in signatures(model).items():  # ``encode`` gives the others their inputs
+    for name, signature in exported.items():  # ``encode`` gives the others their inputs
         for key in signature.inputs.keys() - given.keys():
             dtype, shape = signature.inputs[key]
             sides = [side or 2 for side in shape]
@@ -197,7 +229,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     card = np.frombuffer((folder / "assets" / cards.FILE).read_bytes(), np.uint8)
     given = {"request": np.zeros(2, np.int32)}
     expected = {"describe.card": np.stack([card, card])}
-    for name, inputs, values in _samples(model):
+    for name, inputs, values in _samples(signatures(model)):
         given |= inputs
         expected |= {f"{name}.{key}": value for key, value in values.items()}
     with tempfile.TemporaryDirectory() as scratch:

@@ -30,6 +30,7 @@ from codec_zoo.codecs.processes import in_processes, progress
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import cache_folder
+from codec_zoo.harness import perceptual
 from codec_zoo.harness.rows import Row, append_row, describe_codec, libraries, read_rows, row_key
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from codec_zoo.provenance import commit, processor
@@ -78,6 +79,7 @@ def evaluate(
     workers: int = 1,
     background: tuple[int, int, int] | None = None,
     whole: bool = False,
+    lpips: bool = False,
 ) -> list[Row]:
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
@@ -89,13 +91,17 @@ def evaluate(
         workers: processes; a single one is the caller's own.
         background: RGB behind transparent parts of pictures; it is named in the rows.
         whole: of layered models measure whole files only.
+        lpips: measure LPIPS too (``codec_zoo.harness.perceptual``); rows without it are measured again.
 
     Raises:
         CodecZooError: a codec cannot be made.
+        MissingPackageError: ``lpips`` is not installed.
         UnmeasuredError: a picture cannot be read or coded, once all others are measured; it has their rows.
     """
     from codec_zoo.codecs.specs import curve_specs
 
+    if lpips:
+        perceptual.network()  # a missing package shows before the work starts
     codecs: dict[str, Row] = {}  # at each quality
     with progress("opening codecs", len(specs)) as advance:  # a mistake shows before the work starts
         for spec in specs:
@@ -104,6 +110,8 @@ def evaluate(
             advance()
     shown = None if background is None else list(background)
     known = {row_key(row): row for row in read_rows(output) if row.get("background") == shown}
+    if lpips:
+        known = {key: row for key, row in known.items() if "lpips" in row}
     failures: dict[tuple[Path, str], list[str]] = defaultdict(list)
     hashes: dict[Path, str] = {}
     with progress("reading pictures", len(pictures)) as advance:
@@ -129,7 +137,7 @@ def evaluate(
 
     machine = describe()
     named = {} if shown is None else {"background": shown}
-    work = functools.partial(measure_file, background=background)
+    work = functools.partial(measure_file, background=background, lpips=lpips)
     for (_, path), row in in_processes(work, tasks, workers, "measuring", failed):
         rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
@@ -158,7 +166,7 @@ def unfinished_rows(
     return folder / name if os.access(folder, os.W_OK) else None
 
 
-def measure_file(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
+def measure_file(spec: str, path: Path, background: tuple[int, int, int] | None = None, lpips: bool = False) -> Row:
     """Code, decode and compare one picture; a first, untimed pass warms the codec up.
 
     Raises:
@@ -184,7 +192,7 @@ def measure_file(spec: str, path: Path, background: tuple[int, int, int] | None 
         **describe_codec(spec),
         "libraries": libraries(codec),
         "image": path.name,
-        **code_and_compare(codec, picture),
+        **code_and_compare(codec, picture, lpips),
     }
 
 
@@ -201,12 +209,13 @@ class Coder(Protocol):
         """The file → ``uint8`` of the shape of the image."""
 
 
-def code_and_compare(codec: Coder, picture: np.ndarray) -> Row:
+def code_and_compare(codec: Coder, picture: np.ndarray, lpips: bool = False) -> Row:
     """The numbers of a row: sizes, metrics, seconds.
 
     Args:
         codec: is warm already.
         picture: ``uint8 [H, W, 1 or 3]``.
+        lpips: whether LPIPS is one of the metrics.
 
     Raises:
         CodecZooError: the codec returns another type or shape.
@@ -235,6 +244,7 @@ def code_and_compare(codec: Coder, picture: np.ndarray) -> Row:
         "psnr_y": psnr(luma[0], luma[1]),
         "ssim": float(ssim(luma[0][None], luma[1][None])[0]) if side >= 11 else None,
         "ms_ssim": float(ms_ssim(picture[None], decoded[None])[0]) if side >= MS_SSIM_SIDE else None,
+        **({"lpips": perceptual.lpips(as_rgb(picture), as_rgb(decoded))} if lpips else {}),
         "encode_s": coded - started,
         "decode_s": ended - coded,
     }
@@ -244,9 +254,10 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
     """Means over pictures for each codec and quality, in the order of the rows.
 
     Returns:
-        Points with ``bpp``, ``encode_s``, ``decode_s`` over all ``pictures``, and of each of :data:`METRICS` the mean
-        over the pictures that have a finite value: their number is ``METRIC_pictures`` and their mean rate
-        ``METRIC_bpp``. Where there are none, the metric is infinite if a picture is lossless, otherwise None.
+        Points with ``bpp``, ``encode_s``, ``decode_s`` over all ``pictures``, and of each of :data:`METRICS`, and of
+        ``lpips`` where rows have it, the mean over the pictures that have a finite value: their number is
+        ``METRIC_pictures`` and their mean rate ``METRIC_bpp``. Where there are none, the metric is infinite if a
+        picture is lossless, otherwise None.
         ``lossless_pictures`` counts the pictures of infinite PSNR.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
@@ -259,7 +270,7 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
         point["lossless_pictures"] = sum(row["psnr"] == math.inf for row in group)
         for key in ("bpp", "encode_s", "decode_s"):
             point[key] = _mean(row[key] for row in group if row.get(key) is not None)
-        for metric in METRICS:
+        for metric in (*METRICS, *(["lpips"] if any("lpips" in row for row in group) else [])):
             having = [row for row in group if is_finite(row.get(metric))]
             infinite = any(row.get(metric) == math.inf for row in group)
             point[metric] = _mean(row[metric] for row in having) if having or not infinite else math.inf
@@ -286,9 +297,10 @@ def format_point(point: Row) -> str:
     count, lossless, similar = (point[key] for key in ("pictures", "lossless_pictures", "ms_ssim_pictures"))
     over = [f"PSNR of {count - lossless} of {count} pictures, {lossless} lossless"] if 0 < lossless < count else []
     over += [f"MS-SSIM of {similar} of {count} pictures"] if 0 < similar < count else []
+    perceived = f"  LPIPS {_number(point['lpips'], '.4f')}" if "lpips" in point else ""
     return (
         f"{point['codec']:58} {quality:>5}  {point['bpp']:.4f} bpp  {decibels}  {similarity}  "
-        f"{_number(point['encode_s'], '.2f')} s  {_number(point['decode_s'], '.2f')} s"
+        f"{_number(point['encode_s'], '.2f')} s  {_number(point['decode_s'], '.2f')} s{perceived}"
         + (f"  ({'; '.join(over)})" if over else "")
     )
 

@@ -39,6 +39,7 @@ def measure(
     name: str | None = None,
     quality: float | None = None,
     output: str | os.PathLike[str] | None = None,
+    lpips: bool = False,
 ) -> list[Row]:
     """Measure a codec on images: each is encoded, decoded again and compared. A first pass is not timed.
 
@@ -51,6 +52,7 @@ def measure(
         quality: of the codec, which tells the points of its curve apart; None: its attribute ``quality``, if it has
             one.
         output: a file of JSON lines. The rows of this codec at this quality are replaced in it, others stay.
+        lpips: measure LPIPS too, with the package ``lpips`` (``codec-zoo[lpips]``).
 
     Returns:
         A row for each image, as ``codec-zoo evaluate`` writes them: ``bytes``, ``bpp``, ``psnr``, ``psnr_y``,
@@ -60,6 +62,7 @@ def measure(
         UsageError: there are no images, the codec lacks a method, or its methods return another type or shape.
         ImageError: an image cannot be read.
     """
+    what: list[tuple[Row, Coder]]
     if isinstance(codec, str):
         given = [(full, open_codec(full)) for full in curve_specs(codec)]
         if name is not None or quality is not None:
@@ -93,7 +96,7 @@ def measure(
                     {
                         **described,
                         "image": label,
-                        **code_and_compare(each, picture),
+                        **code_and_compare(each, picture, lpips),
                         "image_sha256": digest,
                         **machine,
                     }

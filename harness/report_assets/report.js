@@ -93,11 +93,14 @@ function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-/** Curves get colours and dashes; published ones are drawn first, so that they lie behind. */
+/** Curves get colours and dashes: those that are shown at first the first ones. Published ones are drawn first, so
+ * that they lie behind. */
 function styled(curves) {
   const published = curves.filter((curve) => curve.source);
   const measured = curves.filter((curve) => !curve.source);
-  published.forEach((curve, i) => Object.assign(curve, { color: i % 8, dash: (1 + (i >> 3)) % DASHES.length }));
+  [...published].sort((a, b) => b.shown - a.shown).forEach((curve, i) => {
+    Object.assign(curve, { color: i % 8, dash: (i >> 3) % DASHES.length });
+  });
   measured.forEach((curve, i) => {
     Object.assign(curve, { color: i % 8, dash: (i >> 3) % DASHES.length, symbol: (i + (i >> 3)) % SYMBOLS.length });
   });

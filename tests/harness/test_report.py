@@ -499,6 +499,9 @@ def test_verdicts_are_readable_on_a_phone(browser, choices):
         box = cell.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     assert tab.locator("table.verdicts .verdict").first.is_visible()
+    assert tab.evaluate(
+        "(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.counts').parentElement)"
+    )
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def pad_to_multiple(images: Any, multiple: int) -> Any:
     """
     for axis in (1, 2):
         side = ops.shape(images)[axis]
-        padded = -(-side // multiple) * multiple
+        padded = (side + multiple - 1) // multiple * multiple  # not -(-side // multiple): ONNX rounds to 0
         images = ops.take(images, ops.minimum(ops.arange(padded), side - 1), axis=axis)
     return images
 

@@ -279,8 +279,9 @@ def error_size(quality: Any) -> Any:
 
 def _to_whole_squares(values: Any, height: Any, width: Any, side: int) -> Any:
     """Repeat the last row and column of ``[N, H, W, C]`` up to multiples of ``side``."""
-    values = ops.concatenate([values, *[values[:, -1:]] * (side - 1)], axis=1)[:, : -(-height // side) * side]
-    return ops.concatenate([values, *[values[:, :, -1:]] * (side - 1)], axis=2)[:, :, : -(-width // side) * side]
+    rows, columns = ((length + side - 1) // side * side for length in (height, width))
+    values = ops.concatenate([values, *[values[:, -1:]] * (side - 1)], axis=1)[:, :rows]
+    return ops.concatenate([values, *[values[:, :, -1:]] * (side - 1)], axis=2)[:, :, :columns]
 
 
 # === Presets ===
