@@ -51,7 +51,7 @@ CODECS = "CODEC..."
     help="Published curves on Kodak for the figure, e.g. balle2018,mean-scale,minnen2018,cheng2020,elic,vtm.",
 )
 @option(
-    "--results",
+    "--own-results",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -74,7 +74,7 @@ def evaluate(
     output: str | None,
     figure: Path | None,
     published: str | None,
-    results: tuple[Path, ...],
+    own_results: tuple[Path, ...],
     anchor: str | None,
     lpips: bool,
     limit: int | None,
@@ -120,7 +120,7 @@ def evaluate(
             )
         published_curves("kodak", "psnr", curves)  # a mistake shows before the work starts
     paths = evaluation.find_pictures(pictures)[:limit]
-    own = _own_results(results, paths, codecs)
+    own = _read_results(own_results, paths, codecs)
     say_conversions(paths, notice)
     given = [split_spec(spec)[:2] for spec in specs]
     workers = limit_workers(workers, memory_estimates.workers_for_pictures("evaluate", given, paths, workers))
@@ -152,8 +152,8 @@ def evaluate(
         raise unmeasured
 
 
-def _own_results(files: Sequence[Path], pictures: Sequence[Path], codecs: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of ``--results``; a mistake in them shows before the work starts."""
+def _read_results(files: Sequence[Path], pictures: Sequence[Path], codecs: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of ``--own-results``; a mistake in them shows before the work starts."""
     from codec_zoo.harness.own_codecs import read_results
 
     if not files:

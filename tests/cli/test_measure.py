@@ -144,14 +144,14 @@ def test_results_of_ones_own_are_beside_ours(cli, tmp_path, photo):
     own.write_text("".join(json.dumps(mean) + "\n" for mean in means))
     arguments = ["evaluate", "webp", "--pictures", tmp_path / "pictures", "--workers", 1, "--anchor", "webp"]
     figure = tmp_path / "rd.svg"
-    code, out, err = cli(*arguments, "--results", own, "--figure", figure)
+    code, out, err = cli(*arguments, "--own-results", own, "--figure", figure)
     assert code == 0, err
     assert "my codec" in figure.read_text() and out.count("my codec") == 4
     assert re.search(r"my codec +against webp: BD-rate \(PSNR\) [+-]", out)
-    code, _, err = cli(*arguments, "--results", tmp_path / "none.jsonl")
+    code, _, err = cli(*arguments, "--own-results", tmp_path / "none.jsonl")
     assert code == 2 and "is not a file of results" in err
     own.write_text(json.dumps({"codec": "webp", "bpp": 1, "psnr": 30}))
-    code, _, err = cli(*arguments, "--results", own)
+    code, _, err = cli(*arguments, "--own-results", own)
     assert code == 2 and "another name" in err and "measuring" not in err
 
 
