@@ -66,7 +66,9 @@ def choices(pictures, tmp_path_factory):
     long = Verdict(
         "Stride 16 needs fewer bits than stride 8. " * 3, "slightly fewer at 16", "+1.3 %", "ordering holds"
     )
-    first = Section("one", "One 2019: A", [long], [wide], [], evaluate(specs, pictures), specs)
+    first = Section(
+        "one", "One 2019: A representation of images", [long], [wide], [], evaluate(specs, pictures), specs
+    )
     second = dataclasses.replace(first, paper="two", title="Two 2020: B")
     return write_report([first, second], pictures, tmp_path_factory.mktemp("choices"))
 
