@@ -39,6 +39,7 @@ def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] 
         groups[curve_of(point["codec"])].append(point)
     figure = Figure(figsize=(15, 7), layout="constrained")
     axes = figure.subplots(1, 2)
+    styles: dict[str, int] = {}  # of published curves, in both axes alike: some have one metric only
     for axis, metric, label in zip(axes, ("psnr", "ms_ssim"), ("PSNR (RGB), dB", "MS-SSIM, dB"), strict=True):
         for name, group in groups.items():
             learned = any(point["weights_sha256"] for point in group)
@@ -46,8 +47,9 @@ def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] 
             pairs = curve(group, metric)
             axis.plot([bpp for bpp, _ in pairs], [value for _, value in pairs], label=name, **style)
         limits = axis.get_xlim(), axis.get_ylim()
-        for i, known in enumerate(published_curves("kodak", metric, published) if published else ()):
-            axis.plot(*np.transpose(known.points), label=f"{known.name} (published)", **_published_style(i))
+        for known in published_curves("kodak", metric, published) if published else ():
+            number = styles.setdefault(known.name, len(styles))
+            axis.plot(*np.transpose(known.points), label=f"{known.name} (published)", **_published_style(number))
         if published:
             axis.set(xlim=limits[0], ylim=limits[1])
         axis.set(xlabel="bits per pixel", ylabel=label)

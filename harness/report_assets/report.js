@@ -93,12 +93,17 @@ function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
+// Of published curves: name → number, by which a curve looks the same in all charts.
+const publishedNumbers = new Map();
+
 /** Curves get colours and dashes: those that are shown at first the first ones. Published ones are drawn first, so
  * that they lie behind. */
 function styled(curves) {
   const published = curves.filter((curve) => curve.source);
   const measured = curves.filter((curve) => !curve.source);
-  [...published].sort((a, b) => b.shown - a.shown).forEach((curve, i) => {
+  [...published].sort((a, b) => b.shown - a.shown).forEach((curve) => {
+    if (!publishedNumbers.has(curve.name)) publishedNumbers.set(curve.name, publishedNumbers.size);
+    const i = publishedNumbers.get(curve.name);
     Object.assign(curve, { color: i % 8, dash: (i >> 3) % DASHES.length });
   });
   measured.forEach((curve, i) => {
