@@ -69,6 +69,8 @@ setup(
         "corpus": ["codec-zoo[tf]", "apache-beam>=2.77,<3"],
         # `codec-zoo export --format onnx` and `--format litert`.
         "convert": ["codec-zoo[tf]", "ai-edge-litert>=2.1", "onnx>=1.20", "onnxruntime>=1.23", "tf2onnx>=1.17"],
+        # `codec-zoo compress` and `decompress` without TensorFlow, by exports to ONNX.
+        "onnx": ["av>=18,<20", "imagecodecs>=2026.1", "onnxruntime>=1.23"],
         # `make docs`: the pages of docs/ as a site.
         "docs": [
             "codec-zoo[tf]",

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import shutil
 import time
@@ -22,7 +23,7 @@ from codec_zoo.export.manifest import check_files
 from codec_zoo.export.tables import TABLES, Tables, load_tables
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.notices import notice
-from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, preset_id
+from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, onnx_alone, preset_id
 from codec_zoo.stream import Stream
 from codec_zoo.stream_json import parse, to_json
 
@@ -267,7 +268,21 @@ def open_model(name_or_folder: str) -> ExportedModel:
         path = Path(name_or_folder)
         folder = (list_versions(path) or [path])[-1]
         return _open_cached(folder) if _is_in_cache(folder) else load_model(folder)
+    elif onnx_alone():
+        return _open_cached(_find_onnx(name_or_folder))
     return open_model(str(export_to_cache(name_or_folder)))  # under its folder's name, as decoding finds it
+
+
+def _find_onnx(name: str) -> Path:
+    """The newest export of a preset to ONNX in the cache."""
+    found = [folder for folder in cached_models() if folder.parent.name == name]
+    if not found:
+        raise ModelError(
+            f"no export of {name} to ONNX is in the cache, and TensorFlow is not installed. Where it is: `codec-zoo "
+            f"export {name} DIR --format onnx`. Then name the folder, --model DIR/{name}, or copy it to "
+            f"{cache_folder() / 'models' / 'onnx' / name}."
+        )
+    return max(found, key=lambda folder: int(folder.name))
 
 
 def _is_in_cache(folder: Path) -> bool:
@@ -388,7 +403,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def cached_models() -> list[Path]:
-    """Folders of the models in the cache that this version can run: exported there, or downloaded.
+    """Folders of the models in the cache that run here: exported there, or downloaded; SavedModels first.
 
     One whose card is damaged is set aside.
     """
@@ -405,7 +420,9 @@ def cached_models() -> list[Path]:
                 notice(f"{error.cause}. It is passed over.")
         except ModelError:  # of another codec-zoo
             continue
-    return usable
+    installed = {name: bool(importlib.util.find_spec(name)) for name in ("tensorflow", "onnxruntime")}
+    runnable = [folder for folder in usable if installed["onnxruntime" if _is_onnx(folder) else "tensorflow"]]
+    return sorted(runnable, key=_is_onnx)
 
 
 def find_model(stream: Coded) -> ExportedModel:

@@ -102,7 +102,7 @@ def export_model(
     return target
 
 
-def _write_assets(scratch: Path, card: dict[str, Any], tables: Mapping[str, np.ndarray]) -> dict[str, Path]:
+def _write_assets(scratch: Path, card: dict[str, Any], tables: dict[str, np.ndarray]) -> dict[str, Path]:
     """Files of the card and, if there are any, the tables, by the names of their contents."""
     assets = {"card": scratch / cards.FILE}
     assets["card"].write_text(json.dumps(card, indent=1))

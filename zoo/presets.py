@@ -12,6 +12,7 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 import re
 import struct
@@ -230,10 +231,20 @@ def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
+def onnx_alone() -> bool:
+    """Whether ONNX Runtime is what runs models here: it is installed, and TensorFlow is not.
+
+    No preset is known then, since their modules need Keras: models are folders (``codec_zoo.export.runtime``).
+    """
+    return bool(importlib.util.find_spec("onnxruntime")) and not importlib.util.find_spec("tensorflow")
+
+
 @functools.cache
 @needing_packages
 def _load_own() -> None:
     """Import the zoo's families."""
+    if onnx_alone():
+        return
     from codec_zoo import models
 
     for module in pkgutil.iter_modules(models.__path__):

@@ -91,7 +91,7 @@ def test_any_size(layered, noise, photo, size):
     data = codec.encode(picture)
     decoded = codec.decode(data)
     coded = layered.run("encode", images=picture[None])
-    by_hand = layered.run("decode", y1=coded["y1"], y2=coded["y2"], size=coded["size"])["images"][0]
+    by_hand = layered.run("decode", **coded)["images"][0]
     assert decoded.shape == picture.shape and np.array_equal(decoded, by_hand)
 
 
@@ -102,7 +102,7 @@ def test_models_of_one_layer(kind, size, noise, request):
     picture = noise(*size)
     data = LearnedCodec(model).encode(picture)
     coded = model.run("encode", images=picture[None])
-    by_hand = model.run("decode", y1=coded["y1"], size=coded["size"])["images"][0]
+    by_hand = model.run("decode", **coded)["images"][0]
     assert np.array_equal(LearnedCodec(model).decode(data), by_hand)
     assert ("z1" in coded) == (kind == "hyperprior")
 

@@ -173,7 +173,7 @@ def test_every_quality_decodes(narrow, noise, size, quality):
     picture, step = noise(*size), np.array([COARSEST - quality], np.int32)
     data = LearnedCodec(narrow, quality=quality).encode(picture)
     coded = narrow.run("encode", images=picture[None], step=step)
-    by_hand = narrow.run("decode", y1=coded["y1"], size=coded["size"], step=step)["images"][0]
+    by_hand = narrow.run("decode", **coded)["images"][0]
     assert np.array_equal(LearnedCodec(narrow).decode(data), by_hand)
     assert container.read(data).layers[0].payload[4:5] == step.astype(np.int8).tobytes()
 
