@@ -1,8 +1,11 @@
 """Commands that measure: evaluate, benchmark, reproduce."""
 
 import dataclasses
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,10 +51,18 @@ CODECS = "CODEC..."
     help="Published curves on Kodak for the figure, e.g. balle2018,mean-scale,minnen2018,cheng2020,elic,vtm.",
 )
 @option(
+    "--own-results",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Results of your own beside ours: JSON lines with codec, bpp, psnr, ms_ssim. The option may be repeated.",
+)
+@option(
     "--anchor",
     metavar="CODEC",
     help="Compare the others with this one of the codecs, by Bjøntegaard deltas (Akima interpolation).",
 )
+@option("--lpips", is_flag=True, help="Measure LPIPS (AlexNet) too. It needs codec-zoo[lpips].")
 @option("--limit", type=click.IntRange(1), metavar="N", show_default="all", help="Measure only the first N pictures.")
 @background_option
 @workers_option(os.cpu_count() or 1)
@@ -63,7 +74,9 @@ def evaluate(
     output: str | None,
     figure: Path | None,
     published: str | None,
+    own_results: tuple[Path, ...],
     anchor: str | None,
+    lpips: bool,
     limit: int | None,
     background: tuple[int, int, int] | None,
     workers: int,
@@ -73,7 +86,7 @@ def evaluate(
 
     A codec is written NAME[,KEY=VALUE…][:QUALITY], e.g. jpeg:75 or jia2019-sae-mse-e2,layers=1. NAME is a standard
     codec, a preset, or the folder of an exported model. KEY is an option of `codec-zoo compress`, with _ for -.
-    Without QUALITY the codec is measured at several.
+    Without QUALITY the codec is measured at several, and a layered model at the cuts behind its layers.
 
     Every number is of a real file that was decoded again. Rows are JSON lines, one for each picture, in the file of
     -o, or in the cache until the command is through. An interrupted command goes on from them when it is run again.
@@ -84,11 +97,11 @@ def evaluate(
     """
     from codec_zoo.codecs import memory_estimates
     from codec_zoo.codecs.image_files import say_conversions
-    from codec_zoo.codecs.specs import name_of, split_spec
+    from codec_zoo.codecs.specs import curve_of, name_of, split_spec
     from codec_zoo.harness import evaluation
 
-    codecs = [name_of(spec) for spec in specs]
-    if anchor and anchor not in codecs:
+    codecs = list(dict.fromkeys(curve_of(name_of(spec)) for spec in specs))
+    if anchor and curve_of(anchor) not in codecs:
         raise UsageError(
             f"the anchor must be one of the codecs, without a quality: {', '.join(codecs)}. Received: {anchor!r}"
         )
@@ -107,13 +120,14 @@ def evaluate(
             )
         published_curves("kodak", "psnr", curves)  # a mistake shows before the work starts
     paths = evaluation.find_pictures(pictures)[:limit]
+    own = _read_results(own_results, paths, codecs)
     say_conversions(paths, notice)
     given = [split_spec(spec)[:2] for spec in specs]
     workers = limit_workers(workers, memory_estimates.workers_for_pictures("evaluate", given, paths, workers))
     kept = rows_file or evaluation.unfinished_rows(specs, paths, background)
     unmeasured = None
     try:
-        rows = evaluation.evaluate(specs, paths, kept, workers, background)
+        rows = evaluation.evaluate(specs, paths, kept, workers, background, lpips=lpips)
     except evaluation.UnmeasuredError as error:
         rows, unmeasured = error.rows, error
     except KeyboardInterrupt:
@@ -122,11 +136,12 @@ def evaluate(
         raise
     if kept and not output:
         kept.unlink(missing_ok=True)
+    rows += own
     points = evaluation.summarize(rows)
     for point in points:
         emit(point, as_json, evaluation.format_point(point))
     if anchor:
-        for gain in evaluation.gains(rows, anchor):
+        for gain in evaluation.gains(rows, curve_of(anchor)):
             emit(gain, as_json, evaluation.format_gain(gain))
     if figure:
         from codec_zoo.harness.figures import rate_distortion
@@ -135,6 +150,16 @@ def evaluate(
         click.echo(f"figure: {figure}", err=True)
     if unmeasured:
         raise unmeasured
+
+
+def _read_results(files: Sequence[Path], pictures: Sequence[Path], codecs: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of ``--own-results``; a mistake in them shows before the work starts."""
+    from codec_zoo.harness.own_codecs import read_results
+
+    if not files:
+        return []
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in pictures}
+    return [row for file in files for row in read_results(file, hashes, codecs)]
 
 
 @click.command(cls=Command, example="codec-zoo reproduce fu2019 -o reproduced")

@@ -220,7 +220,7 @@ def train(
                 revive=revive,
                 seed=seed,
                 evaluate_every=evaluate_every,
-                logger=TensorBoardLog(folder) if first else None,
+                logger=TensorBoardLog(folder, shlex.join(["codec-zoo", *sys.argv[1:]])) if first else None,
                 report=_training_report(recipe.steps, say) if first else lambda step, values: None,
                 workers=team,
                 file_sizes=unexported.file_sizes(chosen) if first else None,

@@ -38,10 +38,11 @@ def file_sizes(preset: Preset) -> Callable[[keras.Model], Callable[[np.ndarray],
 
     Returns:
         A function of a model as it stands, which gives one of an image, ``uint8 [H, W, 3]``, which gives the bytes of
-        its file. None for presets whose own ``evaluate_image`` gives the rate, and for those without one.
+        its file. None for presets whose own ``evaluate_image`` gives the rate, for those of variable rate, which give
+        the rate at several steps, and for those without one.
     """
     stream = preset.stream
-    if stream is None or not any(isinstance(latent.coder, RangeCoder) for latent in stream.latents):
+    if stream is None or stream.step or not any(isinstance(latent.coder, RangeCoder) for latent in stream.latents):
         return None
 
     def measure(model: keras.Model) -> Callable[[np.ndarray], int]:

@@ -147,3 +147,33 @@ def qualities_of(spec: str) -> tuple[float | None, ...]:
         return codec_qualities(name) or (None,)
     codec = open_codec(spec)
     return codec.qualities or (None,)
+
+
+def curve_specs(spec: str, whole: bool = False) -> list[str]:
+    """``spec`` at each point of its rate–distortion curve: at its qualities, or cut behind each of its layers.
+
+    >>> curve_specs("jia2019-sae-mse-e1,search=10")
+    ['jia2019-sae-mse-e1,layers=1,search=10', 'jia2019-sae-mse-e1,search=10']
+
+    Args:
+        spec: a codec. With a quality or a number of layers it is one point.
+        whole: leave out files that are cut.
+    """
+    qualities = qualities_of(spec)
+    name, options, quality = split_spec(spec)
+    if qualities != (None,):
+        return [spec if quality is not None else f"{spec}:{each:g}" for each in qualities if each is not None]
+    if whole or name in list_codecs() or options.keys() & {"layers", "target_bpp", "target_psnr"}:
+        return [spec]
+    stream = getattr(open_codec(spec), "stream", None)
+    cuts = range(1, stream.count if stream else 1)
+    return [*(f"{name},layers={cut}{spec[len(name) :]}" for cut in cuts), spec]
+
+
+def curve_of(codec: str) -> str:
+    """The curve that the points of a codec (:func:`name_of`) are on: cut files are on that of their model.
+
+    >>> curve_of("jia2019-sae-mse-e1,layers=1,search=10")
+    'jia2019-sae-mse-e1,search=10'
+    """
+    return re.sub(r",layers=\d+(?=,|$)", "", codec)

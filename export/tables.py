@@ -126,7 +126,7 @@ def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
     return arrays
 
 
-def save_tables(arrays: dict[str, np.ndarray], path: Path) -> None:
+def save_tables(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """Write :func:`build_tables`'s arrays, whole or not at all."""
     file = io.BytesIO()  # on a full disk, an archive that cannot be finished would complain a second time
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle

@@ -111,7 +111,7 @@ def run(
         pass
     specs = [spec for name in learned for spec in _specs(name)]
     specs += [f"{name}:{quality:g}" for name in standard_codecs() for quality in STANDARD[name].curve]
-    rows = evaluation.evaluate(specs, originals, folder / "rows.jsonl", workers)
+    rows = evaluation.evaluate(specs, originals, folder / "rows.jsonl", workers, whole=True)
     files = folder / "files"
     layers = layer_files(layered, originals[0], files / labels[originals[0]]) if layered else []
     versions = equal_bytes(rows, labels, files, target_bpp, workers, layers)

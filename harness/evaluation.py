@@ -21,6 +21,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from codec_zoo.codecs.processes import in_processes, progress
 from codec_zoo.color import rgb_to_ycbcr
 from codec_zoo.errors import CodecZooError, UsageError
 from codec_zoo.files import cache_folder
+from codec_zoo.harness import perceptual
 from codec_zoo.harness.rows import Row, append_row, describe_codec, libraries, read_rows, row_key
 from codec_zoo.metrics import MS_SSIM_SIDE, ms_ssim, psnr, ssim
 from codec_zoo.provenance import commit, processor
@@ -76,31 +78,40 @@ def evaluate(
     output: Path | None = None,
     workers: int = 1,
     background: tuple[int, int, int] | None = None,
+    whole: bool = False,
+    lpips: bool = False,
 ) -> list[Row]:
     """Measure each codec at its qualities on each picture, in parallel, with a progress bar.
 
     Args:
-        specs: codecs as in ``codec_zoo.codecs.specs``; without a quality, all of the codec's curve.
+        specs: codecs as in ``codec_zoo.codecs.specs``; without a quality, all of the codec's curve. The curve of a
+            layered model has its files cut behind each layer.
         pictures: files.
         output: JSON lines; rows that are there already are not measured again.
         workers: processes; a single one is the caller's own.
         background: RGB behind transparent parts of pictures; it is named in the rows.
+        whole: of layered models measure whole files only.
+        lpips: measure LPIPS too (``codec_zoo.harness.perceptual``); rows without it are measured again.
 
     Raises:
         CodecZooError: a codec cannot be made.
+        MissingPackageError: ``lpips`` is not installed.
         UnmeasuredError: a picture cannot be read or coded, once all others are measured; it has their rows.
     """
-    from codec_zoo.codecs.specs import qualities_of
+    from codec_zoo.codecs.specs import curve_specs
 
+    if lpips:
+        perceptual.network()  # a missing package shows before the work starts
     codecs: dict[str, Row] = {}  # at each quality
     with progress("opening codecs", len(specs)) as advance:  # a mistake shows before the work starts
         for spec in specs:
-            for quality in qualities_of(spec):
-                full = _with_quality(spec, quality)
+            for full in curve_specs(spec, whole):
                 codecs[full] = describe_codec(full)
             advance()
     shown = None if background is None else list(background)
     known = {row_key(row): row for row in read_rows(output) if row.get("background") == shown}
+    if lpips:
+        known = {key: row for key, row in known.items() if "lpips" in row}
     failures: dict[tuple[Path, str], list[str]] = defaultdict(list)
     hashes: dict[Path, str] = {}
     with progress("reading pictures", len(pictures)) as advance:
@@ -126,7 +137,7 @@ def evaluate(
 
     machine = describe()
     named = {} if shown is None else {"background": shown}
-    work = functools.partial(measure, background=background)
+    work = functools.partial(measure_file, background=background, lpips=lpips)
     for (_, path), row in in_processes(work, tasks, workers, "measuring", failed):
         rows.append({**row, "image_sha256": hashes[path], **named, **machine})
         if output:
@@ -155,7 +166,7 @@ def unfinished_rows(
     return folder / name if os.access(folder, os.W_OK) else None
 
 
-def measure(spec: str, path: Path, background: tuple[int, int, int] | None = None) -> Row:
+def measure_file(spec: str, path: Path, background: tuple[int, int, int] | None = None, lpips: bool = False) -> Row:
     """Code, decode and compare one picture; a first, untimed pass warms the codec up.
 
     Raises:
@@ -174,15 +185,6 @@ def measure(spec: str, path: Path, background: tuple[int, int, int] | None = Non
     if name not in _warm:
         codec.decode(codec.encode(picture))
         _warm.add(name)
-    started = time.perf_counter()
-    data = codec.encode(picture)
-    coded = time.perf_counter()
-    decoded = codec.decode(data)
-    ended = time.perf_counter()
-    if decoded.shape != picture.shape:
-        raise CodecZooError(f"{spec} gave back {decoded.shape} for {picture.shape} ({path}).")
-    luma = [rgb_to_ycbcr(as_rgb(image))[..., :1] for image in (picture, decoded)]
-    side = min(picture.shape[:2])
     return {
         "spec": spec,
         "codec": name_of(spec),
@@ -190,6 +192,50 @@ def measure(spec: str, path: Path, background: tuple[int, int, int] | None = Non
         **describe_codec(spec),
         "libraries": libraries(codec),
         "image": path.name,
+        **code_and_compare(codec, picture, lpips),
+    }
+
+
+_warm: set[str] = set()
+
+
+class Coder(Protocol):
+    """What can be measured."""
+
+    def encode(self, image: np.ndarray, /) -> bytes:
+        """``uint8 [H, W, 3]`` RGB → a complete file."""
+
+    def decode(self, data: bytes, /) -> np.ndarray:
+        """The file → ``uint8`` of the shape of the image."""
+
+
+def code_and_compare(codec: Coder, picture: np.ndarray, lpips: bool = False) -> Row:
+    """The numbers of a row: sizes, metrics, seconds.
+
+    Args:
+        codec: is warm already.
+        picture: ``uint8 [H, W, 1 or 3]``.
+        lpips: whether LPIPS is one of the metrics.
+
+    Raises:
+        CodecZooError: the codec returns another type or shape.
+    """
+    from codec_zoo.codecs.images import as_rgb
+
+    name = type(codec).__name__
+    started = time.perf_counter()
+    data = codec.encode(picture)
+    coded = time.perf_counter()
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise CodecZooError(f"encode of {name} must return bytes. Received: {type(data).__name__}")
+    decoded = codec.decode(data)
+    ended = time.perf_counter()
+    if getattr(decoded, "shape", None) != picture.shape or decoded.dtype != np.uint8:
+        found = f"{decoded.dtype} {list(decoded.shape)}" if hasattr(decoded, "dtype") else type(decoded).__name__
+        raise CodecZooError(f"decode of {name} must return uint8 {list(picture.shape)}. Received: {found}")
+    luma = [rgb_to_ycbcr(as_rgb(image))[..., :1] for image in (picture, decoded)]
+    side = min(picture.shape[:2])
+    return {
         "width": picture.shape[1],
         "height": picture.shape[0],
         "bytes": len(data),
@@ -198,21 +244,20 @@ def measure(spec: str, path: Path, background: tuple[int, int, int] | None = Non
         "psnr_y": psnr(luma[0], luma[1]),
         "ssim": float(ssim(luma[0][None], luma[1][None])[0]) if side >= 11 else None,
         "ms_ssim": float(ms_ssim(picture[None], decoded[None])[0]) if side >= MS_SSIM_SIDE else None,
+        **({"lpips": perceptual.lpips(as_rgb(picture), as_rgb(decoded))} if lpips else {}),
         "encode_s": coded - started,
         "decode_s": ended - coded,
     }
-
-
-_warm: set[str] = set()
 
 
 def summarize(rows: Iterable[Row]) -> list[Row]:
     """Means over pictures for each codec and quality, in the order of the rows.
 
     Returns:
-        Points with ``bpp``, ``encode_s``, ``decode_s`` over all ``pictures``, and of each of :data:`METRICS` the mean
-        over the pictures that have a finite value: their number is ``METRIC_pictures`` and their mean rate
-        ``METRIC_bpp``. Where there are none, the metric is infinite if a picture is lossless, otherwise None.
+        Points with ``bpp``, ``encode_s``, ``decode_s`` over all ``pictures``, and of each of :data:`METRICS`, and of
+        ``lpips`` where rows have it, the mean over the pictures that have a finite value: their number is
+        ``METRIC_pictures`` and their mean rate ``METRIC_bpp``. Where there are none, the metric is infinite if a
+        picture is lossless, otherwise None.
         ``lossless_pictures`` counts the pictures of infinite PSNR.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
@@ -225,8 +270,8 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
         point["lossless_pictures"] = sum(row["psnr"] == math.inf for row in group)
         for key in ("bpp", "encode_s", "decode_s"):
             point[key] = _mean(row[key] for row in group if row.get(key) is not None)
-        for metric in METRICS:
-            having = [row for row in group if _is_finite(row.get(metric))]
+        for metric in (*METRICS, *(["lpips"] if any("lpips" in row for row in group) else [])):
+            having = [row for row in group if is_finite(row.get(metric))]
             infinite = any(row.get(metric) == math.inf for row in group)
             point[metric] = _mean(row[metric] for row in having) if having or not infinite else math.inf
             point |= {f"{metric}_pictures": len(having), f"{metric}_bpp": _mean(row["bpp"] for row in having)}
@@ -239,22 +284,29 @@ def _mean(values: Iterable[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _is_finite(value: float | None) -> bool:
+def is_finite(value: float | None) -> bool:
+    """Whether there is a value, and not the infinite one of a lossless picture."""
     return value is not None and math.isfinite(value)
 
 
 def format_point(point: Row) -> str:
     """A line of the results table."""
     quality = "" if point["quality"] is None else f"{point['quality']:g}"
-    decibels = f"{point['psnr']:6.2f} dB" if _is_finite(point["psnr"]) else " lossless"
+    decibels = " lossless" if point["psnr"] == math.inf else f"{_number(point['psnr'], '6.2f', '     –')} dB"
     similarity = "     –" if point["ms_ssim"] is None else f"{point['ms_ssim']:.4f}"
     count, lossless, similar = (point[key] for key in ("pictures", "lossless_pictures", "ms_ssim_pictures"))
     over = [f"PSNR of {count - lossless} of {count} pictures, {lossless} lossless"] if 0 < lossless < count else []
     over += [f"MS-SSIM of {similar} of {count} pictures"] if 0 < similar < count else []
+    perceived = f"  LPIPS {_number(point['lpips'], '.4f')}" if "lpips" in point else ""
     return (
         f"{point['codec']:58} {quality:>5}  {point['bpp']:.4f} bpp  {decibels}  {similarity}  "
-        f"{point['encode_s']:.2f} s  {point['decode_s']:.2f} s" + (f"  ({'; '.join(over)})" if over else "")
+        f"{_number(point['encode_s'], '.2f')} s  {_number(point['decode_s'], '.2f')} s{perceived}"
+        + (f"  ({'; '.join(over)})" if over else "")
     )
+
+
+def _number(value: float | None, form: str, missing: str = "–") -> str:
+    return missing if value is None else format(value, form)
 
 
 def curve(points: Iterable[Row], metric: str) -> list[tuple[float, float]]:
@@ -333,20 +385,22 @@ _DELTAS: dict[str, dict[str, Callable[..., float]]] = {
 
 
 def gains(measured: Iterable[Row], anchor: str) -> list[Row]:
-    """Bjøntegaard deltas of every other codec against ``anchor``, by PSNR and by MS-SSIM.
+    """Bjøntegaard deltas of every other curve against ``anchor``, by PSNR and by MS-SSIM.
 
     Args:
-        measured: rows of all codecs.
-        anchor: one of them, without a quality.
+        measured: rows of all codecs. Rows that name no picture (means) are compared as they are.
+        anchor: one of the curves (``codec_zoo.codecs.specs.curve_of``).
 
     Returns:
-        For each codec ``bd_rate_psnr``, ``bd_rate_ms_ssim`` (%), ``bd_psnr`` (dB); None where the curves have nothing
-        in common, or one has fewer than three points or does not rise. ``psnr_pictures`` and ``ms_ssim_pictures`` say
-        how many of the ``pictures`` the deltas are over.
+        For each curve ``codec``, ``bd_rate_psnr``, ``bd_rate_ms_ssim`` (%), ``bd_psnr`` (dB); None where the curves
+        have nothing in common, or one has fewer than three points or does not rise. ``psnr_pictures`` and
+        ``ms_ssim_pictures`` say how many of the ``pictures`` the deltas are over.
     """
+    from codec_zoo.codecs.specs import curve_of
+
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in measured:
-        groups[row["codec"]].append(row)
+        groups[curve_of(row["codec"])].append(row)
     found = []
     for codec, group in groups.items():
         if codec == anchor:
@@ -355,12 +409,15 @@ def gains(measured: Iterable[Row], anchor: str) -> list[Row]:
         gain: Row = {
             "codec": codec,
             "anchor": anchor,
-            "pictures": len({row["image_sha256"] for rows in both for row in rows}),
+            "pictures": len({row["image_sha256"] for rows in both for row in rows} - {None}),
         }
         for metric, deltas in _DELTAS.items():
             common = _common_pictures(both, metric)
             gain[f"{metric}_pictures"] = len(common)
-            curves = [curve(summarize(row for row in rows if row["image_sha256"] in common), metric) for rows in both]
+            curves = [
+                curve(summarize(row for row in rows if row["image_sha256"] in {*common, None}), metric)
+                for rows in both
+            ]
             for key, function in deltas.items():
                 try:
                     gain[key] = function(*curves)
@@ -375,7 +432,7 @@ def _common_pictures(groups: Iterable[Iterable[Row]], metric: str) -> set[str]:
     having: dict[tuple[int, str], set[str]] = defaultdict(set)
     for i, rows in enumerate(groups):
         for row in rows:
-            if _is_finite(row[metric]):
+            if row["image_sha256"] and is_finite(row[metric]):
                 having[i, row["spec"]].add(row["image_sha256"])
     return set.intersection(*having.values()) if having else set()
 
@@ -404,10 +461,3 @@ def describe() -> Row:
     import platform
 
     return {"device": processor(), "commit": commit(), "python": platform.python_version()}
-
-
-def _with_quality(spec: str, quality: float | None) -> str:
-    """``spec`` with its quality written out."""
-    from codec_zoo.codecs.specs import split_spec
-
-    return spec if quality is None or split_spec(spec)[2] is not None else f"{spec}:{quality:g}"

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from codec_zoo.codecs.specs import curve_of
 from codec_zoo.files import atomic_path
 from codec_zoo.harness.evaluation import Row, curve
 from codec_zoo.harness.published import published_curves
@@ -22,6 +23,8 @@ LINES = ("-", "--", "-.", ":")
 def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] = ()) -> None:
     """Draw mean PSNR and MS-SSIM over bits per pixel, a curve a codec (Fu 2019, Fig. 6).
 
+    The files of a layered model that are cut behind its layers are the points of one curve.
+
     Args:
         points: from ``codec_zoo.harness.evaluation.summarize``.
         path: ``.png``, ``.svg`` or ``.pdf``.
@@ -33,9 +36,10 @@ def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] 
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for point in points:
-        groups[point["codec"]].append(point)
+        groups[curve_of(point["codec"])].append(point)
     figure = Figure(figsize=(15, 7), layout="constrained")
     axes = figure.subplots(1, 2)
+    styles: dict[str, int] = {}  # of published curves, in both axes alike: some have one metric only
     for axis, metric, label in zip(axes, ("psnr", "ms_ssim"), ("PSNR (RGB), dB", "MS-SSIM, dB"), strict=True):
         for name, group in groups.items():
             learned = any(point["weights_sha256"] for point in group)
@@ -43,8 +47,9 @@ def rate_distortion(points: Sequence[Row], path: Path, published: Sequence[str] 
             pairs = curve(group, metric)
             axis.plot([bpp for bpp, _ in pairs], [value for _, value in pairs], label=name, **style)
         limits = axis.get_xlim(), axis.get_ylim()
-        for i, known in enumerate(published_curves("kodak", metric, published) if published else ()):
-            axis.plot(*np.transpose(known.points), label=f"{known.name} (published)", **_published_style(i))
+        for known in published_curves("kodak", metric, published) if published else ():
+            number = styles.setdefault(known.name, len(styles))
+            axis.plot(*np.transpose(known.points), label=f"{known.name} (published)", **_published_style(number))
         if published:
             axis.set(xlim=limits[0], ylim=limits[1])
         axis.set(xlabel="bits per pixel", ylabel=label)

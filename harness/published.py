@@ -40,6 +40,9 @@ _CURVES = {
     "vtm": ("vtm", "VVC (VTM)"),
 }
 
+# The curves that a report page draws before the reader asks for others: three stages of the field.
+_SHOWN = ("balle2018", "minnen2018", "vtm")
+
 
 def list_published() -> list[str]:
     """The short names of the curves."""
@@ -52,8 +55,8 @@ def published_curves(pictures: str, metric: str, names: Sequence[str] | None = N
     Args:
         pictures: the set, ``"kodak"``.
         metric: ``"psnr"``, of RGB, or ``"ms_ssim"``, of RGB; both are given in dB (−10·log10(1 − MS-SSIM)).
-        names: short names, of :func:`list_published`; None for all. A curve that has no points of the metric is left
-            out.
+        names: short names, of :func:`list_published`; None for all, of which three are ``shown``. A curve that has no
+            points of the metric is left out.
 
     Raises:
         UsageError: no curves on these images, of this metric, or of this name.
@@ -79,5 +82,9 @@ def published_curves(pictures: str, metric: str, names: Sequence[str] | None = N
         raise UsageError(
             f"published curves are of 'kodak', by {', '.join(_METRICS)}. Received: {pictures!r}, {metric!r}"
         )
-    wanted = [_CURVES[name] for name in (_CURVES if names is None else names)]
-    return [Curve(title, sorted(points[method]), sources[method]) for method, title in wanted if method in points]
+    wanted = [(*_CURVES[name], names is not None or name in _SHOWN) for name in (_CURVES if names is None else names)]
+    return [
+        Curve(title, sorted(points[method]), sources[method], shown)
+        for method, title, shown in wanted
+        if method in points
+    ]

@@ -22,9 +22,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from codec_zoo.codecs.processes import in_processes
+from codec_zoo.codecs.specs import curve_of, name_of, open_codec
 from codec_zoo.files import atomic_path, write_atomic
 from codec_zoo.harness.embedding import PICTURE_BYTES, WEBP, Embedded, embed, slug
-from codec_zoo.harness.evaluation import Row, summarize
+from codec_zoo.harness.evaluation import Row, is_finite, summarize
 from codec_zoo.harness.results import LEGEND, VERDICTS, Chart, Curve, Section, Table, further_table, verdict_table
 from codec_zoo.harness.rows import describe_codec
 
@@ -105,7 +106,6 @@ def _code_pictures(sections: Sequence[Section], pictures: Sequence[Path], folder
 def _code_picture(spec: str, picture: Path, file: Path) -> None:
     """Write the image as ``spec`` codes and decodes it; the image itself if ``spec`` is empty."""
     from codec_zoo.codecs.images import as_rgb, read_image
-    from codec_zoo.codecs.specs import open_codec
 
     image = read_image(picture)
     if spec:
@@ -183,19 +183,21 @@ def render(
 def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Path], str]) -> dict[str, Any]:
     """What the template needs of a section; ``data`` is for the script."""
     measured = {(row["spec"], row.get("image_sha256"), row.get("weights_sha256")): row for row in section.rows}
-    versions = [
-        {
-            "picture": path.name,
-            "name": spec or ORIGINAL,
-            "image": identifiers[spec, path],
-            "numbers": numbers_of(measured.get((spec, shown.hashes[path], shown.weights[spec])))
-            if spec
-            else path.name,
-        }
-        for spec in (("", *section.shown) if section.shown else ())
-        for path in shown.pictures
-        if (spec, path) in identifiers
-    ]
+    versions = []
+    for spec in ("", *section.shown) if section.shown else ():
+        for path in shown.pictures:
+            if (spec, path) not in identifiers:
+                continue
+            row = measured.get((spec, shown.hashes[path], shown.weights[spec])) if spec else None
+            versions.append(
+                {
+                    "picture": path.name,
+                    "name": spec or ORIGINAL,
+                    "image": identifiers[spec, path],
+                    "numbers": numbers_of(row) if spec else path.name,
+                    **_place(spec, row),
+                }
+            )
     return {
         "id": f"paper-{slug(section.paper)}",
         "section": section,
@@ -211,9 +213,41 @@ def _section(section: Section, shown: _Shown, identifiers: Mapping[tuple[str, Pa
         "weights": _weights(section.rows),
         "codecs": list(dict.fromkeys(row["codec"] for row in section.rows)),
         "row_header": [name for name, _, _ in _COLUMNS],
-        "shown": section.shown if versions else [],
+        "opening": opening(section) if versions else None,
+        "labels": _labels(section),
         "data": {"charts": chart_data(section.charts), "rows": _cells(section.rows), "versions": versions},
     }
+
+
+def opening(section: Section) -> str:
+    """The spec of ``section.shown`` that the page shows first: the best model at a middle rate.
+
+    The middle rate is the median of the mean rates of the shown models. The best model is the one of the highest mean
+    PSNR among the models within a quarter of that rate. Where no model is shown, standard codecs take their place.
+    """
+    points = [p for p in summarize(section.rows) if p["spec"] in section.shown and is_finite(p["psnr"])]
+    points = [p for p in points if p["weights_sha256"]] or points
+    if not points:
+        return section.shown[0]
+    middle = sorted(p["bpp"] for p in points)[len(points) // 2]
+    near = [p for p in points if middle / 1.25 <= p["bpp"] <= 1.25 * middle]
+    return max(near, key=lambda p: p["psnr"])["spec"]
+
+
+def _place(spec: str, row: Row | None) -> dict[str, Any]:
+    """What the script needs to find another codec's version of the nearest rate, and to compare the two."""
+    if row is None:
+        return {}
+    return {
+        "curve": curve_of(name_of(spec)),
+        "bpp": row["bpp"],
+        "psnr": row["psnr"] if is_finite(row["psnr"]) else None,
+    }
+
+
+def _labels(section: Section) -> dict[str, str]:
+    """Specs with their mean rates, for the lists of versions."""
+    return {p["spec"]: f"{p['spec']} · {p['bpp']:.2f} bpp" for p in summarize(section.rows)}
 
 
 def chart_data(charts: Sequence[Chart]) -> list[dict[str, Any]]:
@@ -224,7 +258,8 @@ def chart_data(charts: Sequence[Chart]) -> list[dict[str, Any]]:
 def _curve(curve: Curve) -> dict[str, Any]:
     """A curve for the script; of lossless codecs, whose PSNR is infinite, there is nothing to draw."""
     points = [(float(rate), float(quality)) for rate, quality in curve.points if np.isfinite(quality)]
-    return {"name": curve.name, "source": curve.source, "x": [p[0] for p in points], "y": [p[1] for p in points]}
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    return {"name": curve.name, "source": curve.source, "shown": curve.shown, "x": xs, "y": ys}
 
 
 # Heading, key, decimals (None: as it is).

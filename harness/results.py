@@ -78,11 +78,13 @@ class Curve:
         name: of the codec.
         points: bits a pixel, and the quality there.
         source: of published points; ``""`` for points measured here.
+        shown: whether the report page draws it before the reader asks for it.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     source: str = ""
+    shown: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,11 @@ def describe_codec(spec: str) -> Row:
     """
     from codec_zoo.codecs.specs import open_codec
 
-    codec = open_codec(spec)
+    return describe_opened(open_codec(spec))
+
+
+def describe_opened(codec: Codec) -> Row:
+    """The same of a codec that is made already."""
     model = getattr(codec, "model", None)
     weights = model.card["weights_sha256"] if model else None
     return {"weights_sha256": weights, "codec_version": _version(codec), "options": codec.options}
@@ -115,5 +119,10 @@ def append_row(path: Path, row: Row) -> None:
                 file.seek(size - 1)
                 if file.read() != b"\n":
                     file.write(b"\n")  # behind a line that was cut
-            lossless = {key: None for key in _MAY_BE_INFINITE if row[key] == math.inf}
-            file.write(json.dumps({**row, **lossless}, allow_nan=False).encode() + b"\n")
+            file.write(dump_row(row))
+
+
+def dump_row(row: Row) -> bytes:
+    """A row as a line of a file."""
+    lossless = {key: None for key in _MAY_BE_INFINITE if row.get(key) == math.inf}
+    return json.dumps({**row, **lossless}, allow_nan=False).encode() + b"\n"

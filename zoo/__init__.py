@@ -17,6 +17,7 @@ if __name__ != "codec_zoo":
 if TYPE_CHECKING:
     from codec_zoo.codecs.api import FileInfo, compress, decompress, load, open, register_pillow
     from codec_zoo.errors import CodecZooError
+    from codec_zoo.harness.own_codecs import measure
     from codec_zoo.presets import list_presets
     from codec_zoo.weights import create
 
@@ -29,6 +30,7 @@ __all__ = [
     "decompress",
     "list_presets",
     "load",
+    "measure",
     "open",
     "register_pillow",
 ]
@@ -38,6 +40,7 @@ __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(("FileInfo", "compress", "decompress", "load", "open", "register_pillow"), "codecs.api"),
     "CodecZooError": "errors",
+    "measure": "harness.own_codecs",
     "create": "weights",
     "list_presets": "presets",
 }

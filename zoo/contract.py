@@ -14,6 +14,7 @@ from codec_zoo.entropy_models import FactorizedPrior
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.receptive_field import Window
 from codec_zoo.stream import Stream
+from codec_zoo.training.recorder import Recorder
 
 # Name of a tensor → its dtype and shape, None for sides that vary.
 TensorSpecs = Mapping[str, tuple[str, tuple[int | None, ...]]]
@@ -96,6 +97,8 @@ class CompressionModel(keras.Model):
     # The fraction of λ that counts at this step, set by the loop before each step (``Recipe.rate_rise``). None: there
     # is no rate in the loss.
     rate_share: float | None = None
+    # Set by the loop where curves are wanted.
+    recorder: Recorder | None = None
 
     @classmethod
     def make_stream(cls, *inner: Any, **config: Any) -> Stream | None:
@@ -196,8 +199,26 @@ class CompressionModel(keras.Model):
         """
         return {"loss": learners[0].train_on_batch(batch)}
 
-    def scalars(self, losses: Mapping[str, float]) -> dict[str, float]:
-        """Further curves beside the losses, from their means over the last steps; such as ``psnr`` in dB."""
+    @property
+    def recorded(self) -> Sequence[str]:
+        """The names of the scalars that a training step gives to :meth:`record`."""
+        return ()
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Add scalars of the training step in progress to the curves; nothing where there are none.
+
+        Args:
+            values: by the names in :attr:`recorded`, each once a step.
+        """
+        if self.recorder:
+            self.recorder.add(values)
+
+    def scalars(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Further curves beside the losses, such as ``psnr`` in dB.
+
+        Args:
+            means: over the last steps, of the losses and, where curves are wanted, of :attr:`recorded`.
+        """
         return {}
 
     def evaluate_image(self, image: np.ndarray) -> EvaluatedImage:

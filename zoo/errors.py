@@ -99,7 +99,7 @@ class MissingPackageError(CodecZooError):
         super().__init__(package)  # so that a worker process can send it
 
     def __str__(self) -> str:
-        extras = {"apache_beam": "corpus", "gradio": "app", "onnxruntime": "onnx"}
+        extras = {"apache_beam": "corpus", "gradio": "app", "lpips": "lpips", "onnxruntime": "onnx"}
         extras |= dict.fromkeys(("onnx", "tf2onnx", "ai_edge_litert"), "convert")
         extra = extras.get(self.package, "tf")
         return f"this needs the package {self.package}, which is not installed: `pip install 'codec-zoo[{extra}]'`."

@@ -30,6 +30,8 @@ class EvaluatedImage:
         loss: the training loss of what a decoder will show; the best weights have the lowest.
         latents: name → integer values, for histograms.
         scores: further numbers of the held-out curve by name, such as the loss at each of several rates.
+        bpp_of_latents: name of a latent → its part of the cross-entropy, bits a pixel; empty where ``bpp`` is not of
+            latents.
     """
 
     original: np.ndarray
@@ -38,12 +40,18 @@ class EvaluatedImage:
     loss: float
     latents: Mapping[str, np.ndarray]
     scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    bpp_of_latents: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio of two images of one shape, in dB; ``inf`` where they are equal."""
     # Row by row: a large image in float64 would take more memory than its coding.
     error = sum(float(np.sum(np.square(x.astype(np.float64) - y))) for x, y in zip(a, b, strict=True)) / np.size(a)
+    return psnr_of_error(error, peak)
+
+
+def psnr_of_error(error: float, peak: float = 255.0) -> float:
+    """PSNR of a mean squared error, in dB; ``inf`` of 0."""
     return math.inf if error == 0 else 10 * math.log10(peak**2 / error)
 
 

@@ -22,7 +22,7 @@ from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Refinement, Refin
 from codec_zoo.entropy_models import FactorizedPrior, UniformNoise, round_straight_through
 from codec_zoo.initialization import normalize_activations, start_from_principal_components
 from codec_zoo.layers.resampling import pad_to_multiple, sizes
-from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim
+from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim, psnr_of_error
 from codec_zoo.receptive_field import Window, window
 from codec_zoo.stream import Latent, Stream, StreamLayer
 
@@ -97,9 +97,27 @@ class RateDistortionModel(CompressionModel):
     def code_images(self, images: Any, **dials: Any) -> tuple[Any, Any]:
         """The same; ``dials``: of the top layer."""
         lower = self._reconstruct_lower(images)
-        residual, spent = self.coders()[-1].code((ops.cast(images, "float32") - lower) / 255.0, **dials)
+        images = ops.cast(images, "float32")
+        residual, spent = self.coders()[-1].code((images - lower) / 255.0, **dials)
         pixels = ops.cast(ops.shape(images)[1] * ops.shape(images)[2], "float32")
-        return lower + 255.0 * residual, spent / pixels
+        reconstruction, bpp = lower + 255.0 * residual, sum(spent.values()) / pixels
+        if self.recorder:
+            k = len(self.coders())
+            of_latents = {f"bpp_{name}{k}": ops.mean(value / pixels) for name, value in spent.items()}
+            error = ops.mean(ops.square(reconstruction - images))
+            self.record({"mse": error, "bpp": ops.mean(bpp), **of_latents})
+        return reconstruction, bpp
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Bits a pixel of the top layer, of all its latents and of each; the errors; λ, and the terms of the loss."""
+        k = len(self.coders())
+        of_latents = (f"bpp_{name}{k}" for name in self.coders()[-1].latent_channels_of)
+        return ("bpp", *of_latents, "mse", "loss_distortion", "loss_rate", "lambda")
+
+    def scalars(self, means: Mapping[str, float]) -> dict[str, float]:
+        """PSNR of the mean squared error, dB."""
+        return {"psnr": psnr_of_error(means["mse"])} if "mse" in means else {}
 
     def learn(self, learners: Sequence[Any], batch: np.ndarray, step: int) -> dict[str, Any]:
         """Do one step on ``uint8 [N, P, P, 3]``, with the fraction ``rate_share`` of λ."""
@@ -120,7 +138,10 @@ class RateDistortionModel(CompressionModel):
             distortion = ops.mean(ops.square(reconstruction - ops.cast(x, "float32")))
         else:
             distortion = 100.0 * (1.0 - ops.mean(ms_ssim(ops.cast(x, "float32"), reconstruction)))
-        return distortion + ops.mean(ops.convert_to_tensor(y) * bpp)
+        weights = ops.convert_to_tensor(y)
+        rate = ops.mean(weights * bpp)
+        self.record({"loss_distortion": distortion, "loss_rate": rate, "lambda": ops.mean(weights)})
+        return distortion + rate
 
     @property
     def min_side(self) -> int:
@@ -251,11 +272,14 @@ class RateDistortionModel(CompressionModel):
             dials: by the names in :attr:`dials`.
         """
         coded = self.encode(ops.convert_to_tensor(image[None]), **dials)
-        spent = []
+        spent: dict[str, float] = {}
         for k, coder in enumerate(self.coders(), 1):
             latents = {name: coded[f"{name}{k}"] for name in coder.latent_channels_of}
-            bits = float(ops.convert_to_numpy(coder.cross_entropy(latents, **dials))[0])
-            spent.append(bits / (image.shape[0] * image.shape[1]))
+            of_layer = {
+                f"{name}{k}": float(ops.convert_to_numpy(bits)[0]) / (image.shape[0] * image.shape[1])
+                for name, bits in coder.cross_entropies(latents, **dials).items()
+            }
+            spent |= of_layer
         factor = ops.convert_to_numpy(self.coders()[-1].rate_factor(**dials)).item()
         reconstruction = ops.convert_to_numpy(self.decode(**coded)["images"])[0]
         if self.distortion == "mse":
@@ -265,9 +289,10 @@ class RateDistortionModel(CompressionModel):
         return EvaluatedImage(
             original=image,
             reconstruction=reconstruction,
-            bpp=sum(spent),
-            loss=distortion + self.rate_weights[-1] * factor * spent[-1],
+            bpp=sum(spent.values()),
+            loss=distortion + self.rate_weights[-1] * factor * sum(of_layer.values()),
             latents={name: ops.convert_to_numpy(value) for name, value in coded.items() if name[-1].isdigit()},
+            bpp_of_latents=spent,
         )
 
 
@@ -276,7 +301,7 @@ class TransformCoder(RateDistortionModel):
 
     A subclass has ``analysis``, ``synthesis`` (``codec_zoo.layers.gdn``) and ``prior``, calls
     :meth:`build_entropy_model` at the end of its constructor, and says what its entropy model is: :meth:`latents`,
-    :meth:`training_bits`, :meth:`rate` and :meth:`cross_entropy`.
+    :meth:`training_bits`, :meth:`rate` and :meth:`cross_entropies`.
 
     Args:
         rate_weight: λ: the distortion that one bit a pixel is worth.
@@ -351,8 +376,8 @@ class TransformCoder(RateDistortionModel):
         """The latents before quantisation: float32 ``[N, H, W, 3]`` → name → float32 ``[N, h, w, C]``."""
         raise NotImplementedError
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> Any:
-        """Bits of latents before rounding, with noise in place of it: float32 ``[N]``."""
+    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
+        """Bits of each latent before rounding, with noise in place of it: name → float32 ``[N]``."""
         raise NotImplementedError
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
@@ -363,9 +388,13 @@ class TransformCoder(RateDistortionModel):
         """What λ is multiplied by: a number, or float32 ``[N, 1, 1, 1]``."""
         return 1.0
 
-    def cross_entropy(self, coded: Mapping[str, Any], **dials: Any) -> Any:
-        """Bits of int32 latents under the tables of the decoder: float32 ``[N]``."""
+    def cross_entropies(self, coded: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
+        """Bits of each int32 latent under the tables of the decoder: name → float32 ``[N]``."""
         raise NotImplementedError
+
+    def cross_entropy(self, coded: Mapping[str, Any], **dials: Any) -> Any:
+        """Bits of all of them: float32 ``[N]``."""
+        return sum(self.cross_entropies(coded, **dials).values())
 
     def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
         """Latents → the integers that files hold, int32."""
@@ -379,8 +408,8 @@ class TransformCoder(RateDistortionModel):
         """Integer latents → the residual: float32 ``[N, H, W, 3]``."""
         return ops.cast(self.synthesis(ops.cast(coded["y"], "float32")), "float32")
 
-    def code(self, residual: Any, **dials: Any) -> tuple[Any, Any]:
-        """Reconstruct and count bits as in training: float32 ``[N, H, W, 3]``, float32 ``[N]``.
+    def code(self, residual: Any, **dials: Any) -> tuple[Any, dict[str, Any]]:
+        """Reconstruct and count bits as in training: float32 ``[N, H, W, 3]``; latent → float32 ``[N]``.
 
         The rate sees noise (Ballé 2017, §III-B), the synthesis rounded latents with a straight-through gradient.
         """

@@ -54,7 +54,7 @@ class Bench:
         file = self.folder / f"{name}.jsonl"
         pictures = self.find(name)
         if pictures:
-            return evaluation.evaluate(specs, pictures, file, self.workers)
+            return evaluation.evaluate(specs, pictures, file, self.workers, whole=True)
         found = sorted(read_rows(file), key=lambda row: row["image"])
         return current_rows(found, specs) if found else []
 

@@ -111,7 +111,7 @@ def reproduce(bench: Bench) -> Section:
         ],
         charts=charts,
         rows=rows,
-        shown=[*learned, f"{BPG[0]}:{QPS[0]}"],
+        shown=[*learned, *(f"{BPG[0]}:{qp}" for qp in QPS[:2])],
         further=_further(ours, by_ms_ssim),
         notes=NOTES,
         training=training_table([*presets, *perceptual], PAPER),

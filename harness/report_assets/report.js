@@ -1,5 +1,6 @@
 "use strict";
-// Sorts tables, draws charts, compares pictures. A <section> has its data in a JSON script.
+// Sorts tables, draws charts, compares pictures. A <section> has its data in a JSON script. What a reader has chosen in
+// it is in the address.
 
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 let printing = false;
@@ -67,11 +68,13 @@ function showRows(figure, rows) {
 
 const PALETTES = {
   light: {
-    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff", published: ["#6f7782", "#8b929c"],
+    text: "#1a1d21", grid: "#e1e4e9", ground: "#ffffff",
+    published: ["#5b6470", "#c47f00", "#3f7f93", "#a8577e", "#6d8f2d", "#7a6bb8", "#a06a4a", "#2f8f78"],
     measured: ["#0a58b0", "#c2410c", "#15803d", "#8527d8", "#b4141b", "#0b7285", "#8a6100", "#b5176b"],
   },
   dark: {
-    text: "#e7eaee", grid: "#2d343d", ground: "#14171b", published: ["#8d96a3", "#69717c"],
+    text: "#e7eaee", grid: "#2d343d", ground: "#14171b",
+    published: ["#a9b2be", "#e0a83a", "#7fbdd0", "#d792b5", "#a9c76c", "#afa3e6", "#cf9f83", "#6cc9b2"],
     measured: ["#6cb0ff", "#ff9d66", "#5fd38a", "#c99bff", "#ff8a8a", "#5fd0e0", "#e5c04f", "#ff92c8"],
   },
 };
@@ -90,11 +93,19 @@ function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-/** Curves get colours and dashes; published ones are drawn first, so that they lie behind. */
+// Of published curves: name → number, by which a curve looks the same in all charts.
+const publishedNumbers = new Map();
+
+/** Curves get colours and dashes: those that are shown at first the first ones. Published ones are drawn first, so
+ * that they lie behind. */
 function styled(curves) {
   const published = curves.filter((curve) => curve.source);
   const measured = curves.filter((curve) => !curve.source);
-  published.forEach((curve, i) => Object.assign(curve, { color: i % 2, dash: (i >> 1) % DASHES.length }));
+  [...published].sort((a, b) => b.shown - a.shown).forEach((curve) => {
+    if (!publishedNumbers.has(curve.name)) publishedNumbers.set(curve.name, publishedNumbers.size);
+    const i = publishedNumbers.get(curve.name);
+    Object.assign(curve, { color: i % 8, dash: (i >> 3) % DASHES.length });
+  });
   measured.forEach((curve, i) => {
     Object.assign(curve, { color: i % 8, dash: (i >> 3) % DASHES.length, symbol: (i + (i >> 3)) % SYMBOLS.length });
   });
@@ -108,8 +119,8 @@ function colorOf(curve) {
 function trace(curve, quality) {
   return {
     x: curve.x, y: curve.y, name: plain(curve.name), showlegend: false,
-    mode: curve.source ? "lines" : "lines+markers",
-    line: { color: colorOf(curve), width: curve.source ? 1.2 : 2.8, dash: DASHES[curve.dash] },
+    mode: curve.source ? "lines" : "lines+markers", visible: curve.box.checked,
+    line: { color: colorOf(curve), width: curve.source ? 1.6 : 2.8, dash: DASHES[curve.dash] },
     marker: { symbol: SYMBOLS[curve.symbol ?? 0], size: 9 },
     hovertemplate: `<b>${plain(curve.name)}</b>${curve.source ? ` (${plain(curve.source)})` : ""}<br>`
       + `%{x:.4f} bpp<br>${plain(quality)}: %{y:.3f}<extra></extra>`,
@@ -137,7 +148,7 @@ function rangeOf(curves) {
   const measured = curves.filter((curve) => !curve.source && curve.x.length);
   if (!measured.length) return {};
   const right = 1.15 * Math.max(...measured.flatMap((curve) => curve.x));
-  const inside = curves.flatMap((curve) => curve.y.filter((_, i) => curve.x[i] <= right));
+  const inside = curves.filter((curve) => curve.shown).flatMap((curve) => curve.y.filter((_, i) => curve.x[i] <= right));
   const [low, high] = [Math.min(...inside), Math.max(...inside)];
   const margin = 0.05 * (high - low) || 1;
   return { x: [0, right], y: [low - margin, high + margin] };
@@ -152,7 +163,7 @@ function sample(curve) {
     return node;
   };
   for (const [key, value] of Object.entries({ width: 30, height: 14, "aria-hidden": "true" })) svg.setAttribute(key, value);
-  const width = curve.source ? 1.5 : 3;
+  const width = curve.source ? 2 : 3;
   add("line", { x1: 0, x2: 30, y1: 7, y2: 7, stroke: "currentColor", "stroke-width": width, "stroke-dasharray": DASH_ARRAYS[curve.dash] });
   if (!curve.source) {
     add("text", { x: 15, y: 12, "text-anchor": "middle", "font-size": 14, fill: "currentColor" }).textContent = MARKS[curve.symbol];
@@ -174,8 +185,10 @@ function legend(chart) {
     chart.curves.forEach((curve, i) => {
       if (curve.source !== source) return;
       const label = document.createElement("label");
-      const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
+      const box = Object.assign(document.createElement("input"),
+        { type: "checkbox", name: chart.name, value: curve.name, defaultChecked: curve.shown });
       box.addEventListener("change", () => Plotly.restyle(chart.div, { visible: box.checked }, [i]));
+      curve.box = box;
       boxes.push([box, i]);
       label.append(box, sample(curve), curve.name);
       group.append(label);
@@ -186,6 +199,7 @@ function legend(chart) {
         const checked = !boxes.every(([box]) => box.checked);
         for (const [box] of boxes) box.checked = checked;
         Plotly.restyle(chart.div, { visible: checked }, boxes.map(([, i]) => i));
+        keepChoice(group);
       });
       group.append(all);
     }
@@ -193,23 +207,27 @@ function legend(chart) {
   }
 }
 
-function drawChart(div, legendBox, { quality, curves }) {
-  const chart = { div, legend: legendBox, quality, curves: styled(curves) };
+/** A chart with its legend, not drawn yet; `name`: of its check boxes. */
+function makeChart(name, div, legendBox, { quality, curves }) {
+  const chart = { name, div, legend: legendBox, quality, curves: styled(curves) };
   chart.range = rangeOf(chart.curves);
   charts.push(chart);
-  Plotly.newPlot(div, chart.curves.map((curve) => trace(curve, quality)), layout(chart), {
+  legend(chart);
+  return chart;
+}
+
+function drawChart(chart) {
+  Plotly.newPlot(chart.div, chart.curves.map((curve) => trace(curve, chart.quality)), layout(chart), {
     responsive: true, displaylogo: false, displayModeBar: true, showTips: false,
     showSendToCloud: false, plotlyServerURL: "", // plotly would offer to upload the chart
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "pan2d", "zoom2d"],
   });
-  legend(chart);
 }
 
 /** Draw all charts again in the colours that hold now. */
 function recolor() {
   for (const chart of charts) {
-    const visible = (chart.div.data || []).map((trace) => trace.visible ?? true);
-    Plotly.react(chart.div, chart.curves.map((curve, i) => ({ ...trace(curve, chart.quality), visible: visible[i] })), layout(chart));
+    Plotly.react(chart.div, chart.curves.map((curve) => trace(curve, chart.quality)), layout(chart));
     for (const curve of chart.curves) curve.sample.style.color = colorOf(curve);
   }
 }
@@ -234,6 +252,14 @@ function paint(canvas, image) {
   canvas.getContext("2d", { willReadFrequently: true }).drawImage(image, 0, 0);
 }
 
+/** How the second of two versions differs from the first, in words; nothing where one is no file. */
+function differenceOf([left, right]) {
+  if (!left.bpp || !right.bpp || left.name === right.name) return [];
+  const signed = (value, digits) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+  const quality = left.psnr && right.psnr ? `, ${signed(right.psnr - left.psnr, 2)} dB PSNR` : "";
+  return [`Right against left: ${signed(100 * (right.bpp / left.bpp - 1), 1)} % bits${quality}`];
+}
+
 /** Move with the pointer while it is down, be it a mouse, a pen or a finger. */
 function onDrag(element, accepts, move) {
   element.addEventListener("pointerdown", (event) => {
@@ -255,6 +281,18 @@ function comparePictures(figure, versions) {
   const range = figure.querySelector("input[type=range]");
   let wanted = 0;
 
+  /** Move the other side to the file of its codec whose rate is nearest to the one that was chosen. */
+  function follow(chosen, other) {
+    if (!find("nearest")?.checked) return;
+    const here = versions.filter((version) => version.picture === find("picture").value);
+    const [anchor, moved] = [chosen, other].map((side) => here.find((version) => version.name === find(side).value));
+    // The original has no rate; two files of one codec stay as they are.
+    if (!anchor.bpp || !moved.bpp || moved.curve === anchor.curve) return;
+    const distance = (version) => Math.abs(Math.log(version.bpp / anchor.bpp));
+    const candidates = here.filter((version) => version.curve === moved.curve);
+    find(other).value = candidates.reduce((a, b) => (distance(b) < distance(a) ? b : a)).name;
+  }
+
   async function load() {
     const picture = find("picture").value;
     const shown = ["before", "after"].map((side) => versions.find(
@@ -265,7 +303,7 @@ function comparePictures(figure, versions) {
     [left, right].forEach((canvas, i) => paint(canvas, images[i]));
     tags.forEach((tag, i) => { tag.textContent = shown[i].tag || shown[i].name; });
     const lines = shown.map((version) => [version.name, version.numbers].filter(Boolean).join(": "));
-    find("numbers").replaceChildren(...lines.map((line) => {
+    find("numbers").replaceChildren(...[...lines, ...differenceOf(shown)].map((line) => {
       const row = document.createElement("span");
       row.textContent = line;
       return row;
@@ -326,7 +364,14 @@ function comparePictures(figure, versions) {
     split();
   }
 
-  for (const name of ["picture", "before", "after"]) find(name).addEventListener("change", load);
+  for (const [name, chosen, other] of [
+    ["picture", "after", "before"], ["nearest", "after", "before"], ["before", "before", "after"], ["after", "after", "before"],
+  ]) {
+    find(name)?.addEventListener("change", () => {
+      follow(chosen, other);
+      load();
+    });
+  }
   for (const name of ["view", "factor"]) find(name)?.addEventListener("change", subtract);
   find("zoom").addEventListener("change", place);
   range.addEventListener("input", split);
@@ -341,17 +386,85 @@ function comparePictures(figure, versions) {
   load();
 }
 
+// === The choice in the address: #SECTION?NAME=VALUE&… of each control that is not as it was at first ===
+
+const isBox = (control) => control.type === "checkbox";
+const placeOf = (section) => section.id || section.getAttribute("aria-labelledby");
+
+/** The index of a list's option that is chosen at first. */
+const firstOption = (list) => Math.max(0, [...list.options].findIndex((option) => option.defaultSelected));
+
+function isChanged(control) {
+  if (isBox(control)) return control.checked !== control.defaultChecked;
+  if (control.options) return control.selectedIndex !== firstOption(control);
+  return control.value !== control.defaultValue;
+}
+
+/** Write what is chosen in the section around `node` into the address. */
+function keepChoice(node) {
+  const section = node.closest("section");
+  const changed = [...section.querySelectorAll("[name]")].filter(isChanged);
+  const query = new URLSearchParams(changed.map((control) => [control.name, control.value]));
+  history.replaceState(null, "", `#${placeOf(section)}${changed.length ? `?${query}` : ""}`);
+}
+
+/** Choose in a section what the address says; a check box in it is one that was changed. */
+function restoreChoice(section, query) {
+  for (const [name, value] of new URLSearchParams(query)) {
+    for (const control of section.querySelectorAll(`[name="${CSS.escape(name)}"]`)) {
+      if (!isBox(control)) control.value = value;
+      else if (control.value === value) control.checked = !control.defaultChecked;
+      if (control.selectedIndex < 0) control.selectedIndex = firstOption(control); // an option of another page
+    }
+  }
+}
+
+/** The section of the address, and the choice in it. */
+function readAddress() {
+  const [place, query] = location.hash.slice(1).split("?");
+  return [document.getElementById(place)?.closest("section"), query];
+}
+
+// === Navigation ===
+
+/** Mark the paper that is on the screen in the list of papers. */
+function followSections() {
+  const nav = document.querySelector("nav.papers");
+  if (!nav) return;
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const link = nav.querySelector(`a[href="#${target.id}"]`);
+      link.ariaCurrent = isIntersecting ? "true" : null;
+      if (isIntersecting) nav.scrollLeft = link.offsetLeft - nav.clientWidth / 3;
+    }
+  }, { rootMargin: "-25% 0px -74% 0px" });
+  for (const link of nav.querySelectorAll("a")) observer.observe(document.getElementById(link.hash.slice(1)));
+}
+
 // === The page ===
 
 for (const table of document.querySelectorAll("table")) makeSortable(table);
+const [place, query] = readAddress();
 for (const script of document.querySelectorAll("script.data")) {
   const section = script.parentElement;
   const data = JSON.parse(script.textContent);
-  const legends = section.querySelectorAll(".legend");
-  section.querySelectorAll(".chart").forEach((div, i) => drawChart(div, legends[i], data.charts[i]));
+  const [divs, legends] = [".chart", ".legend"].map((name) => section.querySelectorAll(name));
+  const made = (data.charts ?? []).map((chart, i) => makeChart(`curves${i + 1}`, divs[i], legends[i], chart));
+  if (section === place && query) restoreChoice(section, query);
+  made.forEach(drawChart);
   const viewer = section.querySelector(".viewer");
   if (viewer) comparePictures(viewer, data.versions);
   const rows = section.querySelector(".rows");
   if (rows) showRows(rows, data.rows);
+  for (const type of ["change", "input"]) {
+    section.addEventListener(type, (event) => event.target.closest("section") === section && event.target.name && keepChoice(section));
+  }
 }
+if (place && query) {
+  const changed = [...place.querySelectorAll("[name]")].find(isChanged);
+  (changed?.closest("figure") ?? place).scrollIntoView();
+}
+// Another choice in the address, by hand or from the history.
+addEventListener("hashchange", () => { if (readAddress()[1]) location.reload(); });
+followSections();
 document.documentElement.dataset.ready = "true";

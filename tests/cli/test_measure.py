@@ -1,6 +1,7 @@
 """Evaluate and benchmark: rows, means, failures, interrupts."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, photo, monkeypatch, capsys)
     for name, side in (("a", 32), ("b", 48)):
         write_image(tmp_path / "pictures" / f"{name}.png", photo[:side, :side])
     arguments = ["evaluate", "jpeg:50", "--pictures", str(tmp_path / "pictures"), "--workers", "1"]
-    measure = evaluation.measure
+    measure = evaluation.measure_file
 
     def interrupted(spec, path, **options):
         if path.name == "b.png":
@@ -94,7 +95,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, photo, monkeypatch, capsys)
         return measure(spec, path, **options)
 
     with monkeypatch.context() as patches:
-        patches.setattr(evaluation, "measure", interrupted)
+        patches.setattr(evaluation, "measure_file", interrupted)
         assert commands.main(arguments, standalone_mode=False) == 143
     (kept,) = (tmp_path / "cache" / "evaluations").iterdir()
     err = capsys.readouterr().err
@@ -133,6 +134,25 @@ def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
     assert [[json.loads(line)[k] for k in wanted] for line in again.splitlines()] == [
         [point[k] for k in wanted] for point in points
     ]
+
+
+def test_results_of_ones_own_are_beside_ours(cli, tmp_path, photo):
+    for name in "ab":
+        write_image(tmp_path / "pictures" / f"{name}.png", photo[:200, :200])
+    own = tmp_path / "own.jsonl"
+    means = [{"codec": "my codec", "bpp": bpp, "psnr": psnr} for bpp, psnr in ((0.1, 25), (0.5, 33), (2, 45))]
+    own.write_text("".join(json.dumps(mean) + "\n" for mean in means))
+    arguments = ["evaluate", "webp", "--pictures", tmp_path / "pictures", "--workers", 1, "--anchor", "webp"]
+    figure = tmp_path / "rd.svg"
+    code, out, err = cli(*arguments, "--own-results", own, "--figure", figure)
+    assert code == 0, err
+    assert "my codec" in figure.read_text() and out.count("my codec") == 4
+    assert re.search(r"my codec +against webp: BD-rate \(PSNR\) [+-]", out)
+    code, _, err = cli(*arguments, "--own-results", tmp_path / "none.jsonl")
+    assert code == 2 and "is not a file of results" in err
+    own.write_text(json.dumps({"codec": "webp", "bpp": 1, "psnr": 30}))
+    code, _, err = cli(*arguments, "--own-results", own)
+    assert code == 2 and "another name" in err and "measuring" not in err
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,25 @@ each is used, or refused by its name.
 
 import fnmatch
 import re
+import types
 
 import pytest
 from PIL import Image
 
 from codec_zoo.codecs import options as records
+from codec_zoo.codecs import specs
 from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.codecs.residual import MAPPINGS
-from codec_zoo.codecs.specs import _options_of, codec_for, name_of, open_codec, qualities_of, split_spec
+from codec_zoo.codecs.specs import (
+    _options_of,
+    codec_for,
+    curve_of,
+    curve_specs,
+    name_of,
+    open_codec,
+    qualities_of,
+    split_spec,
+)
 from codec_zoo.codecs.standard import default_quality, get_codec, list_codecs
 from codec_zoo.errors import UsageError
 from codec_zoo.export.runtime import UntrainedModel, open_model
@@ -90,9 +101,25 @@ def test_such_a_folder_is_measured(folders, noise):
     Image.fromarray(noise(32, 32)).save("a.png")
     spec = "./a:b,c=d:7,mapping=shift"
     assert qualities_of(spec) == (44, 40, 36, 32, 28, 24, 20)
-    row = evaluation.measure(f"{spec}:28", folders / "a.png")
+    row = evaluation.measure_file(f"{spec}:28", folders / "a.png")
     assert (row["codec"], row["quality"]) == (spec, 28)
     assert row["weights_sha256"] == describe_codec(spec)["weights_sha256"]
+
+
+def test_a_curve_has_its_qualities_or_the_cuts_behind_its_layers(folders, monkeypatch):
+    assert curve_specs("jpeg:75") == ["jpeg:75"]
+    assert curve_specs("webp") == [f"webp:{quality:g}" for quality in qualities_of("webp")]
+    assert curve_specs("./a:b,c=d:7")[:2] == ["./a:b,c=d:7:44", "./a:b,c=d:7:40"]  # hybrids have a dial
+    assert curve_specs("./a:b,c=d:7,layers=1") == ["./a:b,c=d:7,layers=1"]
+    layered = "jia2019-sae-mse-e2"
+    opened = types.SimpleNamespace(qualities=(), stream=get_preset(layered).stream)
+    monkeypatch.setattr(specs, "open_codec", lambda spec: opened)
+    cuts = curve_specs(f"{layered},search=5")
+    assert cuts == [f"{layered},layers=1,search=5", f"{layered},layers=2,search=5", f"{layered},search=5"]
+    assert {curve_of(name_of(spec)) for spec in cuts} == {f"{layered},search=5"}
+    assert curve_specs(layered, whole=True) == [layered]
+    assert curve_specs(f"{layered},layers=2") == [f"{layered},layers=2"]
+    assert curve_specs(f"{layered},target_bpp=0.5") == [f"{layered},target_bpp=0.5"]
 
 
 # A value for each option, and the kinds of files whose models take it.

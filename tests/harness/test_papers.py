@@ -169,7 +169,7 @@ def test_rows_are_measured_once_and_enough_without_the_pictures(photo, tmp_path,
     again = Bench(tmp_path / "a", {"set12": pictures}).measure(specs, "set12")
     numbers = ("spec", "image", "bytes", "psnr", "ssim", "image_sha256")
     assert [[row[key] for key in numbers] for row in again] == [[row[key] for key in numbers] for row in first]
-    monkeypatch.setattr(evaluation, "measure", None)
+    monkeypatch.setattr(evaluation, "measure_file", None)
     assert Bench(tmp_path / "a", {}).measure(specs, "set12") == again
     assert Bench(tmp_path / "b", {}).measure(specs, "set12") == []
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from codec_zoo.errors import UsageError
 from codec_zoo.harness import embedding, report
-from codec_zoo.harness.evaluation import evaluate, summarize
+from codec_zoo.harness.evaluation import evaluate, gains, summarize
 from codec_zoo.harness.figures import draw_chart, rate_distortion
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.report import write_report
@@ -46,12 +46,31 @@ def section(pictures):
         title="Tester 2020: A paper",
         verdicts=[Verdict("WebP beats JPEG (Table 1)", "+1 dB", "+2 dB", "reproduced"), _verdict("not reached")],
         tables=[Table("Table 1: numbers", "With **care**.", ("codec", "PSNR, dB"), [("a", "9.5"), ("b", "10.25")])],
-        charts=[
-            Chart("test-rd", "Figure 1", "PSNR, dB", [*curves, *published_curves("kodak", "psnr")[:3]], "A note.")
-        ],
+        charts=[Chart("test-rd", "Figure 1", "PSNR, dB", [*curves, *published_curves("kodak", "psnr")], "A note.")],
         rows=rows,
         shown=SPECS,
     )
+
+
+@pytest.fixture(scope="module")
+def choices(pictures, tmp_path_factory):
+    """A page with two codecs at two rates each, a layered model's row, and a wide table."""
+    specs = ("jpeg:20", "jpeg:60", "webp:10", "webp:60")
+    name = "fu2019-hybrid-s16-prelu"
+    header = (
+        "codec",
+        "base, bpp",
+        *(f"{metric}, against {name}" for metric in ("PSNR", "MS-SSIM", "PSNR-Y", "SSIM")),
+    )
+    wide = Table("Wide", "", header, [(f"{name},residual_codec=bpg-rgb444", "0.0673", *["+12.3 %"] * 4)] * 3)
+    long = Verdict(
+        "Stride 16 needs fewer bits than stride 8. " * 3, "slightly fewer at 16", "+1.3 %", "ordering holds"
+    )
+    first = Section(
+        "one", "One 2019: A representation of images", [long], [wide], [], evaluate(specs, pictures), specs
+    )
+    second = dataclasses.replace(first, paper="two", title="Two 2020: B")
+    return write_report([first, second], pictures, tmp_path_factory.mktemp("choices"))
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +198,7 @@ def test_hostile_text_is_escaped(section, tmp_path, elements):
     assert len(found.all("script")) == 3  # data, plotly, ours
     assert HOSTILE in " ".join(found.text)  # shown as it is
     data = json.loads(re.search(r'class="data">(.*?)</script>', path.read_text(), re.S)[1])
-    assert data["charts"][0]["curves"][0] == {"name": HOSTILE, "source": HOSTILE, "x": [1], "y": [2]}
+    assert data["charts"][0]["curves"][0] == {"name": HOSTILE, "source": HOSTILE, "shown": True, "x": [1], "y": [2]}
     assert "Infinity" not in json.dumps(data)
     assert data["rows"][0][0] == HOSTILE and "∞" in data["rows"][0]
 
@@ -209,6 +228,25 @@ def test_figure_with_published_curves(section, tmp_path):
         rate_distortion(summarize(section.rows), tmp_path / "rd.svg", names)
         drawn[names] = (tmp_path / "rd.svg").read_text()
     assert "VVC (VTM) (published)" in drawn["vtm", "elic"] and "published" not in drawn[()]
+    # ELIC has no MS-SSIM here: VTM looks the same in both halves all the same.
+    rate_distortion(summarize(section.rows), tmp_path / "rd.svg", ("elic", "vtm"))
+    halves = (tmp_path / "rd.svg").read_text().split('id="axes_2"')
+    assert [half.count("stroke: #bfbfbf") for half in halves] == [2, 1] and "stroke: #737373" not in halves[1]
+
+
+def test_a_layered_model_is_one_curve(section, tmp_path):
+    rows = [
+        {**row, "spec": f"sae{cut},search=10", "codec": f"sae{cut},search=10", "bpp": bpp, "psnr": psnr}
+        for cut, bpp, psnr in ((",layers=1", 0.1, 25), (",layers=2", 0.3, 28), ("", 0.9, 33))
+        for row in section.rows[:2]
+    ]
+    rate_distortion(summarize(rows), tmp_path / "rd.svg")
+    drawn = (tmp_path / "rd.svg").read_text()
+    assert drawn.count("<!-- sae,search=10 -->") == 1 and "layers" not in drawn
+    ours = [
+        {**row, "spec": f"{row['spec']}{i}", "codec": "ours", "bpp": row["bpp"] * 0.8} for i, row in enumerate(rows)
+    ]
+    assert [gain["codec"] for gain in gains([*rows, *ours], "sae,search=10")] == ["ours"]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
@@ -222,6 +260,29 @@ def test_published_curves(metric):
         assert (values > 4).all() and (values < 50).all()
     best = {curve.name: np.interp(0.8, *np.transpose(curve.points)) for curve in curves}
     assert best["VVC (VTM)"] > best["BPG 4:4:4"] > best["WebP"] > best["JPEG 4:2:0"]
+
+
+def test_three_published_curves_are_shown_at_first():
+    shown = [curve.name for curve in published_curves("kodak", "psnr") if curve.shown]
+    assert shown == ["Ballé 2018 (MSE)", "Minnen 2018 (MSE)", "VVC (VTM)"]
+    assert all(curve.shown for curve in published_curves("kodak", "psnr", ["elic", "jpeg"]))
+
+
+def test_page_opens_on_the_best_model_at_a_middle_rate(section):
+    def row(spec, bpp, psnr, weights="a"):
+        return {**section.rows[0], "spec": spec, "codec": spec, "bpp": bpp, "psnr": psnr, "weights_sha256": weights}
+
+    rows = [
+        row("low", 0.1, 25),
+        row("good", 0.45, 31),
+        row("worse", 0.5, 30),
+        row("high", 1, 35),
+        row("bpg", 0.5, 33, None),
+    ]
+    shown = [each["spec"] for each in rows]
+    assert report.opening(dataclasses.replace(section, rows=rows, shown=shown)) == "good"
+    assert report.opening(dataclasses.replace(section, rows=rows, shown=["bpg"])) == "bpg"
+    assert report.opening(dataclasses.replace(section, rows=[], shown=["bpg", "low"])) == "bpg"
 
 
 def test_published_curves_by_name():
@@ -278,6 +339,15 @@ def test_page_in_a_browser(browser, page, section):
     paper.locator("[data-title='Zoom in']").click()
     tab.wait_for_function("old => document.querySelector('.chart').layout.xaxis.range[1] < old", arg=before[1])
 
+    # Published curves are told apart by colour, and off but for three.
+    published = paper.locator(".legend fieldset", has_text="Published").get_by_role("checkbox")
+    assert [box.is_checked() for box in published.all()].count(True) == 3
+    colors = tab.evaluate(
+        "document.querySelector('.chart').data.filter(({ mode }) => mode === 'lines')"
+        ".map(({ line }) => line.color + line.dash)"
+    )
+    assert len(colors) == len(set(colors)) == 23
+
     # A table of numbers sorts as numbers, by keyboard too.
     table = paper.get_by_role("table", name="Table 1: numbers")
     heading = table.locator("th").nth(1)
@@ -312,6 +382,9 @@ def test_page_in_a_browser(browser, page, section):
     clip = viewer.locator("canvas.left").evaluate("canvas => canvas.style.clipPath")
     assert float(re.search(r"0(?:px)? ([\d.]+)px", clip)[1]) == pytest.approx(150, abs=3)  # of 200
 
+    viewer.get_by_role("combobox", name="Right").select_option("jpeg:30")
+    tab.wait_for_selector(".viewer[data-loaded$='jpeg:30']")
+
     # The canvases hold the very pixels of the lossless files.
     def pixels(name):
         return tab.evaluate(
@@ -345,6 +418,96 @@ def test_page_in_a_browser(browser, page, section):
 
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.mark.slow
+def test_choices_are_in_the_address(browser, choices):
+    tab = browser.new_page(viewport={"width": 1366, "height": 768})
+    tab.goto(choices.as_uri())
+    tab.wait_for_selector("#paper-two .viewer[data-loaded]")
+    viewer = tab.locator("#paper-two .viewer")
+    left, right, nearest = (viewer.locator(f"[name={name}]") for name in ("left", "right", "nearest"))
+    assert "#" not in tab.url and left.input_value() == "original"
+
+    # The other side follows to its file of the nearest rate, and the difference is said.
+    right.select_option("webp:10")
+    left.select_option("jpeg:60")
+    assert right.input_value() == "webp:60"
+    tab.wait_for_selector("#paper-two .viewer[data-loaded$='jpeg:60 webp:60']")
+    assert re.search(
+        r"Right against left: [+−][\d.]+ % bits, [+−][\d.]+ dB", viewer.locator(".numbers").text_content()
+    )
+    right.select_option("webp:10")
+    assert left.input_value() == "jpeg:20"
+    right.select_option("jpeg:60")  # two files of one codec
+    assert left.input_value() == "jpeg:20"
+    nearest.uncheck()
+    right.select_option("webp:60")
+    assert left.input_value() == "jpeg:20"
+    viewer.locator("[name=view]").select_option("difference")
+    tab.locator("#paper-two [name=codec]").select_option("")
+    assert "#paper-two?" in tab.url and "left=jpeg%3A20" in tab.url and "factor" not in tab.url
+
+    # The address brings all of it back; another one in its place does too.
+    other = browser.new_page(viewport={"width": 1366, "height": 768})
+    other.goto(tab.url)
+    other.wait_for_selector("#paper-two .viewer[data-loaded$='jpeg:20 webp:60']")
+    assert other.locator("#paper-one .viewer").get_attribute("data-loaded").endswith(" original webp:60")
+    assert not other.locator("#paper-two [name=nearest]").is_checked()
+    assert other.locator("#paper-two [name=view]").input_value() == "difference"
+    assert other.locator("#paper-two .rows tbody tr").count() == 8
+    assert other.locator("#paper-two .viewer").bounding_box()["y"] < 200
+    other.evaluate("location.hash = '#paper-one?left=webp%3A10&right=none'")
+    other.wait_for_selector("#paper-one .viewer[data-loaded$='webp:10 webp:60']")
+
+    # The list of papers goes to a paper and marks it.
+    other.get_by_role("navigation", name="Papers").get_by_role("link", name="One 2019").click()
+    other.wait_for_selector("nav.papers a[aria-current=true]:text('One 2019')")
+    assert 0 < other.locator("#paper-one h2").bounding_box()["y"] < 120
+
+    # No column is cut, and no row is taller than two lines.
+    assert other.evaluate(
+        "[...document.querySelectorAll('.scroll')].every((box) => box.scrollWidth <= box.clientWidth)"
+    )
+    assert other.get_by_role("table", name="Wide").first.locator("tbody tr").first.bounding_box()["height"] < 60
+    assert other.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.slow
+def test_curves_are_in_the_address(browser, page):
+    tab = browser.new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector(".viewer[data-loaded]")
+    tab.get_by_role("checkbox", name="ELIC 2022 (MSE)", exact=True).check()
+    tab.get_by_role("checkbox", name="jpeg:30", exact=True).uncheck()
+    again = browser.new_page()
+    again.goto(tab.url)
+    again.wait_for_selector(".viewer[data-loaded]")
+    assert again.get_by_role("checkbox", name="ELIC 2022 (MSE)", exact=True).is_checked()
+    assert not again.get_by_role("checkbox", name="jpeg:30", exact=True).is_checked()
+    drawn = "document.querySelector('.chart').data.filter((trace) => trace.visible).map((trace) => trace.name)"
+    assert set(again.evaluate(drawn)) == {
+        "webp:40",
+        "Ballé 2018 (MSE)",
+        "Minnen 2018 (MSE)",
+        "VVC (VTM)",
+        "ELIC 2022 (MSE)",
+    }
+
+
+@pytest.mark.slow
+def test_verdicts_are_readable_on_a_phone(browser, choices):
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(choices.as_uri())
+    tab.wait_for_selector("#paper-two .viewer[data-loaded]")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    for cell in tab.locator("table.verdicts").first.locator("td").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    assert tab.locator("table.verdicts .verdict").first.is_visible()
+    assert tab.evaluate(
+        "(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.counts').parentElement)"
+    )
 
 
 @pytest.mark.slow

@@ -83,17 +83,17 @@ class FactorizedPriorModel(TransformCoder):
         """float32 ``[N, H, W, 3]`` → y: float32 ``[N, H/16, W/16, C]``."""
         return {"y": ops.cast(self.analysis(residual), "float32")}
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> Any:
+    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
         """Bits of y with noise: float32 ``[N]``."""
-        return total(bits(self.prior(self.noise(latents["y"]))))
+        return {"y": total(bits(self.prior(self.noise(latents["y"]))))}
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
         """y → bits of each value under the prior."""
         return lambda y: bits(self.prior(y))
 
-    def cross_entropy(self, coded: Mapping[str, Any], **dials: Any) -> Any:
+    def cross_entropies(self, coded: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
         """Bits of y, int32: float32 ``[N]``."""
-        return total(bits(self.prior(ops.cast(coded["y"], "float32"))))
+        return {"y": total(bits(self.prior(ops.cast(coded["y"], "float32"))))}
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

@@ -142,21 +142,22 @@ class ScaleHyperprior(TransformCoder):
         y = ops.cast(self.analysis(residual), "float32")
         return {"y": y, "z": ops.cast(self.hyper_analysis(ops.abs(y)), "float32")}
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> Any:
-        """Bits of z and y with noise, the scales from rounded z: float32 ``[N]``."""
+    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
+        """Bits of z and y with noise, the scales from rounded z: float32 ``[N]`` each."""
         y, z = latents["y"], latents["z"]
         scale = self.hyper_synthesis(round_straight_through(z))
-        return total(bits(self.prior(self.noise(z)))) + total(bits(gaussian_likelihood(self.noise(y), scale)))
+        hyper = total(bits(self.prior(self.noise(z))))
+        return {"z": hyper, "y": total(bits(gaussian_likelihood(self.noise(y), scale)))}
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
         """y → bits of each value under the Gaussians that z chooses."""
         scale = ops.take(scale_table().astype("float32"), self.hyper_synthesis.exact(coded["z"], **dials))
         return lambda y: bits(gaussian_likelihood(y, scale))
 
-    def cross_entropy(self, coded: Mapping[str, Any], **dials: Any) -> Any:
-        """Bits of z and y, int32: float32 ``[N]``."""
+    def cross_entropies(self, coded: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
+        """Bits of z and y, int32: float32 ``[N]`` each."""
         hyper = total(bits(self.prior(ops.cast(coded["z"], "float32"))))
-        return hyper + total(self.rate(coded, **dials)(ops.cast(coded["y"], "float32")))
+        return {"z": hyper, "y": total(self.rate(coded, **dials)(ops.cast(coded["y"], "float32")))}
 
     def start_scales(self, scales: np.ndarray) -> None:
         """Start the last bias of the hyper-synthesis at these standard deviations of y, float32 ``[C]``."""
@@ -265,19 +266,19 @@ class VariableRateHyperprior(ScaleHyperprior):
         outputs = reconstruction / root, bpp * ops.reshape(delta, (-1,))
         return super().compute_loss(images, y, outputs, sample_weight, training)
 
-    def code(self, residual: Any, **dials: Any) -> tuple[Any, Any]:
+    def code(self, residual: Any, **dials: Any) -> tuple[Any, dict[str, Any]]:
         """As of any transform code, in steps of Δ."""
         latents, delta = self.latents(residual), quantisation_step(dials["step"])
         spent = self.training_bits(latents, **dials)
         rounded = delta * round_straight_through(latents["y"] / delta)
         return ops.cast(self.synthesis(rounded), "float32"), spent
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> Any:
-        """Bits of z, and of y/Δ, with noise, the scales from rounded z: float32 ``[N]``."""
+    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
+        """Bits of z, and of y/Δ, with noise, the scales from rounded z: float32 ``[N]`` each."""
         z, delta = latents["z"], quantisation_step(dials["step"])
         scale = self.hyper_synthesis(round_straight_through(z), delta)
         spent = total(bits(gaussian_likelihood(self.noise(latents["y"] / delta), scale)))
-        return total(bits(self.prior(self.noise(z)))) + spent
+        return {"z": total(bits(self.prior(self.noise(z)))), "y": spent}
 
     def rate_factor(self, **dials: Any) -> Any:
         """Δ²."""

@@ -31,6 +31,7 @@ from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim, psnr
 from codec_zoo.presets import Preset, Recipe, qualified_name
 from codec_zoo.provenance import commit, processor
 from codec_zoo.training.optimizers import ConvolutionMuon, Trapezoid
+from codec_zoo.training.recorder import Recorder, StepClock
 from codec_zoo.training.workers import Workers, sharing
 
 CHECKPOINT, BEST, RECORD = "checkpoint.npz", "best.weights.h5", "run.json"
@@ -46,17 +47,23 @@ class Logger(Protocol):
     Its errors end the training. One that cannot write should say so once and go on.
     """
 
+    def begin(self, step: int, record: Mapping[str, Any]) -> None:
+        """A sitting of the run begins at this step: ``run.json`` without its progress."""
+
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers at a step."""
 
-    def picture(self, step: int, name: str, original: np.ndarray, reconstruction: np.ndarray) -> None:
-        """A reconstruction beside its original, both ``uint8 [H, W, 1 or 3]``."""
+    def picture(self, step: int, name: str, result: EvaluatedImage, scores: Mapping[str, float]) -> None:
+        """A held-out image and its reconstruction, with its scores as :func:`evaluate` names them."""
 
     def histogram(self, step: int, name: str, values: np.ndarray) -> None:
         """The distribution of some values."""
 
-    def hparams(self, parameters: Mapping[str, Any], results: Mapping[str, float]) -> None:
-        """The run's settings and its final scores."""
+    def rate_distortion(self, step: int, curve: Sequence[Mapping[str, float]]) -> None:
+        """The held-out curve so far, first point first; of RGB images, where there is a rate."""
+
+    def end(self) -> None:
+        """The run has made all of its steps."""
 
 
 @dataclasses.dataclass
@@ -179,7 +186,7 @@ def evaluate(
     model: CompressionModel,
     images: Sequence[np.ndarray],
     file_sizes: Callable[[CompressionModel], Callable[[np.ndarray], int]] | None = None,
-) -> tuple[dict[str, float], list[EvaluatedImage]]:
+) -> tuple[dict[str, float], list[EvaluatedImage], list[dict[str, float]]]:
     """Mean held-out scores of the model as it stands.
 
     Args:
@@ -189,8 +196,8 @@ def evaluate(
             gives ``bpp``.
 
     Returns:
-        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}`` and the model's further scores, means over the images, and the
-        model's evaluation of each image.
+        ``{"loss", "bpp", "psnr" (dB), "ms_ssim"}`` and the model's further scores, means over the images; the model's
+        evaluation of each image; and the scores of each.
     """
     size_of = file_sizes(model) if file_sizes else None
     evaluated, scores = [], []
@@ -207,7 +214,26 @@ def evaluate(
             score["ms_ssim"] = float(keras.ops.convert_to_numpy(similarity)[0])
         scores.append(score)
     names = scores[0].keys()
-    return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}, evaluated
+    return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}, evaluated, scores
+
+
+def _further_scores(results: Sequence[EvaluatedImage]) -> dict[str, float]:
+    """Means for curves that ``run.json`` has no use for: squared error, and the parts of the cross-entropy."""
+    errors = [np.mean(np.square(result.original.astype(np.float32) - result.reconstruction)) for result in results]
+    of_latents = {
+        f"bpp_{name}": float(np.mean([result.bpp_of_latents[name] for result in results]))
+        for name in results[0].bpp_of_latents
+    }
+    whole = {"bpp_cross_entropy": sum(of_latents.values())} if of_latents else {}
+    return {"mse": float(np.mean(errors)), **of_latents, **whole}
+
+
+def is_logged(step: int, log_every: int) -> bool:
+    """Whether the curves have a point behind this many steps: 1, 2, 3, 5, 8, 13 …, then every ``log_every``."""
+    before, early = 1, 1
+    while early < min(step, log_every):
+        before, early = early, before + early
+    return step == early < log_every or step % log_every == 0
 
 
 def train(
@@ -246,11 +272,11 @@ def train(
         revive: first give new weights to dormant channels of ``initial_weights`` (the model's
             ``reset_dormant_channels``).
         seed: of the fresh weights, and of those for dormant channels.
-        log_every: steps between lines of the training curve.
+        log_every: steps between points of the training curve. The first steps have more (:func:`is_logged`).
         evaluate_every: steps between points of the held-out curve.
         checkpoint_every_s: seconds between checkpoints; one is also written at the end, on Ctrl-C and
             on SIGTERM.
-        logger: gets curves, pictures, histograms and hparams.
+        logger: gets the settings, curves, pictures and histograms. Without one, nothing is measured beside the loss.
         report: called with step and values at each line of the curve, for a progress bar.
         workers: that train together (see ``codec_zoo.training.workers``); without, this process alone. Each gives
             the same arguments. Worker 0 has the folder; the others take their state from it and write nothing.
@@ -273,6 +299,7 @@ def train(
         raise UsageError(
             f"worker {workers.index} has another preset, recipe, data or seed than worker 0. Give the same command."
         )
+    logged = bool(workers.number_of_first(int(logger is not None)))
     keras.utils.set_random_seed(seed)
     model = preset.create()
     if recipe.patch_size % model.stride:
@@ -307,18 +334,24 @@ def train(
         model.normalize_activations(patches)
         stream = itertools.chain(first, stream)
     learners = model.learners()
+    recorders: list[Recorder] = []
     for learner in learners:
         learner.compile(
             optimizer=make_optimizer(recipe, 1 / len(learners)), jit_compile=keras.backend.backend() == "jax"
         )
         learner.optimizer.build(learner.trainable_variables)
+        if logged:
+            recorders.append(Recorder(model.recorded if learner is model else (), learner.optimizer))
         workers.attach(learner.optimizer, recipe.batch_size)
+
+    if logged and learners == [model]:
+        model.recorder = recorders[0]
 
     queue = None
     if keras.backend.backend() == "jax" and learners == [model]:
         from codec_zoo.training.jax_steps import JaxSteps
 
-        queue = JaxSteps(model)
+        queue = JaxSteps(model, model.recorder)
 
     progress = load_checkpoint(checkpoint, model, learners) if resumed else Progress()
     progress.step = workers.number_of_first(progress.step)
@@ -347,6 +380,7 @@ def train(
     started = time.monotonic() - progress.seconds
     saved = time.monotonic()
     losses: dict[str, list[Any]] = {}
+    clock, unlogged = StepClock(), 0
 
     def settle() -> None:
         if queue:
@@ -364,21 +398,34 @@ def train(
         settle()
         known = progress.best
         with averaged(learners):
-            scores, results = evaluate(model, fitting, file_sizes)
+            scores, results, of_each = evaluate(model, fitting, file_sizes)
             progress.curve.append({"step": progress.step, **scores})
             if known is None or scores["loss"] <= known["loss"]:
                 weights.save(model, folder / BEST)
         if logger:
-            logger.scalars(progress.step, {f"held_out/{name}": value for name, value in scores.items()})
-            for i, result in enumerate(results[:4]):
-                logger.picture(progress.step, f"held_out/{i}", result.original, result.reconstruction)
+            curves = {**_further_scores(results), **scores}
+            logger.scalars(progress.step, {f"held_out/{name}": value for name, value in curves.items()})
+            if "bpp" in scores and results[0].original.shape[-1] == 3:
+                logger.rate_distortion(progress.step, progress.curve)
+            for i, (result, score) in enumerate(zip(results[:4], of_each, strict=False)):
+                logger.picture(progress.step, f"held_out/{i}", result, score)
             for name in results[0].latents:
                 values = np.concatenate([result.latents[name].ravel() for result in results])
                 logger.histogram(progress.step, f"latents/{name}", values)
         report(progress.step, {f"held-out {name}": value for name, value in scores.items()})
 
+    def record_steps() -> dict[str, float]:
+        """What the recorders have, means over the steps and the workers."""
+        found: dict[str, float] = {}
+        for learner, recorder in zip(learners if logged else (), recorders, strict=True):
+            suffix = "" if learner is model else f"_{learner.name}"
+            found |= {f"{name}{suffix}": mean for name, mean in recorder.take().items()}
+        return workers.mean(found, recipe.batch_size) if found else {}
+
+    if logger:
+        logger.begin(progress.step, record)
     with Deferred() as signals:
-        for batch in stream or batches(progress.step):
+        for batch in clock.waiting(stream or batches(progress.step)):
             if progress.step >= recipe.steps:
                 break
             if rising:
@@ -388,7 +435,8 @@ def train(
             for name, value in values.items():
                 losses.setdefault(name, []).append(value)
             progress.step += 1
-            if progress.step % log_every == 0 or progress.step == recipe.steps:
+            unlogged += 1
+            if is_logged(progress.step, log_every) or progress.step == recipe.steps:
                 means = {name: float(np.mean([float(v) for v in values])) for name, values in losses.items()}
                 means = workers.mean(means, recipe.batch_size)
                 losses.clear()
@@ -396,27 +444,31 @@ def train(
                 for name, mean in means.items():
                     if not np.isfinite(mean):
                         raise CodecZooError(f"the {name} is {mean} at step {progress.step}: {DIVERGED}")
-                scalars = {
-                    **means,
-                    **model.scalars(means),
-                    "learning_rate": float(keras.ops.convert_to_numpy(learners[0].optimizer.learning_rate)),
-                }
+                recorded = record_steps()
+                rate = float(keras.ops.convert_to_numpy(learners[0].optimizer.learning_rate))
+                further = model.scalars({**recorded, **means})
                 if logger:
-                    logger.scalars(progress.step, {f"train/{name}": value for name, value in scalars.items()})
-                report(progress.step, scalars)
+                    speed = clock.take(unlogged * recipe.batch_size)
+                    curves = {**means, **recorded, **further, "optimizer/learning_rate": rate, **speed}
+                    tags = {name if "/" in name else f"train/{name}": value for name, value in curves.items()}
+                    logger.scalars(progress.step, tags)
+                unlogged = 0
+                shown = {name: recorded[name] for name in ("bpp",) if name in recorded}
+                report(progress.step, {**means, **shown, **further, "learning_rate": rate})
             evaluated = first_worker and (progress.step % evaluate_every == 0 or progress.step == recipe.steps)
-            if evaluated:
-                hold_out()
-            # The best weights and the record that names their step go together.
-            if evaluated or signals.interrupt or time.monotonic() - saved > checkpoint_every_s:
-                save()
-                saved = time.monotonic()
+            with clock.paused():
+                if evaluated:
+                    hold_out()
+                # The best weights and the record that names their step go together.
+                if evaluated or signals.interrupt or time.monotonic() - saved > checkpoint_every_s:
+                    save()
+                    saved = time.monotonic()
             if signals.interrupt:
                 raise signals.interrupt
     save()
     workers.number_of_first(progress.step)  # the others stay until worker 0 has evaluated and saved
-    if logger and progress.best:
-        logger.hparams({"preset": preset.name, **dataclasses.asdict(recipe)}, progress.best)
+    if logger:
+        logger.end()
     return progress
 
 

@@ -146,6 +146,7 @@ from codec_zoo.training.jax_steps import JaxSteps
 from codec_zoo.models.fu2019 import HybridAutoencoder
 from codec_zoo.models.jia2019 import ScalableAutoencoder
 from codec_zoo.presets import Recipe
+from codec_zoo.training.recorder import Recorder
 
 recipe = Recipe(64, 2, 10, 1e-3, optimizer="muon", schedule="cosine", warmup_steps=2, clip_norm=1.0)
 for make in (
@@ -158,12 +159,18 @@ for make in (
         model = make()
         model.compile(optimizer=loop.make_optimizer(recipe), jit_compile=True)
         model.optimizer.build(model.trainable_variables)
-        learner = JaxSteps(model) if queued else model
+        if queued:
+            model.recorder = Recorder(model.recorded, model.optimizer)
+        learner = JaxSteps(model, model.recorder) if queued else model
         random = np.random.default_rng(0)
         batches = [random.integers(0, 256, (2, 64, 64, 3), np.uint8) for _ in range(3)]
         losses = [float(model.learn([learner], batch, step)["loss"]) for step, batch in enumerate(batches)]
         if queued:
             learner.write_back()
+            means = model.recorder.take()
+            assert means["optimizer/gradient_norm"] > 0 and 0 <= means["optimizer/clipped_steps"] <= 1
+            if model.recorded:
+                np.testing.assert_allclose(means["loss_distortion"] + means["loss_rate"], np.mean(losses), rtol=1e-5)
         states.append([losses, *(np.asarray(variable.value) for variable in loop._state(model, [model]))])
     assert int(model.optimizer.iterations) == 3
     for one, other in zip(*states, strict=True):
@@ -173,7 +180,7 @@ for make in (
 
 @pytest.mark.slow
 def test_queued_steps_on_jax_are_those_of_keras(jax_environment, tmp_path):
-    """Losses, weights, random generators and optimizer behind three steps, queued and one by one."""
+    """Losses, weights, random generators and optimizer behind three steps, queued and recorded, and one by one."""
     environment = {"PATH": os.environ["PATH"], "KERAS_BACKEND": "jax"}
     subprocess.run([jax_environment / "bin" / "python", "-c", _ON_JAX], check=True, env=environment, cwd=tmp_path)
 
