@@ -47,7 +47,7 @@ def publish(run: Path, as_json: bool) -> None:
     "form",
     type=click.Choice(["savedmodel", "onnx", "litert"]),
     default="savedmodel",
-    help="Write a SavedModel, graphs for ONNX Runtime, or a file for LiteRT.",
+    help="Format of the export: a SavedModel, graphs for ONNX Runtime, or a file for LiteRT.",
 )
 @option("--verify/--no-verify", default=True, help="Run the export, and compare its values with the model's.")
 @force_option

@@ -20,7 +20,7 @@ from codec_zoo.codecs import batch, container
 from codec_zoo.errors import UsageError, needing_packages
 from codec_zoo.export.quiet import quiet_tensorflow
 from codec_zoo.notices import notice
-from codec_zoo.presets import DEFAULT_PRESET, list_presets, preset_id
+from codec_zoo.presets import DEFAULT_PRESET, known_presets, preset_id
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -266,7 +266,7 @@ def _naming(name: str) -> AbstractContextManager[None]:
 
 def _preset_with(identifier: bytes) -> str | None:
     """The preset that a file names; Keras is imported only for one without weights in the package."""
-    for names in (weights.index, lambda: [preset.name for preset in list_presets()]):
+    for names in (weights.index, lambda: [preset.name for preset in known_presets()]):
         for name in names():
             if preset_id(name) == identifier:
                 return name

@@ -23,7 +23,7 @@ from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError
 from codec_zoo.export.runtime import ExportedModel, open_model
-from codec_zoo.presets import find_preset, list_presets, start_with_module
+from codec_zoo.presets import find_preset, known_presets, start_with_module
 from codec_zoo.stream import Stream
 
 
@@ -61,7 +61,7 @@ def _options_of(stream: Stream | None) -> list[str]:
 
 def _whom_for(option: str) -> str:
     """Which presets take an option: "is for report2017-*", in as few words as tell them from the others."""
-    takes = {preset.name: option in _options_of(preset.stream) for preset in list_presets()}
+    takes = {preset.name: option in _options_of(preset.stream) for preset in known_presets()}
     found: dict[str, None] = {}
     for name in (name for name, taken in takes.items() if taken):
         parts = name.split("-")
@@ -128,7 +128,7 @@ def open_codec(spec: str) -> Codec:
             raise UsageError(f"{name} takes no options. Received: {', '.join(options)}")
         return get_codec(spec)
     if not find_preset(name) and not os.path.isdir(name):
-        known = [*list_codecs(), *(preset.name for preset in list_presets())]
+        known = [*list_codecs(), *(preset.name for preset in known_presets())]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         raise UsageError(
             f"there is no codec, preset or folder called {name!r}."

@@ -23,7 +23,7 @@ from codec_zoo.export.manifest import check_files
 from codec_zoo.export.tables import TABLES, Tables, load_tables
 from codec_zoo.files import cache_folder, writing
 from codec_zoo.notices import notice
-from codec_zoo.presets import Preset, find_preset, get_preset, list_presets, onnx_alone, preset_id
+from codec_zoo.presets import Preset, find_preset, get_preset, known_presets, onnx_alone, preset_id
 from codec_zoo.stream import Stream
 from codec_zoo.stream_json import parse, to_json
 
@@ -278,9 +278,9 @@ def _find_onnx(name: str) -> Path:
     found = [folder for folder in cached_models() if folder.parent.name == name]
     if not found:
         raise ModelError(
-            f"no export of {name} to ONNX is in the cache, and TensorFlow is not installed. Where it is: `codec-zoo "
-            f"export {name} DIR --format onnx`. Then name the folder, --model DIR/{name}, or copy it to "
-            f"{cache_folder() / 'models' / 'onnx' / name}."
+            f"no export of {name} to ONNX is in the cache, and TensorFlow is not installed. Install it: `pip install "
+            f"'codec-zoo[tf]'`. Or export the model where it is: `codec-zoo export {name} DIR --format onnx`. Then "
+            f"name the folder, --model DIR/{name}, or copy it to {cache_folder() / 'models' / 'onnx' / name}."
         )
     return max(found, key=lambda folder: int(folder.name))
 
@@ -453,4 +453,4 @@ def find_model(stream: Coded) -> ExportedModel:
 def _coding_presets() -> Iterator[str]:
     """Presets that code files. Other packages are imported only where none of the zoo's own trained ones will do."""
     yield from weights.index()
-    yield from (preset.name for preset in list_presets() if preset.trained)
+    yield from (preset.name for preset in known_presets() if preset.trained)

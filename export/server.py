@@ -21,7 +21,7 @@ from codec_zoo.export.card import Coded, parse_card
 from codec_zoo.export.loopback import is_loopback, proxies_for
 from codec_zoo.export.runtime import ExportedModel, coded
 from codec_zoo.export.tables import load_tables
-from codec_zoo.presets import list_presets, preset_id, split_name
+from codec_zoo.presets import known_presets, preset_id, split_name
 
 # Seconds before each attempt that follows a failure.
 _PAUSES = (0.25, 0.5, 1, 2, 4)
@@ -372,7 +372,7 @@ def find_served(server: Server, stream: Coded, name: str | None = None) -> Serve
     if name is not None:
         name = split_name(name)[1]
     else:
-        name = next((p.name for p in list_presets() if preset_id(p.name) == stream.preset_id), None)
+        name = next((p.name for p in known_presets() if preset_id(p.name) == stream.preset_id), None)
     if name is None:
         raise ModelError(
             f"no preset of this codec-zoo coded the file (preset id {stream.preset_id.hex()}). "

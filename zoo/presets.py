@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codec_zoo.errors import UsageError, needing_packages
+from codec_zoo.errors import MissingPackageError, UsageError, needing_packages
 from codec_zoo.notices import notice
 from codec_zoo.stream import Stream
 
@@ -232,11 +232,12 @@ def _top(module: str) -> str:
 
 
 def onnx_alone() -> bool:
-    """Whether ONNX Runtime is what runs models here: it is installed, and TensorFlow is not.
+    """Whether only ONNX Runtime runs models here: it is installed, and no backend of Keras is.
 
     No preset is known then, since their modules need Keras: models are folders (``codec_zoo.export.runtime``).
     """
-    return bool(importlib.util.find_spec("onnxruntime")) and not importlib.util.find_spec("tensorflow")
+    backends = ("tensorflow", "jax", "torch")
+    return bool(importlib.util.find_spec("onnxruntime")) and not any(map(importlib.util.find_spec, backends))
 
 
 @functools.cache
@@ -311,7 +312,18 @@ def _module_of(preset: Preset) -> str:
 
 
 def list_presets() -> list[Preset]:
-    """All presets, by name: the zoo's own, those of installed packages, and those of modules imported so far."""
+    """All presets, by name: the zoo's own, those of installed packages, and those of modules imported so far.
+
+    Raises:
+        MissingPackageError: no backend of Keras is installed, which their modules need.
+    """
+    if onnx_alone():
+        raise MissingPackageError("tensorflow")
+    return known_presets()
+
+
+def known_presets() -> list[Preset]:
+    """As :func:`list_presets`; without a backend of Keras the zoo's own are left out."""
     _load_own()
     _load_installed()
     return [_PRESETS[name] for name in sorted(_PRESETS)]

@@ -261,6 +261,7 @@ def test_the_page_says_what_pictures_need():
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
     assert {row[0].strip("`").split("-")[0] for row in rows} == {name.split("-")[0] for name in KINDS} | {
         "balle2018",
+        "bpg",
         "jiang2017",
     }
     for name, *cells in rows:
