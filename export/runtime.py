@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from codec_zoo import weights
-from codec_zoo.errors import CodecZooError, DamagedModelError, ModelError, needing_packages
+from codec_zoo.errors import CodecZooError, DamagedModelError, MissingPackageError, ModelError, needing_packages
 from codec_zoo.export import card as cards
 from codec_zoo.export.card import Coded
 from codec_zoo.export.manifest import check_files
@@ -278,9 +278,9 @@ def _find_onnx(name: str) -> Path:
     found = [folder for folder in cached_models() if folder.parent.name == name]
     if not found:
         raise ModelError(
-            f"no export of {name} to ONNX is in the cache, and TensorFlow is not installed. Install it: `pip install "
-            f"'codec-zoo[tf]'`. Or export the model where it is: `codec-zoo export {name} DIR --format onnx`. Then "
-            f"name the folder, --model DIR/{name}, or copy it to {cache_folder() / 'models' / 'onnx' / name}."
+            f"{MissingPackageError('tensorflow')} Or run an export to ONNX, which the cache does not have: where "
+            f"TensorFlow is, `codec-zoo export {name} DIR --format onnx`. Then name the folder, --model DIR/{name}, or "
+            f"copy it to {cache_folder() / 'models' / 'onnx' / name}."
         )
     return max(found, key=lambda folder: int(folder.name))
 

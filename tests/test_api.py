@@ -236,7 +236,7 @@ except cz.CodecZooError as error:
     process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
-    assert "pip install 'codec-zoo[tf]'" in process.stdout and "tensorflow" in process.stdout.lower()
+    assert "pip install 'codec-zoo[tf]'" in process.stdout and "tensorflow" in process.stdout, process.stderr
 
 
 def test_missing_packages_name_their_extra():
