@@ -279,8 +279,8 @@ def _find_onnx(name: str) -> Path:
     if not found:
         raise ModelError(
             f"{MissingPackageError('tensorflow')} Or run an export to ONNX, which the cache does not have: where "
-            f"TensorFlow is, `codec-zoo export {name} DIR --format onnx`. Then name the folder, --model DIR/{name}, or "
-            f"copy it to {cache_folder() / 'models' / 'onnx' / name}."
+            f"TensorFlow is, `codec-zoo export {name} DIR --format onnx`. Then name the folder, --model DIR/{name}, "
+            f"or copy it to {cache_folder() / 'models' / 'onnx' / name}."
         )
     return max(found, key=lambda folder: int(folder.name))
 
