@@ -153,8 +153,17 @@ def shift_rows(eighths: Any, step: Any) -> Any:
 
 def quantisation_step(step: Any) -> Any:
     """Δ = 1.131^(k/8) for k of each image: int32 ``[N]``, −128 … 127 → float32 ``[N, 1, 1, 1]``."""
-    table = SCALE_RATIO ** (np.arange(FINEST, COARSEST + 1) / STEPS_A_ROW)
-    return ops.reshape(ops.take(table.astype("float32"), step - FINEST), (-1, 1, 1, 1))
+    return ops.reshape(ops.take(_quantisation_steps().astype("float32"), step - FINEST), (-1, 1, 1, 1))
+
+
+def quantisation_step_integers(step: Any, fraction: int) -> Any:
+    """Δ as :func:`quantisation_step`, rounded to so many fractional bits: integers, float64 ``[N, 1, 1, 1]``."""
+    table = np.round(_quantisation_steps() * 2.0**fraction)
+    return ops.reshape(ops.take(table, step - FINEST), (-1, 1, 1, 1))
+
+
+def _quantisation_steps() -> np.ndarray:
+    return SCALE_RATIO ** (np.arange(FINEST, COARSEST + 1) / STEPS_A_ROW)
 
 
 @keras.saving.register_keras_serializable("codec_zoo")

@@ -51,8 +51,12 @@ class HyperSynthesis(keras.layers.Layer):
 
     def call(self, inputs: Any, delta: Any = 1.0) -> Any:
         """Estimate the standard deviations in quantisation steps ``delta``, in float32, for training."""
-        first, second, last = self.stages
-        return to_scale(last(ops.relu(second(ops.relu(first(inputs))))), delta)
+        return to_scale(self.stages[-1](self.features(inputs)), delta)
+
+    def features(self, inputs: Any) -> Any:
+        """What the last convolution sees: float32 ``[N, h, w, hyper_channels]`` → ``[N, 4h, 4w, hyper_channels]``."""
+        first, second, _ = self.stages
+        return ops.relu(second(ops.relu(first(inputs))))
 
     def exact(self, hyper_latents: Any, step: Any = None) -> Any:
         """Rows of the scale table, 0 … 63: int32 ``[N, h, w, hyper_channels]`` → ``[N, 4h, 4w, latent_channels]``.
@@ -63,39 +67,54 @@ class HyperSynthesis(keras.layers.Layer):
         below 2^53 (:meth:`check_exact`), hence exact in whatever order a machine adds. JAX has float64 only with
         ``JAX_ENABLE_X64=1``; without it the result is good for estimates, not for files.
         """
+        kernel, bias = self.integers(self.stages[-1])
+        sums = ops.conv(self.exact_features(hyper_latents), kernel, padding="same") + bias
+        return self.rows(sums, step)
+
+    def exact_features(self, hyper_latents: Any) -> Any:
+        """:meth:`features` in exact integers: int32 → float64 multiples of 2^−``VALUE_BITS``, held as integers."""
         limit = self.MAX_HYPER_LATENT
         x = ops.clip(ops.cast(hyper_latents, "float64"), -limit, limit)
-        fraction = 0  # fractional bits of x
-        for i, stage in enumerate(self.stages):
-            kernel, bias = self._integers(stage, fraction)
-            if i < 2:
-                x = ops.conv_transpose(x, kernel, strides=2, padding="same") + bias
-                x = x * 2.0 ** (self.VALUE_BITS - fraction - self.WEIGHT_BITS)
-                # ReLU and floor; not ops.floor, which gives float32 on some backends.
-                x = ops.cast(ops.cast(ops.clip(x, 0.0, self.MAX_VALUE), "int64"), "float64")
-                fraction = self.VALUE_BITS
-            else:
-                x = ops.conv(x, kernel, padding="same") + bias
+        for stage, fraction in zip(self.stages[:2], (0, self.VALUE_BITS), strict=True):
+            kernel, bias = self.integers(stage, fraction)
+            x = self.activate(ops.conv_transpose(x, kernel, strides=2, padding="same") + bias, fraction)
+        return x
+
+    def activate(self, sums: Any, fraction: int | None = None) -> Any:
+        """ReLU and floor of exact sums, whose inputs have so many fractional bits; None: ``VALUE_BITS``."""
+        shift = self.WEIGHT_BITS + (self.VALUE_BITS if fraction is None else fraction) - self.VALUE_BITS
+        # Not ops.floor, which gives float32 on some backends.
+        return ops.cast(ops.cast(ops.clip(sums * 2.0**-shift, 0.0, self.MAX_VALUE), "int64"), "float64")
+
+    def rows(self, sums: Any, step: Any = None) -> Any:
+        """Rows of the scale table of the last layer's exact sums; ``step`` as in :meth:`exact`: int32."""
         thresholds = scale_thresholds() if step is None else step_thresholds()
-        thresholds = np.round(thresholds * 2.0 ** (fraction + self.WEIGHT_BITS))
-        rows = count_reached(x, thresholds)
+        rows = count_reached(sums, np.round(thresholds * 2.0 ** (self.VALUE_BITS + self.WEIGHT_BITS)))
         return rows if step is None else shift_rows(rows, step)
 
-    def _integers(self, stage: Any, fraction: int) -> tuple[Any, Any]:
-        """Kernel and bias of a stage as integers in float64, for inputs with ``fraction`` fractional bits."""
+    def integers(self, stage: Any, fraction: int | None = None) -> tuple[Any, Any]:
+        """Kernel and bias of a layer as integers in float64, for inputs with so many fractional bits.
+
+        ``fraction``: None: ``VALUE_BITS``.
+        """
+        fraction = self.VALUE_BITS if fraction is None else fraction
         kernel = ops.round(ops.cast(stage.kernel, "float64") * 2.0**self.WEIGHT_BITS)
         return kernel, ops.round(ops.cast(stage.bias, "float64") * 2.0 ** (self.WEIGHT_BITS + fraction))
 
     def check_exact(self) -> None:
         """Raise ``ValueError`` if a sum of :meth:`exact` could pass 2^53 with these weights."""
-        largest, fraction = self.MAX_HYPER_LATENT, 0
-        for i, stage in enumerate(self.stages):
-            kernel, bias = (np.abs(ops.convert_to_numpy(value)) for value in self._integers(stage, fraction))
-            inputs = (0, 1, 3) if i < 2 else (0, 1, 2)  # a transposed kernel is [h, w, out, in]
-            worst = (kernel.sum(inputs) * largest + bias).max()
-            if not worst < 2.0**53:
-                raise ValueError(f"{self.name}: a sum may reach {worst:.3g}, beyond exact float64 integers.")
-            largest, fraction = self.MAX_VALUE, self.VALUE_BITS
+        first, second, last = self.stages
+        self.check_sums(self.MAX_HYPER_LATENT, first, 0)
+        self.check_sums(self.MAX_VALUE, second)
+        self.check_sums(self.MAX_VALUE, last)
+
+    def check_sums(self, largest: float, stage: Any, fraction: int | None = None) -> None:
+        """Raise ``ValueError`` if a sum of a layer could pass 2^53 with inputs that are at most ``largest``."""
+        kernel, bias = (np.abs(ops.convert_to_numpy(value)) for value in self.integers(stage, fraction))
+        inputs = (0, 1, 3) if isinstance(stage, Conv2DTranspose) else (0, 1, 2)  # its kernel is [h, w, out, in]
+        worst = (kernel.sum(inputs) * largest + bias).max()
+        if not worst < 2.0**53:
+            raise ValueError(f"{self.name}: a sum may reach {worst:.3g}, beyond exact float64 integers.")
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Four times the height and width, ``latent_channels`` channels."""

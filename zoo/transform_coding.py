@@ -230,8 +230,7 @@ class RateDistortionModel(CompressionModel):
             residual = residual | residual.then(coder.latent_windows()["y"]).then(shown["y"])
             decoded += shown.values()
             found[f"decode_{k}"] = list(decoded)
-            if (tables := coder.table_window()) is not None:
-                found[f"entropy_parameters_{k}"] = [tables]
+            found |= coder.table_windows(k)
         return {**found, "decode": decoded}
 
     def refinements(self) -> list[Refinement]:
@@ -252,11 +251,11 @@ class RateDistortionModel(CompressionModel):
             target = (images - reconstruction) / 255.0
             coded = top.encode_residual(target, **dials)
             return RefinementTask(
-                start=ops.cast(coded["y"], "float32"),
+                start=ops.cast(top.join(coded), "float32"),
                 target=target,
-                synthesis=lambda y: top.reconstruct({**coded, "y": y}, **dials),
+                synthesis=lambda y: top.reconstruct({**coded, **top.split(y)}, **dials),
                 rate=top.rate(coded, **dials),
-                coded=lambda y: {f"{n}{k}": v for n, v in {**coded, "y": ops.cast(y, "int32")}.items()},
+                coded=lambda y: {f"{n}{k}": v for n, v in {**coded, **top.split(ops.cast(y, "int32"))}.items()},
                 rate_weight=self.rate_weights[k - 1] * top.rate_factor(**dials),
             )
 
@@ -404,6 +403,14 @@ class TransformCoder(RateDistortionModel):
         """The integers that files hold: float32 ``[N, H, W, 3]`` → name → int32 ``[N, h, w, C]``."""
         return self.quantise(self.latents(residual), **dials)
 
+    def join(self, coded: Mapping[str, Any]) -> Any:
+        """Of coded latents, the integers that refinement moves: ``[N, h, w, C]``."""
+        return coded["y"]
+
+    def split(self, y: Any) -> dict[str, Any]:
+        """The opposite of :meth:`join`: ``[N, h, w, C]`` → the latents by name."""
+        return {"y": y}
+
     def reconstruct(self, coded: Mapping[str, Any], **dials: Any) -> Any:
         """Integer latents → the residual: float32 ``[N, H, W, 3]``."""
         return ops.cast(self.synthesis(ops.cast(coded["y"], "float32")), "float32")
@@ -447,9 +454,9 @@ class TransformCoder(RateDistortionModel):
         """Name of a latent that the decoder needs → the window of the residual in it."""
         return {"y": window(self.synthesis).of_latents(self.latent_stride)}
 
-    def table_window(self) -> Window | None:
-        """The window of the signature that chooses tables; None without one."""
-        return None
+    def table_windows(self, k: int) -> dict[str, list[Window]]:
+        """The windows of each of :meth:`table_signatures` in its inputs. Default: none."""
+        return {}
 
 
 def _latent_specs(k: int, coder: TransformCoder, names: Iterable[str]) -> TensorSpecs:

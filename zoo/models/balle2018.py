@@ -105,8 +105,7 @@ class ScaleHyperprior(TransformCoder):
         super().__init__(**kwargs)
         self.analysis = analysis_transform(channels, latent_channels, kernels, strides)
         self.synthesis = synthesis_transform(channels, latent_channels, kernels, strides)
-        self.hyper_analysis = hyper_analysis(latent_channels, hyper_channels)
-        self.hyper_synthesis = HyperSynthesis(latent_channels, hyper_channels, name="hyper_synthesis")
+        self.hyper_analysis, self.hyper_synthesis = self.hyper_transforms(latent_channels, hyper_channels)
         self.prior = FactorizedPrior(name="prior")
         self.noise = make_noise()
         self.channels = channels
@@ -115,6 +114,11 @@ class ScaleHyperprior(TransformCoder):
         self.kernels = tuple(kernels)
         self.strides = tuple(strides)
         self.build_entropy_model({self.hyper_synthesis: hyper_channels, self.prior: hyper_channels})
+
+    def hyper_transforms(self, latent_channels: int, hyper_channels: int) -> tuple[keras.Sequential, HyperSynthesis]:
+        """The hyper-analysis and the hyper-synthesis."""
+        synthesis = HyperSynthesis(latent_channels, hyper_channels, name="hyper_synthesis")
+        return hyper_analysis(latent_channels, hyper_channels), synthesis
 
     @classmethod
     def make_stream_layer(
@@ -187,9 +191,9 @@ class ScaleHyperprior(TransformCoder):
         y = window(self.analysis)
         return {"y": y, "z": y.then(window(self.hyper_analysis))}
 
-    def table_window(self) -> Window:
+    def table_windows(self, k: int) -> dict[str, list[Window]]:
         """The window of the scales in z."""
-        return window(self.hyper_synthesis).of_latents(self.stride)
+        return {f"entropy_parameters_{k}": [window(self.hyper_synthesis).of_latents(self.stride)]}
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
