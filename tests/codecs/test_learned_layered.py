@@ -60,13 +60,13 @@ def layered(folder):
     return open_model(str(folder))
 
 
-def untrained(preset, tmp_path_factory, **config):
-    """An export of a narrow network, as if the preset were it."""
+def untrained(preset, tmp_path_factory, wake=spread, **config):
+    """An export of a narrow network, as if the preset were it; ``wake`` prepares its weights."""
     keras.utils.set_random_seed(0)
     config = {"channels": 8, "latent_channels": 12, "rate_weight": 100.0, **config}
     changed = dataclasses.replace(get_preset(preset), config=config)
     narrow = changed.create()
-    spread(narrow)
+    wake(narrow)
     directory = tmp_path_factory.mktemp("narrow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("codec_zoo.export.saved_model.get_preset", lambda name: changed)
