@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
-
 from PIL import Image
 
 from codec_zoo import weights

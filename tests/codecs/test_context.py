@@ -123,8 +123,8 @@ for suffix, names in (("", ["z1"]), ("_b", ["z1", "y1"]), ("_c", ["z1", "y1", "y
         call = tf.function(call, jit_compile=True)
     inputs = {name: stored[name] for name in [*names, "step"]}
     if mode == "single":
-        found = [call(**{name: value[i : i + 1] for name, value in inputs.items()}) for i in range(len(stored["step"]))]
-        rows["rows" + suffix] = np.concatenate(found)
+        one = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(len(stored["step"]))]
+        rows["rows" + suffix] = np.concatenate([call(**given) for given in one])
     else:
         rows["rows" + suffix] = call(**inputs).numpy()
 np.savez(got, **rows)

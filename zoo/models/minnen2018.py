@@ -8,25 +8,26 @@ Compression" (NeurIPS), with the channel-wise context of Minnen and Singh 2020 (
                hyper_analysis ─▶ z ─ round ─▶ hyper_synthesis        z: factorized prior
                             [N,H/64,W/64,M]
 
-Reproduced: the Gaussians of y have a mean and a standard deviation of their own, both from the hyperprior (§3.1 of
-2018); a context of values that are decoded already corrects both. The context of 2018 is autoregressive: a decoder
-computes it value by value. Here it is channel-wise (2020, §2): the channels of y are in groups, and a network sees all
-lower groups at once. So a decoder needs one step for each group.
+Reproduced: the Gaussians of y have a mean and a standard deviation of their own, both from the hyperprior (2018, §3).
+A context of values that are decoded already corrects both. The context of 2018 is autoregressive: a decoder computes
+it value by value. Here it is channel-wise (2020, §2): the channels of y are in groups, and a network sees all lower
+groups at once. So a decoder needs one step for each group.
 
 Differences:
 
 - **The context has r, not ŷ.** A group's mean is in the residual integers r of lower groups, times Δ, and in the
   hyperprior. So the networks that choose tables see integers alone, and run in exact integers
   (``codec_zoo.hyper_synthesis``). Means run in float32, since no table depends on them.
-- **No latent residual prediction** (2020, §3), fewer groups, and of unequal size: the first ones have most of the bits.
+- **No latent residual prediction** (2020, §3), and fewer groups. The first ones are smaller and have more bits.
 - **z sees y beside |y|**: a mean has a sign.
 - **Variable rate**, as in ``codec_zoo.models.balle2018``: one network for all rates.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 from keras import ops
@@ -72,9 +73,7 @@ class ContextualHyperSynthesis(HyperSynthesis):
         super().__init__(sum(groups), hyper_channels, **kwargs)
         self.groups = tuple(groups)
         self.context_channels = context_channels
-        self.means = Conv2D(
-            sum(groups), 3, padding="same", kernel_initializer="zeros", dtype="float32", name="means"
-        )
+        self.means = Conv2D(sum(groups), 3, padding="same", kernel_initializer="zeros", dtype="float32", name="means")
         # One for each group but the first. They start without an effect.
         self.contexts = [
             Conv2D(context_channels, 3, padding="same", dtype="float32", name=f"context{i}")
@@ -140,7 +139,8 @@ class ContextualHyperSynthesis(HyperSynthesis):
             delta = quantisation_step_integers(step, self.VALUE_BITS)
             known = [ops.clip(ops.cast(r, "float64") * delta, -self.MAX_VALUE, self.MAX_VALUE) for r in lower]
             kernel, bias = self.integers(self.contexts[len(lower) - 1])
-            hidden = self.activate(ops.conv(ops.concatenate([features, *known], axis=-1), kernel, padding="same") + bias)
+            seen = ops.concatenate([features, *known], axis=-1)
+            hidden = self.activate(ops.conv(seen, kernel, padding="same") + bias)
             kernel, bias = self.integers(self.corrections[len(lower) - 1])
             count = self.groups[len(lower)]
             sums = sums + ops.conv(hidden, kernel[..., count:], padding="same") + bias[count:]
@@ -197,9 +197,10 @@ class ContextHyperprior(VariableRateHyperprior):
         cls,
         k: int,
         refined: bool,
-        groups: Sequence[int],
+        latent_channels: int,
         hyper_channels: int,
         strides: Sequence[int] = STRIDES,
+        groups: Sequence[int] = (),
         **config: Any,
     ) -> StreamLayer:
         """The quantisation step, z, then the groups of y."""
@@ -208,7 +209,8 @@ class ContextHyperprior(VariableRateHyperprior):
         for name, count in zip(NAMES, groups, strict=False):
             rows = Rows(_signature(name, k), tuple(latent.name for latent in latents))
             latents.append(Latent(f"{name}{k}", RangeCoder("y", rows), stride, count))
-        return latent_layer(k, refined, Step(cls.CURVE), *latents)
+        layer = latent_layer(k, refined, *latents)
+        return dataclasses.replace(layer, entries=(Step(cls.CURVE), *layer.entries))
 
     @property
     def latent_names(self) -> tuple[str, ...]:
@@ -294,7 +296,11 @@ class ContextHyperprior(VariableRateHyperprior):
     def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
         """z, and each group's r, the integers that files hold: int32."""
         z, groups = ops.round(latents["z"]), self.split(latents["y"])
-        found, _, _ = self.follow(z, dials["step"], lambda name, mean, delta: ops.round((groups[name] - mean) / delta))
+
+        def residual(name: str, mean: Any, delta: Any) -> Any:
+            return ops.round((groups[name] - mean) / delta)
+
+        found, _, _ = self.follow(z, dials["step"], residual)
         return {name: ops.cast(value, "int32") for name, value in {**found, "z": z}.items()}
 
     def reconstruct(self, coded: Mapping[str, Any], **dials: Any) -> Any:
@@ -373,9 +379,10 @@ class ContextHyperprior(VariableRateHyperprior):
     def table_windows(self, k: int) -> dict[str, list[Window]]:
         """Of z, and of the lower groups."""
         of_z = window(self.hyper_synthesis).of_latents(self.stride)
-        contexts = [[], *([window(context).of_latents(self.latent_stride)] for context in self.hyper_synthesis.contexts)]
+        windows = map(window, self.hyper_synthesis.contexts)
+        lower = [[], *([context.of_latents(self.latent_stride)] for context in windows)]
         return {
-            _signature(name, k): [of_z, *lower] for name, lower in zip(self.latent_names, contexts, strict=True)
+            _signature(name, k): [of_z, *of_lower] for name, of_lower in zip(self.latent_names, lower, strict=True)
         }
 
     def get_config(self) -> dict[str, Any]:
@@ -413,7 +420,7 @@ register(
             batch_size=8,
             steps=1_000_000,
             learning_rate=1e-4,
-            note="§4: crops of 256×256, batch 8, a million steps or more. A random quantisation step a batch (Cui 2021).",
+            note="§4: crops of 256×256, batch 8, a million steps or more. A random step Δ a batch (Cui 2021).",
         ),
         significant_bits=7,
         reproduces="R-D curve on Kodak (MSE), one network",
