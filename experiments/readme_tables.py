@@ -8,7 +8,7 @@ A model is a line of :data:`MODELS`. The committed tables are the ones that this
 
 Rates and qualities are means of the rows in ``docs/*/kodak.jsonl``. Seconds are medians of the rows in
 ``docs/speed.jsonl``: each is the second pass of ``codec-zoo benchmark`` in a fresh process. Claims and verdicts are
-those of ``docs/results``.
+those of ``docs/results``. ``zoo/listing.json``, the file behind ``codec-zoo list``, comes from the presets.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from codec_zoo import weights
+from codec_zoo import listing, weights
 from codec_zoo.codecs.specs import name_of, split_spec
 from codec_zoo.files import write_atomic
 from codec_zoo.harness.benchmark import benchmark
 from codec_zoo.harness.evaluation import curve, describe, find_pictures, summarize
 from codec_zoo.harness.results import read_verdicts, summary_table
 from codec_zoo.harness.rows import Row, latest_rows, read_rows, row_key
-from codec_zoo.presets import Paper, find_preset, list_presets
+from codec_zoo.presets import OWN_PACKAGE, Paper, Preset, find_preset, list_presets, package_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED = ROOT / "docs" / "speed.jsonl"
@@ -170,10 +170,15 @@ def _at(points: Sequence[tuple[float, float]], rate: float) -> float | None:
     return None
 
 
+def own_presets() -> list[Preset]:
+    """The presets of the zoo's own package."""
+    return [preset for preset in list_presets() if package_of(preset) == OWN_PACKAGE]
+
+
 def family_table() -> str:
     """The presets that compress, paper by paper."""
     families: dict[Paper, list[str]] = defaultdict(list)
-    for preset in list_presets():
+    for preset in own_presets():
         if preset.trained:
             families[preset.paper].append(f"`{preset.name}`")
     lines = [
@@ -221,7 +226,7 @@ def replace(text: str, name: str, table: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Each page and what it should say."""
+    """Each page, and the file of ``codec-zoo list``, and what it should say."""
     rows = kodak_rows()
     written = {
         ROOT / "README.md": {"models": model_table(rows), "papers": paper_table()},
@@ -232,7 +237,7 @@ def pages() -> dict[Path, str]:
         },
         ROOT / "docs" / "speed.md": {"speed": speed_table()},
     }
-    texts = {}
+    texts = {listing.FILE: listing.facts(own_presets())}
     for path, tables in written.items():
         texts[path] = path.read_text()
         for name, table in tables.items():

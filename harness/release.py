@@ -18,6 +18,7 @@ from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
 from codec_zoo.harness.evaluation import summarize
 from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.rows import latest_rows, read_rows
+from codec_zoo.listing import listing_of
 from codec_zoo.presets import OWN_PACKAGE, Preset, list_presets, package_of
 
 
@@ -146,7 +147,7 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
             held_out_curve(card["training"]["curve"], pages[-1])
         lines.append(
             f"| [`{preset.name}`]({preset.name}.md) | {preset.paper.short} "
-            f"| {card['parameters']:,} | {weights.training_in_words(preset)} |"
+            f"| {card['parameters']:,} | {listing_of(preset).training} |"
         )
     pages.append(directory / "README.md")
     write_atomic(pages[-1], ("\n".join(lines) + "\n").encode())
