@@ -16,7 +16,6 @@ import itertools
 import json
 import math
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import NamedTuple
 from codec_zoo import listing, weights
 from codec_zoo.codecs.specs import name_of, split_spec
 from codec_zoo.files import write_atomic
-from codec_zoo.harness.benchmark import benchmark
+from codec_zoo.harness.benchmark import benchmark, median, speed_rows
 from codec_zoo.harness.evaluation import curve, describe, find_pictures, summarize
 from codec_zoo.harness.results import read_verdicts, summary_table
 from codec_zoo.harness.rows import Row, latest_rows, read_rows, row_key
@@ -103,7 +102,7 @@ def model_table(rows: Sequence[Row]) -> str:
             )
         )
     header = ("", "model", "bits a pixel", "PSNR, dB", "seconds", "weights, MB", "take it when")
-    machines = sorted({row["device"] for rows in speed_rows().values() for row in rows})
+    machines = sorted({row["device"] for rows in speed_rows(SPEED).values() for row in rows})
     note = (
         "Bits a pixel and PSNR are means of the 24 Kodak photographs. Seconds are to compress and to decompress one "
         f"of 768×512\npixels on {THREADS} threads of {' and '.join(machines)}.\n\n"
@@ -113,31 +112,18 @@ def model_table(rows: Sequence[Row]) -> str:
 
 def speed() -> dict[str, tuple[float, float]]:
     """Seconds to compress and to decompress, of each codec in :data:`SPEED`."""
-    return {spec: (_median(rows, "encode_s"), _median(rows, "decode_s")) for spec, rows in speed_rows().items()}
-
-
-def speed_rows() -> dict[str, list[Row]]:
-    """The rows of each codec in :data:`SPEED`."""
-    measured: dict[str, list[Row]] = defaultdict(list)
-    for line in SPEED.read_text().splitlines():
-        row = json.loads(line)
-        measured[row["codec"]].append(row)
-    return measured
-
-
-def _median(rows: Sequence[Row], field: str) -> float:
-    return statistics.median(row[field] for row in rows)
+    return {spec: (median(rows, "encode_s"), median(rows, "decode_s")) for spec, rows in speed_rows(SPEED).items()}
 
 
 def speed_table() -> str:
     """Seconds in the networks and in the rest of a codec, and the peak memory, of each codec in :data:`SPEED`."""
     lines = []
-    for spec, rows in speed_rows().items():
+    for spec, rows in speed_rows(SPEED).items():
         cells = [f"`{_shown(spec)}`"]
         for way in ("encode", "decode"):
-            network, whole = _median(rows, f"{way}_transform_s"), _median(rows, f"{way}_s")
+            network, whole = median(rows, f"{way}_transform_s"), median(rows, f"{way}_s")
             cells += [f"{network:.2f}", f"{max(0.0, whole - network):.2f}"]
-        lines.append((*cells, f"{_median(rows, 'peak_memory_bytes') / 2**30:.2f}"))
+        lines.append((*cells, f"{median(rows, 'peak_memory_bytes') / 2**30:.2f}"))
     columns = ("compress: networks, s", "rest, s", "decompress: networks, s", "rest, s", "peak memory, GiB")
     return _markdown(("codec", *columns), lines)
 
