@@ -46,7 +46,7 @@ setup(
     package_dir=FOLDERS,
     packages=list(FOLDERS),
     package_data={
-        "codec_zoo": ["pretrained/*.h5", "pretrained/*.json", "pretrained/*.npz", "py.typed"],
+        "codec_zoo": ["listing.json", "pretrained/*.h5", "pretrained/*.json", "pretrained/*.npz", "py.typed"],
         "codec_zoo.codecs": ["memory.csv"],
         "codec_zoo.harness": ["published.csv", "report_assets/*"],
         "codec_zoo.datasets.kodak": ["*.png", "*.tsv"],

@@ -23,30 +23,29 @@ from codec_zoo.presets import DEFAULT_PRESET
 @json_option
 def list_command(everything: bool, as_json: bool) -> None:
     """List the presets that compress, with their papers and the training of their weights."""
-    from codec_zoo import weights
-    from codec_zoo.presets import OWN_PACKAGE, list_presets, package_of
+    from codec_zoo.listing import list_lines
+    from codec_zoo.presets import OWN_PACKAGE
 
     left_out = 0
-    for preset in list_presets():
-        steps, package = weights.steps(preset), package_of(preset)
-        if not (preset.trained or everything):
+    for line in list_lines():
+        if not (line.trained or everything):
             left_out += 1
             continue
         values = {
-            "preset": preset.name,
-            "package": package,
-            "paper": preset.paper.short,
-            "reproduces": preset.reproduces,
-            "trained": preset.trained,
-            "trained_steps": steps or None,
-            "default": preset.name == DEFAULT_PRESET,
+            "preset": line.name,
+            "package": line.package,
+            "paper": line.paper,
+            "reproduces": line.reproduces,
+            "trained": line.trained,
+            "trained_steps": line.steps or None,
+            "default": line.name == DEFAULT_PRESET,
         }
-        trained = f"trained: {weights.training_in_words(preset)}"
-        if package != OWN_PACKAGE:
-            trained += f"; of the package {package}"
+        trained = f"trained: {line.training}"
+        if line.package != OWN_PACKAGE:
+            trained += f"; of the package {line.package}"
         if values["default"]:
             trained += "; the default of compress"
-        emit(values, as_json, f"{preset.name:30} {preset.paper.short:21} {preset.reproduces:38} {trained}")
+        emit(values, as_json, f"{line.name:30} {line.paper:21} {line.reproduces:38} {trained}")
     if left_out:
         notice(f"{left_out} more presets have no trained weights yet: `codec-zoo list --all`.")
 

@@ -8,7 +8,7 @@ A model is a line of :data:`MODELS`. The committed tables are the ones that this
 
 Rates and qualities are means of the rows in ``docs/*/kodak.jsonl``. Seconds are medians of the rows in
 ``docs/speed.jsonl``: each is the second pass of ``codec-zoo benchmark`` in a fresh process. Claims and verdicts are
-those of ``docs/results``.
+those of ``docs/results``. ``zoo/listing.json``, the file behind ``codec-zoo list``, comes from the presets.
 """
 
 import argparse
@@ -16,20 +16,19 @@ import itertools
 import json
 import math
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from codec_zoo import weights
+from codec_zoo import listing, weights
 from codec_zoo.codecs.specs import name_of, split_spec
 from codec_zoo.files import write_atomic
-from codec_zoo.harness.benchmark import benchmark
+from codec_zoo.harness.benchmark import benchmark, median, speed_rows
 from codec_zoo.harness.evaluation import curve, describe, find_pictures, summarize
 from codec_zoo.harness.results import read_verdicts, summary_table
 from codec_zoo.harness.rows import Row, latest_rows, read_rows, row_key
-from codec_zoo.presets import Paper, find_preset, list_presets
+from codec_zoo.presets import OWN_PACKAGE, Paper, Preset, find_preset, list_presets, package_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED = ROOT / "docs" / "speed.jsonl"
@@ -103,7 +102,7 @@ def model_table(rows: Sequence[Row]) -> str:
             )
         )
     header = ("", "model", "bits a pixel", "PSNR, dB", "seconds", "weights, MB", "take it when")
-    machines = sorted({row["device"] for rows in speed_rows().values() for row in rows})
+    machines = sorted({row["device"] for rows in speed_rows(SPEED).values() for row in rows})
     note = (
         "Bits a pixel and PSNR are means of the 24 Kodak photographs. Seconds are to compress and to decompress one "
         f"of 768×512\npixels on {THREADS} threads of {' and '.join(machines)}.\n\n"
@@ -113,31 +112,18 @@ def model_table(rows: Sequence[Row]) -> str:
 
 def speed() -> dict[str, tuple[float, float]]:
     """Seconds to compress and to decompress, of each codec in :data:`SPEED`."""
-    return {spec: (_median(rows, "encode_s"), _median(rows, "decode_s")) for spec, rows in speed_rows().items()}
-
-
-def speed_rows() -> dict[str, list[Row]]:
-    """The rows of each codec in :data:`SPEED`."""
-    measured: dict[str, list[Row]] = defaultdict(list)
-    for line in SPEED.read_text().splitlines():
-        row = json.loads(line)
-        measured[row["codec"]].append(row)
-    return measured
-
-
-def _median(rows: Sequence[Row], field: str) -> float:
-    return statistics.median(row[field] for row in rows)
+    return {spec: (median(rows, "encode_s"), median(rows, "decode_s")) for spec, rows in speed_rows(SPEED).items()}
 
 
 def speed_table() -> str:
     """Seconds in the networks and in the rest of a codec, and the peak memory, of each codec in :data:`SPEED`."""
     lines = []
-    for spec, rows in speed_rows().items():
+    for spec, rows in speed_rows(SPEED).items():
         cells = [f"`{_shown(spec)}`"]
         for way in ("encode", "decode"):
-            network, whole = _median(rows, f"{way}_transform_s"), _median(rows, f"{way}_s")
+            network, whole = median(rows, f"{way}_transform_s"), median(rows, f"{way}_s")
             cells += [f"{network:.2f}", f"{max(0.0, whole - network):.2f}"]
-        lines.append((*cells, f"{_median(rows, 'peak_memory_bytes') / 2**30:.2f}"))
+        lines.append((*cells, f"{median(rows, 'peak_memory_bytes') / 2**30:.2f}"))
     columns = ("compress: networks, s", "rest, s", "decompress: networks, s", "rest, s", "peak memory, GiB")
     return _markdown(("codec", *columns), lines)
 
@@ -170,10 +156,15 @@ def _at(points: Sequence[tuple[float, float]], rate: float) -> float | None:
     return None
 
 
+def own_presets() -> list[Preset]:
+    """The presets of the zoo's own package."""
+    return [preset for preset in list_presets() if package_of(preset) == OWN_PACKAGE]
+
+
 def family_table() -> str:
     """The presets that compress, paper by paper."""
     families: dict[Paper, list[str]] = defaultdict(list)
-    for preset in list_presets():
+    for preset in own_presets():
         if preset.trained:
             families[preset.paper].append(f"`{preset.name}`")
     lines = [
@@ -221,7 +212,7 @@ def replace(text: str, name: str, table: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Each page and what it should say."""
+    """Each page, and the file of ``codec-zoo list``, and what it should say."""
     rows = kodak_rows()
     written = {
         ROOT / "README.md": {"models": model_table(rows), "papers": paper_table()},
@@ -232,7 +223,7 @@ def pages() -> dict[Path, str]:
         },
         ROOT / "docs" / "speed.md": {"speed": speed_table()},
     }
-    texts = {}
+    texts = {listing.FILE: listing.facts(own_presets())}
     for path, tables in written.items():
         texts[path] = path.read_text()
         for name, table in tables.items():

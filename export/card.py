@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from codec_zoo.contract import Signature, TensorSpecs
 
-SCHEMA = 10
+SCHEMA = 11
 FILE = "model_card.json"
 # The fields of a card.
 _FORM: dict[str, Any] = {
@@ -32,6 +32,7 @@ _FORM: dict[str, Any] = {
     "receptive_field": dict,
     "signatures": dict,
     "outputs": dict,
+    "multiplications": dict,
     "training": dict,
 }
 
@@ -74,7 +75,8 @@ def make_card(
         training: provenance, as in the weights index; empty for fresh weights.
         signatures: that are exported.
     """
-    from codec_zoo.receptive_field import receptive_fields  # here, since cards are read without Keras
+    from codec_zoo.export.multiplications import multiplications  # here, since cards are read without Keras
+    from codec_zoo.receptive_field import receptive_fields
 
     return {
         "schema": SCHEMA,
@@ -94,6 +96,7 @@ def make_card(
         "receptive_field": receptive_fields(model),
         "signatures": {name: _to_lists(signature.inputs) for name, signature in signatures.items()},
         "outputs": {name: _to_lists(signature.outputs) for name, signature in signatures.items()},
+        "multiplications": multiplications({k: v for k, v in signatures.items() if not k.startswith("search_")}),
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
 
@@ -144,8 +147,8 @@ def parse_card(data: bytes, where: str) -> dict[str, Any]:
             wrong.append("preset")
         for field in ("signatures", "outputs"):
             wrong += [f"{field}.{name}" for name, tensors in card[field].items() if not _are_tensors(tensors)]
-        fields = card["receptive_field"].items()
-        wrong += [f"receptive_field.{name}" for name, pixels in fields if type(pixels) is not int or pixels < 0]
+        for field in ("receptive_field", "multiplications"):
+            wrong += [f"{field}.{name}" for name, n in card[field].items() if type(n) is not int or n < 0]
         wrong = wrong or _wrong_signatures(stream, card["signatures"])
         wrong = wrong or [f"outputs.{name}" for name in sorted(card["signatures"].keys() ^ card["outputs"].keys())]
     if wrong:

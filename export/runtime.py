@@ -204,6 +204,7 @@ class UntrainedModel(ExportedModel):
             "receptive_field": {},
             "signatures": {},
             "outputs": {},
+            "multiplications": {},
         }
         super().__init__(preset.name, card, {})
 

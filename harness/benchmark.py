@@ -1,6 +1,9 @@
 """How long a codec takes and how much memory it needs, in a fresh process for each."""
 
-from collections.abc import Callable
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,20 @@ def benchmark(spec: str, picture: Path, threads: int) -> dict[str, Any]:
     if not succeeded:
         raise value
     return value
+
+
+def speed_rows(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Codec → its rows in a JSON Lines file, each what :func:`benchmark` gives with ``threads`` and ``device``."""
+    measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in path.read_text().splitlines() if path.exists() else ():
+        row = json.loads(line)
+        measured[row["codec"]].append(row)
+    return measured
+
+
+def median(rows: Iterable[Mapping[str, Any]], field: str) -> float:
+    """The median of a field, such as ``encode_s``."""
+    return statistics.median(row[field] for row in rows)
 
 
 def _measure(spec: str, picture: Path) -> dict[str, Any]:

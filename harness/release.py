@@ -1,13 +1,16 @@
 """What a release is made of: numbered exports, their archives with an index, and the models' cards as pages."""
 
 import gzip
+import itertools
+import operator
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codec_zoo import weights
+from codec_zoo.codecs.specs import split_spec
 from codec_zoo.export import card as cards
 from codec_zoo.export import mirror
 from codec_zoo.export.mirror import Entry
@@ -15,10 +18,14 @@ from codec_zoo.export.runtime import read_card
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.export.search import signatures
 from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
+from codec_zoo.harness.benchmark import median, speed_rows
 from codec_zoo.harness.evaluation import summarize
 from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.rows import latest_rows, read_rows
+from codec_zoo.listing import listing_of
 from codec_zoo.presets import OWN_PACKAGE, Preset, list_presets, package_of
+from codec_zoo.stream import RangeCoder, Strengths, alternatives_of
+from codec_zoo.stream_json import parse
 
 
 def release(directory: Path, names: Iterable[str] = (), results: Path = Path("docs")) -> list[tuple[Entry, bool]]:
@@ -117,6 +124,17 @@ def measured(card: Mapping[str, Any], results: Path) -> list[dict[str, Any]]:
     return points
 
 
+def measured_seconds(preset: str, results: Path) -> list[dict[str, Any]]:
+    """The rows of a preset, without options, in ``speed.jsonl``; see :func:`codec_zoo.harness.benchmark.speed_rows`.
+
+    Args:
+        preset: its name.
+        results: see :func:`release`.
+    """
+    rows = speed_rows(results / "speed.jsonl")
+    return [row for spec in rows if split_spec(spec)[:2] == (preset, {}) for row in rows[spec]]
+
+
 def write_cards(directory: Path, results: Path = Path("docs"), force: bool = False) -> list[Path]:
     """Render the cards of the zoo's own presets as Markdown pages, with pictures of their training, and a list.
 
@@ -140,13 +158,14 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
             continue
         card = make_card(preset)
         pages.append(directory / f"{preset.name}.md")
-        write_atomic(pages[-1], render_card(card, measured(card, results)).encode())
+        seconds = measured_seconds(preset.name, results)
+        write_atomic(pages[-1], render_card(card, measured(card, results), seconds).encode())
         if _shows_curve(card):
             pages.append(directory / f"{preset.name}.svg")
             held_out_curve(card["training"]["curve"], pages[-1])
         lines.append(
             f"| [`{preset.name}`]({preset.name}.md) | {preset.paper.short} "
-            f"| {card['parameters']:,} | {weights.training_in_words(preset)} |"
+            f"| {card['parameters']:,} | {listing_of(preset).training} |"
         )
     pages.append(directory / "README.md")
     write_atomic(pages[-1], ("\n".join(lines) + "\n").encode())
@@ -163,12 +182,15 @@ def make_card(preset: Preset) -> dict[str, Any]:
     return card
 
 
-def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str:
+def render_card(
+    card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """A model card as a Markdown page.
 
     Args:
         card: as in an export's ``assets/model_card.json``.
         rd: points, from :func:`measured`.
+        seconds: rows, from :func:`measured_seconds`.
     """
     paper, training = card["paper"], card["training"]
     lines = [
@@ -182,12 +204,17 @@ def render_card(card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]]) -> str
         f"| parameters | {card['parameters']:,} |",
         f"| layers of files | {_layers(card['stream'])} |",
         f"| licence | {card['licence']} |",
+        *_work(card),
+        *_seconds(seconds),
     ]
     if training:
         lines.append(f"| weights (SHA-256) | `{card['weights_sha256']}` |")
-    lines += ["", "## Signatures", "", "| signature | inputs | outputs |", "|---|---|---|"]
+    header = "| signature | inputs | outputs | multiplications a pixel |"
+    lines += ["", "## Signatures", "", header, "|---|---|---|---:|"]
     for name, inputs in card["signatures"].items():
-        lines.append(f"| `{name}` | {_tensors(inputs)} | {_tensors(card['outputs'][name])} |")
+        count = card["multiplications"].get(name)
+        outputs = _tensors(card["outputs"][name])
+        lines.append(f"| `{name}` | {_tensors(inputs)} | {outputs} | {'' if count is None else f'{count:,}'} |")
     lines += ["", "## Training", ""]
     if not card["signatures"]:
         return "\n".join([*lines, "None: each file brings weights of its own."]) + "\n"
@@ -240,6 +267,32 @@ def _earlier(run: Mapping[str, Any]) -> str:
     done = f"{run['step']:,} steps of {run['recipe']['batch_size']} patches, {run['seconds']:,.0f} s"
     start = run["initial_weights"] or "fresh weights"
     return f"{run['preset']}: {done} on {run['device']}, {run['precision']}, from {start}, `{run['commit']}`"
+
+
+def _work(card: Mapping[str, Any]) -> Iterator[str]:
+    """The multiplications of all signatures that coding one image calls, once for each pair of encode and decode."""
+    if not card["signatures"]:
+        return
+    stream = parse(card["stream"])
+    shown = [layer for layer in stream.layers if layer.decode and not layer.tuned]
+    coders = (one.coder for latent in stream.latents for one in alternatives_of(latent.coder))
+    tables = {coder.rows.signature for coder in coders if isinstance(coder, RangeCoder) and coder.rows}
+    changes = {entry.signature for entry in shown[-1].entries if isinstance(entry, Strengths)}
+    for suffix in stream.suffixes:
+        ways = {"encode": {f"encode{suffix}"} | tables | changes, "decode": {f"{shown[-1].decode}{suffix}"} | tables}
+        if all(name in card["multiplications"] for names in ways.values() for name in names):
+            counts = [f"{way} {sum(card['multiplications'][n] for n in names):,}" for way, names in ways.items()]
+            words = f" ({suffix.strip('_')})" if len(stream.suffixes) > 1 else ""
+            yield f"| multiplications a pixel{words} | {', '.join(counts)} |"
+
+
+def _seconds(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Medians of the seconds of each image, number of threads and machine."""
+    key = operator.itemgetter("width", "height", "threads", "device")
+    for (width, height, threads, device), group in itertools.groupby(sorted(rows, key=key), key):
+        found = list(group)
+        times = [f"{way} {median(found, f'{way}_s'):.2f}" for way in ("encode", "decode")]
+        yield f"| seconds, {width}×{height} pixels, {threads} threads of {device} | {', '.join(times)} |"
 
 
 def _layers(stream: dict[str, Any] | None) -> str:

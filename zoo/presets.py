@@ -240,6 +240,14 @@ def onnx_alone() -> bool:
     return bool(importlib.util.find_spec("onnxruntime")) and not any(map(importlib.util.find_spec, backends))
 
 
+def only_own() -> bool:
+    """Whether Keras runs here, no package brings presets, and no preset has been registered so far.
+
+    Then :func:`list_presets` would import Keras to give the zoo's own presets.
+    """
+    return not (onnx_alone() or _MODULES or _entry_points())
+
+
 @functools.cache
 @needing_packages
 def _load_own() -> None:

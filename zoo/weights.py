@@ -373,16 +373,12 @@ def runs(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def steps(preset: Preset) -> int:
     """How many steps, over all runs, are behind the published weights of a preset; 0 where there are none."""
-    record = _records(preset).get(preset.name)
+    return steps_of(_records(preset).get(preset.name))
+
+
+def steps_of(record: dict[str, Any] | None) -> int:
+    """How many steps, over all runs, are behind a record of the index; 0 for None."""
     return sum(run["step"] for run in runs(record)) if record else 0
-
-
-def training_in_words(preset: Preset) -> str:
-    """The same for lists, such as "11,400 steps"."""
-    if not preset.trains:
-        return "by each file"
-    done = steps(preset)
-    return f"{done:,} steps" if done else "not yet"
 
 
 def _best(record: dict[str, Any]) -> dict[str, float]:

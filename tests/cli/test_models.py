@@ -1,12 +1,14 @@
 """Commands about models."""
 
 import json
+import subprocess
+import sys
 
 from codec_zoo import weights
 from codec_zoo.cli.main import cli as commands
 from codec_zoo.export import serving_config
 from codec_zoo.harness import release
-from codec_zoo.presets import DEFAULT_PRESET, get_preset, list_presets
+from codec_zoo.presets import DEFAULT_PRESET, OWN_PACKAGE, get_preset, list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
 
@@ -39,6 +41,33 @@ def test_list_shows_what_compresses_and_all_the_rest(cli):
     assert shown[2] == f"note: {more} more presets have no trained weights yet: `codec-zoo list --all`.\n"
     assert not everything[2]
     assert "balle2017-factorized-mse-1" in cli("list", "--all")[1] and "not yet" not in cli("list")[1]
+
+
+LIST = """
+import sys
+from codec_zoo.cli.main import run
+run(["list", "--all", "--json"])
+print("keras" in sys.modules)
+"""
+
+
+def test_list_imports_no_keras():
+    """Keras and TensorFlow take two seconds; presets of another package need them (tests/test_example_package.py)."""
+    process = subprocess.run([sys.executable, "-c", LIST], capture_output=True, text=True, check=True)
+    *lines, imported = process.stdout.splitlines()
+    assert imported == "False"
+    assert [json.loads(line) for line in lines] == [
+        {
+            "preset": preset.name,
+            "package": OWN_PACKAGE,
+            "paper": preset.paper.short,
+            "reproduces": preset.reproduces,
+            "trained": preset.trained,
+            "trained_steps": weights.steps(preset) or None,
+            "default": preset.name == DEFAULT_PRESET,
+        }
+        for preset in list_presets()
+    ]
 
 
 def test_cards_and_serving_as_json(tmp_path, monkeypatch, capsys):

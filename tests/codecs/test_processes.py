@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
+from codec_zoo.codecs import batch, transcoding
 from codec_zoo.codecs.processes import WorkerError, in_processes
 from codec_zoo.errors import CodecZooError
 from codec_zoo.files import atomic_path
@@ -66,6 +68,20 @@ class Unpicklable(Exception):
 
 def fail_strangely(one):
     raise Unpicklable(one, "two")
+
+
+LOADED = []
+
+
+def compress_and_count(encoder, task):
+    """Compress a picture; the process, and how many models it has loaded."""
+    import tensorflow as tf
+
+    if not LOADED:
+        load = tf.saved_model.load
+        tf.saved_model.load = lambda folder: LOADED.append(folder) or load(folder)
+    transcoding.compress(encoder, task)
+    return os.getpid(), len(LOADED)
 
 
 @pytest.fixture
@@ -222,3 +238,14 @@ def test_a_worker_that_dies_is_told_and_replaced():
     tasks = [(signal.SIGKILL,), (0,), (signal.SIGKILL,), (0,), (0,)]
     done = list(in_processes(end_by, tasks, 2, "dying", lambda task, error: failures.append(task)))
     assert done == [((0,), None)] * 3 and failures == [(signal.SIGKILL,)] * 2
+
+
+def test_a_worker_loads_its_model_once(exports, noise, tmp_path):
+    """The work itself is sent with each picture; what it opens stays."""
+    encoder = transcoding.Encoder(str(exports / "fu2019-hybrid-s16-prelu"), check=False)
+    tasks = []
+    for number in range(6):
+        Image.fromarray(noise(40, 50)).save(picture := tmp_path / f"{number}.png")
+        tasks.append((encoder, batch.Task(picture, picture.with_suffix(".czoo"), False)))
+    found = [result for _, result in in_processes(compress_and_count, tasks, 2, "compressing")]
+    assert len({pid for pid, _ in found}) == 2 and {loaded for _, loaded in found} == {1}

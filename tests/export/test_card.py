@@ -39,6 +39,8 @@ def test_a_sound_card(card):
         (lambda card: card.update(receptive_field=7), "receptive_field"),
         (lambda card: card["receptive_field"].update(encode=-1), r"receptive_field\.encode"),
         (lambda card: card["receptive_field"].update(encode=None), r"receptive_field\.encode"),
+        (lambda card: card["multiplications"].update(encode=1.5), r"multiplications\.encode"),
+        (lambda card: card.pop("multiplications"), "lacks multiplications"),
         (lambda card: card.update(signatures=["encode"]), "signatures"),
         (lambda card: card["signatures"].update(encode=["images"]), r"signatures\.encode"),
         (lambda card: card["signatures"]["encode"].update(images=["uint8", [None, "3"]]), r"signatures\.encode"),

@@ -470,6 +470,6 @@ def test_the_cards_in_docs_are_current():
     assert pages == {preset.name for preset in list_presets()} | {"README"}
     for name in weights.index():
         card = release.make_card(get_preset(name))
-        page = release.render_card(card, release.measured(card, DOCS))
+        page = release.render_card(card, release.measured(card, DOCS), release.measured_seconds(name, DOCS))
         assert (DOCS / "models" / f"{name}.md").read_text() == page, name
         assert (DOCS / "models" / f"{name}.svg").exists() == (f"({name}.svg)" in page), name
