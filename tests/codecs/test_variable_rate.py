@@ -217,6 +217,26 @@ def test_a_searched_file_is_better_at_each_step(trained, photo, quality):
     assert len(after) < len(before) and cost(after) < 0.98 * cost(before)
 
 
+@pytest.mark.parametrize("k", [20, 60, 110])
+def test_rounding_towards_zero_is_worth_its_error(photo, k, monkeypatch):
+    """D + λ·Δ²·R falls where steps are coarse; integers only come nearer to zero, by one."""
+    model, step = weights.create(PRESET), np.array([k], np.int32)
+    aware = model.evaluate_image(photo, step=step)
+    monkeypatch.setattr(type(model), "bit_worth", lambda self, step: 0.0)
+    nearest = model.evaluate_image(photo, step=step)
+    assert aware.loss < 0.995 * nearest.loss and aware.bpp < 0.96 * nearest.bpp
+    y, y_nearest = (np.abs(result.latents["y1"]) for result in (aware, nearest))
+    assert set(np.unique(y_nearest - y)) == {0, 1}
+
+
+@pytest.mark.parametrize("k", [FINEST, -3, 0])
+def test_fine_steps_round_to_the_nearest(photo, k):
+    model, step = weights.create(PRESET), np.array([k], np.int32)
+    residual = photo[None, :128, :128].astype(np.float32) / 255 - 0.5
+    y = np.asarray(model.latents(residual)["y"] / quantisation_step(step))
+    assert np.array_equal(np.asarray(model.encode_residual(residual, step=step)["y"]), np.round(y).astype(np.int32))
+
+
 # --- the dial ---------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,10 @@ divided by a quantisation step Δ before it is rounded, and ŷ is multiplied by 
 another for the inverse. Here Δ is one number for all channels: 1.131^(k/8), with k a signed byte in the file. The
 standard deviations are divided by Δ, too. The scale table is even in the logarithm, with the ratio 1.131. So the
 division is a shift of the row by k/8, in exact integers. z does not depend on Δ.
+
+Where k is above 0, the encoder rounds a latent further towards zero if the bits that this saves are worth the error. So
+encoders of video do (Karczewicz, Ye and Chong 2008, "Rate distortion optimized quantization", VCEG-AH21). Decoders do
+not know of it.
 """
 
 import dataclasses
@@ -227,6 +231,9 @@ class VariableRateHyperprior(ScaleHyperprior):
     dials: ClassVar[TensorSpecs] = {"step": STEP}
     # Of its rate–distortion curve: ten that are even in the logarithm of Δ, from 0.1 to 1.2 bits a pixel on Kodak.
     CURVE: ClassVar[tuple[int, ...]] = tuple(range(27, 199, 19))
+    # Of :meth:`bit_worth`: its largest value, and the k from which it has it. ``experiments/rate_aware_rounding.py``
+    # compares some.
+    BIT_WORTH, FULL_WORTH_FROM = 0.03, 20
     # So many k, even over those of training, are looked at in held-out images.
     HELD_OUT: ClassVar[int] = 5
 
@@ -289,8 +296,27 @@ class VariableRateHyperprior(ScaleHyperprior):
         return ops.square(quantisation_step(dials["step"]))
 
     def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """y in steps of Δ, z as it is: the integers that files hold, int32."""
-        return super().quantise({**latents, "y": latents["y"] / quantisation_step(dials["step"])})
+        """y in steps of Δ, z as it is: the integers that files hold, int32.
+
+        z is rounded. y is too, or one step further towards zero where bits are worth it; see the module.
+        """
+        delta, z = quantisation_step(dials["step"]), ops.round(latents["z"])
+        y, scale = latents["y"] / delta, self.hyper_synthesis(z, delta)
+        nearest = ops.round(y)
+        lower = nearest - ops.sign(nearest)
+        saved = bits(gaussian_likelihood(nearest, scale)) - bits(gaussian_likelihood(lower, scale))
+        further = ops.square(y - lower) - ops.square(y - nearest) < self.bit_worth(dials["step"]) * saved
+        return {"y": ops.cast(ops.where(further, lower, nearest), "int32"), "z": ops.cast(z, "int32")}
+
+    def bit_worth(self, step: Any) -> Any:
+        """Squared error of y, in units of Δ², that a bit less may cost: int32 ``[N]`` → float32 ``[N, 1, 1, 1]``."""
+        share = ops.clip(ops.cast(step, "float32") / self.FULL_WORTH_FROM, 0.0, 1.0)
+        return self.BIT_WORTH * ops.reshape(share, (-1, 1, 1, 1))
+
+    def latent_windows(self) -> dict[str, Window]:
+        """As of any hyperprior; the rounding of y looks at its standard deviations, too."""
+        found = super().latent_windows()
+        return {**found, "y": found["y"] | found["z"].then(window(self.hyper_synthesis))}
 
     def reconstruct(self, coded: Mapping[str, Any], **dials: Any) -> Any:
         """Integer latents → the residual: float32 ``[N, H, W, 3]``."""
