@@ -23,9 +23,9 @@ another for the inverse. Here Δ is one number for all channels: 1.131^(k/8), wi
 standard deviations are divided by Δ, too. The scale table is even in the logarithm, with the ratio 1.131. So the
 division is a shift of the row by k/8, in exact integers. z does not depend on Δ.
 
-Where k is above 0, the encoder rounds a latent further towards zero if the bits that this saves are worth the error. So
-encoders of video do (Karczewicz, Ye and Chong 2008, "Rate distortion optimized quantization", VCEG-AH21). Decoders do
-not know of it.
+Where k is above 0, the encoder rounds a latent further towards zero if the bits that this saves are worth the error.
+So encoders of video do (Karczewicz, Ye and Chong 2008, "Rate distortion optimized quantization", VCEG-AH21). Decoders
+do not know of it.
 """
 
 import dataclasses
