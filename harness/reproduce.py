@@ -20,7 +20,7 @@ from codec_zoo.harness.papers.bench import SETS, Bench
 from codec_zoo.harness.report import write_report
 from codec_zoo.harness.results import Section, index_page, paper_page, record_verdicts
 
-PAPERS = ("fu2019", "jia2019", "balle2018", "minnen2018", "hu2018", "zhao2018", "report2017")
+PAPERS = ("fu2019", "jia2019", "balle2018", "hu2018", "zhao2018", "report2017")
 
 
 def reproduce(
