@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from codec_zoo.cli.help import Command
-from codec_zoo.cli.options import force_option, json_option, option, version_option
+from codec_zoo.cli.options import force_option, json_option, option, precision_option, version_option
 from codec_zoo.cli.output import CARD_KEYS, emit
 
 
@@ -49,6 +49,7 @@ def publish(run: Path, as_json: bool) -> None:
     default="savedmodel",
     help="Format of the export: a SavedModel, graphs for ONNX Runtime, or a file for LiteRT.",
 )
+@precision_option
 @option("--verify/--no-verify", default=True, help="Run the export, and compare its values with the model's.")
 @force_option
 @json_option
@@ -58,6 +59,7 @@ def export(
     version: int,
     from_run: Path | None,
     form: Any,
+    precision: str,
     verify: bool,
     force: bool,
     as_json: bool,
@@ -68,24 +70,30 @@ def export(
     """
     import json
 
+    from codec_zoo.errors import UsageError
     from codec_zoo.files import refuse_existing
     from codec_zoo.presets import get_preset, split_name
 
+    if precision != "float32" and form != "savedmodel":
+        raise UsageError(f"--precision {precision} is for a SavedModel. Leave it out with --format {form}.")
     if not force:
         refuse_existing(directory / split_name(preset)[1] / str(version))
     from codec_zoo import weights
+    from codec_zoo.convolutions import layers_in
     from codec_zoo.export import saved_model
     from codec_zoo.export.card import FILE
 
     if from_run:
         from codec_zoo.training.loop import BEST, RECORD
 
-        model = get_preset(preset).create()
+        with layers_in(precision):
+            model = get_preset(preset).create()
         weights.load(model, from_run / BEST)
         record = json.loads((from_run / RECORD).read_text())
         folder = saved_model.export_model(preset, model, directory, version, record, verify, form=form)
     else:
-        folder = saved_model.export_pretrained(preset, directory, version, verify, form)
+        with layers_in(precision):
+            folder = saved_model.export_pretrained(preset, directory, version, verify, form)
     card = json.loads((folder / "assets" / FILE).read_text())
     values = {"folder": str(folder), "verified": verify, **{key: card[key] for key in CARD_KEYS}}
     emit(values, as_json, f"{folder}" + (" (verified)" if verify else ""))

@@ -87,6 +87,18 @@ def workers_option(default: int) -> Callable[[F], F]:
     )
 
 
+def precision_option(command: F) -> F:
+    """The dtype policy of a model's layers (``codec_zoo.convolutions.policy``)."""
+    return option(
+        "--precision",
+        type=click.Choice(["float32", "mixed_bfloat16"]),
+        default="float32",
+        group=MACHINE,
+        help="Precision of the networks. mixed_bfloat16 multiplies in bfloat16, which takes less time on a GPU and "
+        "on a processor with avx512_bf16 or amx_bf16. The tables of the range coder are chosen as in float32.",
+    )(command)
+
+
 def model_option(default: str | None = None) -> Callable[[F], F]:
     """The model that codes or decodes."""
     return option(

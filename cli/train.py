@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codec_zoo.cli.help import Command
-from codec_zoo.cli.options import MACHINE, F, Number, json_option, memory_option, option
+from codec_zoo.cli.options import F, Number, json_option, memory_option, option, precision_option
 from codec_zoo.cli.output import emit
 from codec_zoo.errors import UsageError
 from codec_zoo.notices import notice
@@ -123,13 +123,7 @@ def recipe_option(name: str, kind: click.ParamType, metavar: str | None, text: s
     help="Number of steps between evaluations on the held-out pictures.",
 )
 @option("--seed", type=click.IntRange(0), metavar="N", default=0, group=RUN, help="Seed of all random numbers.")
-@option(
-    "--precision",
-    type=click.Choice(["float32", "mixed_bfloat16"]),
-    default="float32",
-    group=MACHINE,
-    help="Precision of the arithmetic.",
-)
+@precision_option
 @memory_option
 @option(
     "--cluster",

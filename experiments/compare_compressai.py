@@ -11,6 +11,8 @@ PyTorch pads a convolution of stride 2 on the other side than TensorFlow. So Com
 kernels turned by 180 degrees. Its hyper-synthesis ends with our softplus instead of a ReLU, and its prior has our
 depth.
 
+``--bfloat16`` adds a third side: our model, exported with ``--precision mixed_bfloat16``.
+
 Each side is a process that stays. They take turns, warm, on as many threads: encode A, encode B, decode A, decode B,
 and again. Seconds are from pixels (uint8) to bytes and back. "Networks" are the calls of the transforms. The rest is
 entropy coding, checksums and rounding. Let nothing else run meanwhile. Rows are added to ``docs/compressai.jsonl``;
@@ -216,17 +218,23 @@ def process(python: str, *arguments: str | Path, threads: int) -> Iterator[Calla
         running.stdin.close()
 
 
-def compare(preset: str, python: str, threads: int, rounds: int) -> Iterator[dict[str, Any]]:
+def compare(preset: str, python: str, threads: int, rounds: int, bfloat16: bool) -> Iterator[dict[str, Any]]:
     """A row of medians for each side."""
     from codec_zoo.harness.evaluation import describe
 
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         weights = Path(scratch) / "weights.npz"
         subprocess.run([sys.executable, __file__, preset, "--write", weights], check=True)
+        here = {"codec-zoo": preset}
+        if bfloat16:
+            command = [sys.executable, "-m", "codec_zoo.cli.main", "export", preset, scratch]
+            subprocess.run([*command, "--precision", "mixed_bfloat16"], check=True, stdout=subprocess.DEVNULL)
+            here["codec-zoo, bfloat16"] = f"{scratch}/{preset}"
         sides = {
-            "codec-zoo": stack.enter_context(process(sys.executable, preset, "--serve", "here", threads=threads)),
-            "compressai": stack.enter_context(process(python, weights, "--serve", "there", threads=threads)),
+            name: stack.enter_context(process(sys.executable, model, "--serve", "here", threads=threads))
+            for name, model in here.items()
         }
+        sides["compressai"] = stack.enter_context(process(python, weights, "--serve", "there", threads=threads))
         libraries = {name: ask("")["library"] for name, ask in sides.items()}
         answers: dict[tuple[str, str], list[dict[str, Any]]] = {(s, way): [] for s in sides for way in WAYS}
         for number in range(2 + rounds):  # the first two warm up
@@ -253,6 +261,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"default: {PRESET}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--bfloat16", action="store_true", help="also our export with products in bfloat16")
     parser.add_argument("--output", type=Path, default=ROWS, help="rows are added to this file")
     parser.add_argument("--serve", choices=("here", "there"), help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
@@ -265,7 +274,7 @@ def main() -> None:
         serve(CompressAI(Path(options.python), options.threads), turned=True)
     else:
         for preset in options.presets or [PRESET]:
-            for row in compare(preset, options.python, options.threads, options.rounds):
+            for row in compare(preset, options.python, options.threads, options.rounds, options.bfloat16):
                 with open(options.output, "a") as file:
                     print(json.dumps(row), file=file)
                 print(json.dumps(row))

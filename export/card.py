@@ -33,6 +33,7 @@ _FORM: dict[str, Any] = {
     "signatures": dict,
     "outputs": dict,
     "multiplications": dict,
+    "precision": str,
     "training": dict,
 }
 
@@ -97,6 +98,7 @@ def make_card(
         "signatures": {name: _to_lists(signature.inputs) for name, signature in signatures.items()},
         "outputs": {name: _to_lists(signature.outputs) for name, signature in signatures.items()},
         "multiplications": multiplications({k: v for k, v in signatures.items() if not k.startswith("search_")}),
+        "precision": model.dtype_policy.name,
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
 

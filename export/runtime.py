@@ -205,6 +205,7 @@ class UntrainedModel(ExportedModel):
             "signatures": {},
             "outputs": {},
             "multiplications": {},
+            "precision": "float32",
         }
         super().__init__(preset.name, card, {})
 

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from codec_zoo import weights
 from codec_zoo.contract import Signature
+from codec_zoo.convolutions import BFloat16Products
 from codec_zoo.errors import ModelError, needing_packages
 from codec_zoo.export import card as cards
 from codec_zoo.export.manifest import write_manifest
@@ -221,7 +222,7 @@ def verify_export(model: keras.Model, folder: Path) -> None:
     For two images of an odd size, every signature must give the values that ``model`` gives: integers exactly;
     samples (``uint8``) but for one level in one of a hundred, what ``encode`` rounds and ``search_k`` moves but for
     one value of a hundred, since TensorFlow fuses the ops of a loaded graph and so adds in another order; floats
-    nearly.
+    nearly. With products in bfloat16 it is one value of ten, since those roundings grow on the way.
 
     Raises:
         ModelError: it does not.
@@ -241,19 +242,28 @@ def verify_export(model: keras.Model, folder: Path) -> None:
             raise ModelError(f"the export does not load without project code: {process.stderr[-800:]}")
         with np.load(outputs_file) as got:
             for name, value in expected.items():
-                if not _same(got[name], value, rounded=name.startswith(("encode.", "search_"))):
+                rounded = name.startswith(("encode.", "search_"))
+                if not _same(got[name], value, rounded, isinstance(model.dtype_policy, BFloat16Products)):
                     raise ModelError(f"the export gives other values of {name} than the model.")
 
 
-def _same(got: np.ndarray, expected: np.ndarray, rounded: bool) -> bool:
-    """Equal, as far as :func:`verify_export` asks; ``rounded``: latents, of which some may be rounded otherwise."""
+def _same(got: np.ndarray, expected: np.ndarray, rounded: bool, coarse: bool = False) -> bool:
+    """Equal, as far as :func:`verify_export` asks.
+
+    Args:
+        got: from the export.
+        expected: from the model.
+        rounded: latents, of which some may be rounded otherwise.
+        coarse: of a model with products in bfloat16.
+    """
+    share = 0.1 if coarse else 0.01
     if got.dtype != expected.dtype or got.shape != expected.shape:
         return False
     if np.issubdtype(got.dtype, np.floating):
-        return np.allclose(got, expected, rtol=1e-4, atol=1e-2)
+        return np.allclose(got, expected, rtol=1e-4, atol=1.0 if coarse else 1e-2)
     difference = np.abs(got.astype(int) - expected)
     if rounded:
-        return np.mean(difference > 0) <= 0.01
+        return np.mean(difference > 0) <= share
     if got.dtype == np.uint8:
-        return difference.max() <= 1 and np.mean(difference > 0) <= 0.01
+        return difference.max() <= 1 and np.mean(difference > 0) <= share
     return not difference.any()

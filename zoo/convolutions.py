@@ -12,7 +12,8 @@ transposed one gives the s² phases of its output. Kernels of up to about 3·s b
 The classes are Keras's, with Keras's names, since weight files name layers by their class.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -44,6 +45,17 @@ def policy(precision: str) -> keras.DTypePolicy:
     if precision == "mixed_bfloat16" and keras.backend.backend() != "jax":
         return BFloat16Products()
     return keras.DTypePolicy(precision)
+
+
+@contextlib.contextmanager
+def layers_in(precision: str) -> Iterator[None]:
+    """In the block, layers are made with :func:`policy` of ``precision``."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy(precision))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _narrow(layer: keras.layers.Layer, *values: Any) -> Sequence[Any]:

@@ -6,15 +6,18 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from codec_zoo import weights
+from codec_zoo.codecs.specs import codec_for
 from codec_zoo.errors import CodecZooError, ModelError
 from codec_zoo.export import card, runtime, saved_model
 from codec_zoo.export.runtime import LocalModel
+from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -150,3 +153,23 @@ def test_declared_outputs_are_checked():
         wrong = dataclasses.replace(encode, outputs=outputs)
         with pytest.raises(ModelError, match=words):
             saved_model.trace(wrong).get_concrete_function()
+
+
+def test_products_in_bfloat16(cli, tmp_path, photo):
+    """Files go both ways between the precisions, since both choose the same tables."""
+    name = "jia2019-sae-mse-base"
+    code, _, err = cli("export", name, tmp_path, "--precision", "mixed_bfloat16")
+    assert code == 0, err
+    assert keras.config.dtype_policy().name == "float32"
+    fast, exact = (codec_for(runtime.open_model(model)) for model in (str(tmp_path / name), name))
+    assert fast.model.card["precision"] == "bfloat16_products" and exact.model.card["precision"] == "float32"
+    assert fast.model.card["weights_sha256"] == exact.model.card["weights_sha256"]
+    files = [codec.encode(photo) for codec in (fast, exact)]
+    assert files[0] != files[1]
+    scores = [psnr(photo, codec.decode(data)) for data in files for codec in (fast, exact)]
+    assert max(scores) - min(scores) < 0.01, scores
+    z = exact.model.run("encode", images=photo[None])["z1"]
+    rows = [codec.model.run("entropy_parameters_1", z1=z)["indexes"] for codec in (fast, exact)]
+    assert np.array_equal(*rows)
+    code, _, err = cli("export", name, tmp_path / "onnx", "--format", "onnx", "--precision", "mixed_bfloat16")
+    assert code == 2 and "--precision mixed_bfloat16 is for a SavedModel" in err
