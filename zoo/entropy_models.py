@@ -5,6 +5,7 @@ rounded values. Everything here is float32, whatever precision the transforms tr
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,27 @@ def gaussian_likelihood(values: Any, scale: Any) -> Any:
     # Both bounds on the left of the mean, where differences of Φ keep their digits.
     magnitude = ops.abs(values)
     return _gaussian_upper_tail((magnitude - 0.5) / scale) - _gaussian_upper_tail((magnitude + 0.5) / scale)
+
+
+def bits_above_next(magnitudes: Any, scale: Any) -> Any:
+    """Bits of a Gaussian integer less the bits of the next one towards zero; 0 of zero.
+
+    From a table of the scale table's rows and of magnitudes up to 16, since ONNX and LiteRT have no error function.
+    Larger magnitudes count as 16.
+
+    Args:
+        magnitudes: float32, 0, 1, 2 …
+        scale: float32 standard deviations, the same shape.
+    """
+    limit = 16
+    tail = np.vectorize(math.erfc)
+    edges = (np.arange(limit + 2) - 0.5) * 2**-0.5 / scale_table()[:, None]
+    likelihood = -np.diff(tail(edges), axis=1) / 2
+    spent = -np.log2(np.maximum(likelihood, LIKELIHOOD_BOUND))
+    table = np.diff(spent, axis=1, prepend=spent[:, :1]).astype("float32")
+    row = ops.round(ops.log(scale / SCALE_MIN) / math.log(SCALE_RATIO))
+    index = ops.clip(row, 0, SCALES - 1) * (limit + 1) + ops.minimum(magnitudes, limit)
+    return ops.take(table.ravel(), ops.cast(index, "int32"))
 
 
 def to_scale(values: Any, delta: Any = 1.0) -> Any:

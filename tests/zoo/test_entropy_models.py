@@ -9,6 +9,7 @@ from keras import ops
 from codec_zoo.entropy_models import (
     FactorizedPrior,
     bits,
+    bits_above_next,
     count_reached,
     gaussian_likelihood,
     scale_table,
@@ -54,6 +55,17 @@ def test_factorized_prior_is_that_of_tensorflow_compression():
             variable.assign(stored[name])
     got = ops.convert_to_numpy(prior(stored["y"]))
     np.testing.assert_allclose(got, stored["likelihood"], rtol=1e-5, atol=1e-5)
+
+
+def test_bits_above_the_next_integer():
+    """Those of the likelihoods, for scales of the table."""
+    magnitudes, scale = np.meshgrid(np.arange(17, dtype="float32"), scale_table().astype("float32"))
+    spent = ops.convert_to_numpy(bits(gaussian_likelihood(magnitudes, scale)))
+    got = ops.convert_to_numpy(bits_above_next(magnitudes, scale))
+    np.testing.assert_allclose(got[:, 1:], np.diff(spent, axis=1), atol=2e-3)
+    assert not got[:, 0].any()
+    beyond = ops.convert_to_numpy(bits_above_next(np.float32([40.0, 1e4]), np.float32([3.0, 1e6])))
+    assert np.isfinite(beyond).all() and beyond.shape == (2,)
 
 
 def test_factorized_prior_is_a_distribution():

@@ -44,6 +44,7 @@ from codec_zoo.entropy_models import (
     SCALE_MIN,
     FactorizedPrior,
     bits,
+    bits_above_next,
     gaussian_likelihood,
     quantisation_step,
     round_straight_through,
@@ -301,10 +302,10 @@ class VariableRateHyperprior(ScaleHyperprior):
         z is rounded. y is too, or one step further towards zero where bits are worth it; see the module.
         """
         delta, z = quantisation_step(dials["step"]), ops.round(latents["z"])
-        y, scale = latents["y"] / delta, self.hyper_synthesis(z, delta)
+        y = latents["y"] / delta
         nearest = ops.round(y)
         lower = nearest - ops.sign(nearest)
-        saved = bits(gaussian_likelihood(nearest, scale)) - bits(gaussian_likelihood(lower, scale))
+        saved = bits_above_next(ops.abs(nearest), self.hyper_synthesis(z, delta))
         further = ops.square(y - lower) - ops.square(y - nearest) < self.bit_worth(dials["step"]) * saved
         return {"y": ops.cast(ops.where(further, lower, nearest), "int32"), "z": ops.cast(z, "int32")}
 
