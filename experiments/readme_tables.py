@@ -32,6 +32,10 @@ from codec_zoo.presets import OWN_PACKAGE, Paper, Preset, find_preset, list_pres
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED = ROOT / "docs" / "speed.jsonl"
+COMPRESSAI = ROOT / "docs" / "compressai.jsonl"
+# The programs in its rows.
+SIDES = {"codec-zoo": "Codec Zoo", "codec-zoo, bfloat16": "Codec Zoo, bfloat16", "compressai": "CompressAI"}
+THROUGHPUT = ROOT / "docs" / "throughput.jsonl"
 # What `--measure` times: passes of each model through this picture of Kodak on this many threads.
 PASSES, PICTURE, THREADS = 5, "kodim23.png", 2
 
@@ -128,6 +132,51 @@ def speed_table() -> str:
     return _markdown(("codec", *columns), lines)
 
 
+def compressai_table() -> str:
+    """Seconds here and in CompressAI, and ours as a share of theirs, of each preset's newest rows."""
+    newest = {(row["preset"], row["side"]): row for row in _rows(COMPRESSAI)}
+    lines = []
+    for (preset, side), row in newest.items():
+        theirs = newest[preset, "compressai"]
+        cells = [f"`{preset}`", SIDES[side]]
+        for way in ("encode", "decode"):
+            seconds = [row[f"{way}_s"], row[f"{way}_networks_s"]]
+            cells += [*(f"{value:.3f}" for value in seconds), f"{seconds[0] / theirs[f'{way}_s']:.2f}"]
+        lines.append((*cells, f"{row['bytes']:,}", f"{row['psnr']:.2f}"))
+    columns = [f"{way}{part}" for way in ("encode", "decode") for part in (", s", ": networks, s", ": share")]
+    ours = newest[preset, "codec-zoo"]
+    note = (
+        f"{_conditions(ours)}. {ours['library']}; {theirs['library']}. The seconds are\nmedians of {ours['rounds']} "
+        f"rounds, for `{ours['image']}`.\n\n"
+    )
+    return note + _markdown(("network", "program", *columns, "bytes", "PSNR, dB"), lines)
+
+
+def throughput_table() -> str:
+    """Pictures a second of each preset's newest rows."""
+    newest = {(row["preset"], row["server"], row["workers"]): row for row in _rows(THROUGHPUT)}
+    columns = dict.fromkeys((server, workers) for _, server, workers in newest)
+    lines = []
+    for preset in dict.fromkeys(preset for preset, *_ in newest):
+        found = [newest.get((preset, *column)) for column in columns]
+        lines.append((f"`{preset}`", *(f"{row['pictures_per_second']:.1f}" if row else "" for row in found)))
+    header = (f"{'through a server' if server else 'here'}, {workers}" for server, workers in columns)
+    row = next(iter(newest.values()))
+    servers = " and ".join(dict.fromkeys(f"`{server}`" for server, _ in columns if server))
+    loads = sorted(row["load"] for row in newest.values())
+    note = f"{row['date']}, {row['device']}, loads of {loads[0]:.1f} to {loads[-1]:.1f}. The server is {servers}.\n\n"
+    return note + _markdown(("model", *header), lines)
+
+
+def _rows(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _conditions(row: Row) -> str:
+    """The day and the machine of a measurement."""
+    return f"{row['date']}, {row['threads']} threads of {row['device']}, a load of {row['load']:.1f}"
+
+
 def rate_table(rows: Sequence[Row]) -> str:
     """PSNR of :data:`CURVES` at :data:`RATES`, linear in the logarithm of the rate between measured points."""
     groups: dict[str, list[Row]] = defaultdict(list)
@@ -221,7 +270,11 @@ def pages() -> dict[Path, str]:
             "rates": rate_table(rows),
             "families": family_table(),
         },
-        ROOT / "docs" / "speed.md": {"speed": speed_table()},
+        ROOT / "docs" / "speed.md": {
+            "speed": speed_table(),
+            "compressai": compressai_table(),
+            "throughput": throughput_table(),
+        },
     }
     texts = {listing.FILE: listing.facts(own_presets())}
     for path, tables in written.items():
