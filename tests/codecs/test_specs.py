@@ -236,7 +236,7 @@ def test_presets_that_take_an_option_are_named_in_short():
         (
             "fu2019-hybrid-s8-relu",
             {"search": 1},
-            "balle2017-*, balle2018-*, jia2019-*, report2017-cnn-*, report2017-gan-*. ",
+            "balle2017-*, balle2018-*, jia2019-*, minnen2018-*, report2017-cnn-*, report2017-gan-*. ",
         ),
         (
             "jia2019-sae-mse-e1",
