@@ -83,16 +83,15 @@ def export(
     from codec_zoo.export import saved_model
     from codec_zoo.export.card import FILE
 
-    if from_run:
-        from codec_zoo.training.loop import BEST, RECORD
+    with layers_in(precision):
+        if from_run:
+            from codec_zoo.training.loop import BEST, RECORD
 
-        with layers_in(precision):
             model = get_preset(preset).create()
-        weights.load(model, from_run / BEST)
-        record = json.loads((from_run / RECORD).read_text())
-        folder = saved_model.export_model(preset, model, directory, version, record, verify, form=form)
-    else:
-        with layers_in(precision):
+            weights.load(model, from_run / BEST)
+            record = json.loads((from_run / RECORD).read_text())
+            folder = saved_model.export_model(preset, model, directory, version, record, verify, form=form)
+        else:
             folder = saved_model.export_pretrained(preset, directory, version, verify, form)
     card = json.loads((folder / "assets" / FILE).read_text())
     values = {"folder": str(folder), "verified": verify, **{key: card[key] for key in CARD_KEYS}}

@@ -257,7 +257,8 @@ def compare(preset: str, python: str, threads: int, rounds: int, bfloat16: bool)
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("python", help="of an environment with CompressAI")
+    # With --serve and --write it is the model or the weights instead.
+    parser.add_argument("subject", metavar="PYTHON", help="of an environment with CompressAI")
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"default: {PRESET}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
@@ -267,14 +268,14 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
-        write_weights(options.python, options.write)
+        write_weights(options.subject, options.write)
     elif options.serve == "here":
-        serve(CodecZoo(options.python), turned=False)
+        serve(CodecZoo(options.subject), turned=False)
     elif options.serve == "there":
-        serve(CompressAI(Path(options.python), options.threads), turned=True)
+        serve(CompressAI(Path(options.subject), options.threads), turned=True)
     else:
         for preset in options.presets or [PRESET]:
-            for row in compare(preset, options.python, options.threads, options.rounds, options.bfloat16):
+            for row in compare(preset, options.subject, options.threads, options.rounds, options.bfloat16):
                 with open(options.output, "a") as file:
                     print(json.dumps(row), file=file)
                 print(json.dumps(row))

@@ -101,6 +101,9 @@ def bits_above_next(magnitudes: Any, scale: Any) -> Any:
     Args:
         magnitudes: float32, 0, 1, 2 …
         scale: float32 standard deviations, the same shape.
+
+    Returns:
+        float32, the same shape.
     """
     limit = 16
     tail = np.vectorize(math.erfc)

@@ -108,11 +108,14 @@ class HyperSynthesis(keras.layers.Layer):
         self.check_sums(self.MAX_VALUE, second)
         self.check_sums(self.MAX_VALUE, last)
 
-    def check_sums(self, largest: float, stage: Any, fraction: int | None = None) -> None:
-        """Raise ``ValueError`` if a sum of a layer could pass 2^53 with inputs that are at most ``largest``."""
+    def check_sums(self, largest: float, stage: Any, fraction: int | None = None, parts: int = 1) -> None:
+        """Raise ``ValueError`` if a sum of a layer could pass 2^53 with inputs that are at most ``largest``.
+
+        ``parts``: as many such sums are added.
+        """
         kernel, bias = (np.abs(ops.convert_to_numpy(value)) for value in self.integers(stage, fraction))
         inputs = (0, 1, 3) if isinstance(stage, Conv2DTranspose) else (0, 1, 2)  # its kernel is [h, w, out, in]
-        worst = (kernel.sum(inputs) * largest + bias).max()
+        worst = parts * (kernel.sum(inputs) * largest + bias).max()
         if not worst < 2.0**53:
             raise ValueError(f"{self.name}: a sum may reach {worst:.3g}, beyond exact float64 integers.")
 

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from codec_zoo.contract import IMAGES, SIZE, CompressionModel, Refinement, RefinementTask, Signature, TensorSpecs
-from codec_zoo.entropy_models import FactorizedPrior, UniformNoise, round_straight_through
+from codec_zoo.entropy_models import FactorizedPrior, UniformNoise
 from codec_zoo.initialization import normalize_activations, start_from_principal_components
 from codec_zoo.layers.resampling import pad_to_multiple, sizes
 from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim, psnr_of_error
@@ -300,7 +300,7 @@ class TransformCoder(RateDistortionModel):
 
     A subclass has ``analysis``, ``synthesis`` (``codec_zoo.layers.gdn``) and ``prior``, calls
     :meth:`build_entropy_model` at the end of its constructor, and says what its entropy model is: :meth:`latents`,
-    :meth:`training_bits`, :meth:`rate` and :meth:`cross_entropies`.
+    :meth:`train_latents`, :meth:`rate` and :meth:`cross_entropies`.
 
     Args:
         rate_weight: λ: the distortion that one bit a pixel is worth.
@@ -375,8 +375,14 @@ class TransformCoder(RateDistortionModel):
         """The latents before quantisation: float32 ``[N, H, W, 3]`` → name → float32 ``[N, h, w, C]``."""
         raise NotImplementedError
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """Bits of each latent before rounding, with noise in place of it: name → float32 ``[N]``."""
+    def train_latents(self, latents: Mapping[str, Any], **dials: Any) -> tuple[Any, dict[str, Any]]:
+        """Quantise and count bits as in training.
+
+        The rate sees noise (Ballé 2017, §III-B), the synthesis rounded latents with a straight-through gradient.
+
+        Returns:
+            ŷ, float32 ``[N, h, w, C]``; name of each latent → its bits, float32 ``[N]``.
+        """
         raise NotImplementedError
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
@@ -416,13 +422,9 @@ class TransformCoder(RateDistortionModel):
         return ops.cast(self.synthesis(ops.cast(coded["y"], "float32")), "float32")
 
     def code(self, residual: Any, **dials: Any) -> tuple[Any, dict[str, Any]]:
-        """Reconstruct and count bits as in training: float32 ``[N, H, W, 3]``; latent → float32 ``[N]``.
-
-        The rate sees noise (Ballé 2017, §III-B), the synthesis rounded latents with a straight-through gradient.
-        """
-        latents = self.latents(residual)
-        spent = self.training_bits(latents)
-        return ops.cast(self.synthesis(round_straight_through(latents["y"])), "float32"), spent
+        """Reconstruct and count bits as in training: float32 ``[N, H, W, 3]``; latent → float32 ``[N]``."""
+        decoded, spent = self.train_latents(self.latents(residual), **dials)
+        return ops.cast(self.synthesis(decoded), "float32"), spent
 
     def start_from_residuals(self, residuals: np.ndarray, step: float) -> None:
         """Start as a linear transform code of ``residuals``, float32 ``[N, H, W, 3]`` (``codec_zoo.initialization``).

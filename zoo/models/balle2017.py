@@ -20,7 +20,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from codec_zoo.entropy_models import FactorizedPrior, bits
+from codec_zoo.entropy_models import FactorizedPrior, bits, round_straight_through
 from codec_zoo.layers.gdn import analysis_transform, synthesis_transform
 from codec_zoo.presets import Paper, Recipe
 from codec_zoo.rate_points import register_rate_points
@@ -83,9 +83,10 @@ class FactorizedPriorModel(TransformCoder):
         """float32 ``[N, H, W, 3]`` → y: float32 ``[N, H/16, W/16, C]``."""
         return {"y": ops.cast(self.analysis(residual), "float32")}
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """Bits of y with noise: float32 ``[N]``."""
-        return {"y": total(bits(self.prior(self.noise(latents["y"]))))}
+    def train_latents(self, latents: Mapping[str, Any], **dials: Any) -> tuple[Any, dict[str, Any]]:
+        """Rounded y; bits of y with noise."""
+        y = latents["y"]
+        return round_straight_through(y), {"y": total(bits(self.prior(self.noise(y))))}
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
         """y → bits of each value under the prior."""

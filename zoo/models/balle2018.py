@@ -24,8 +24,8 @@ standard deviations are divided by Δ, too. The scale table is even in the logar
 division is a shift of the row by k/8, in exact integers. z does not depend on Δ.
 
 Where k is above 0, the encoder rounds a latent further towards zero if the bits that this saves are worth the error.
-So encoders of video do (Karczewicz, Ye and Chong 2008, "Rate distortion optimized quantization", VCEG-AH21). Decoders
-do not know of it.
+Encoders of video do this too (Karczewicz, Ye and Chong 2008, "Rate distortion optimized quantization", VCEG-AH21).
+The decoder is the same with and without it.
 """
 
 import dataclasses
@@ -151,12 +151,13 @@ class ScaleHyperprior(TransformCoder):
         y = ops.cast(self.analysis(residual), "float32")
         return {"y": y, "z": ops.cast(self.hyper_analysis(ops.abs(y)), "float32")}
 
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """Bits of z and y with noise, the scales from rounded z: float32 ``[N]`` each."""
+    def train_latents(self, latents: Mapping[str, Any], **dials: Any) -> tuple[Any, dict[str, Any]]:
+        """Rounded y; bits of z and y with noise, the scales from rounded z."""
         y, z = latents["y"], latents["z"]
         scale = self.hyper_synthesis(round_straight_through(z))
         hyper = total(bits(self.prior(self.noise(z))))
-        return {"z": hyper, "y": total(bits(gaussian_likelihood(self.noise(y), scale)))}
+        spent = total(bits(gaussian_likelihood(self.noise(y), scale)))
+        return round_straight_through(y), {"z": hyper, "y": spent}
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:
         """y → bits of each value under the Gaussians that z chooses."""
@@ -278,19 +279,12 @@ class VariableRateHyperprior(ScaleHyperprior):
         outputs = reconstruction / root, bpp * ops.reshape(delta, (-1,))
         return super().compute_loss(images, y, outputs, sample_weight, training)
 
-    def code(self, residual: Any, **dials: Any) -> tuple[Any, dict[str, Any]]:
-        """As of any transform code, in steps of Δ."""
-        latents, delta = self.latents(residual), quantisation_step(dials["step"])
-        spent = self.training_bits(latents, **dials)
-        rounded = delta * round_straight_through(latents["y"] / delta)
-        return ops.cast(self.synthesis(rounded), "float32"), spent
-
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """Bits of z, and of y/Δ, with noise, the scales from rounded z: float32 ``[N]`` each."""
+    def train_latents(self, latents: Mapping[str, Any], **dials: Any) -> tuple[Any, dict[str, Any]]:
+        """y in rounded steps of Δ; bits of z, and of y/Δ, with noise, the scales from rounded z."""
         z, delta = latents["z"], quantisation_step(dials["step"])
-        scale = self.hyper_synthesis(round_straight_through(z), delta)
-        spent = total(bits(gaussian_likelihood(self.noise(latents["y"] / delta), scale)))
-        return {"z": total(bits(self.prior(self.noise(z)))), "y": spent}
+        y, scale = latents["y"] / delta, self.hyper_synthesis(round_straight_through(z), delta)
+        spent = total(bits(gaussian_likelihood(self.noise(y), scale)))
+        return delta * round_straight_through(y), {"z": total(bits(self.prior(self.noise(z)))), "y": spent}
 
     def rate_factor(self, **dials: Any) -> Any:
         """Δ²."""

@@ -52,7 +52,7 @@ from codec_zoo.stream import Latent, RangeCoder, Rows, Step, StreamLayer
 from codec_zoo.transform_coding import latent_layer, total
 
 # The groups' names: those of the latents in files, before the number of the layer.
-NAMES = ("y", "y_b", "y_c", "y_d", "y_e", "y_f", "y_g", "y_h", "y_i", "y_j")
+NAMES = ("y", *(f"y_{letter}" for letter in "bcdefghij"))
 
 # === Layers ===
 
@@ -151,9 +151,8 @@ class ContextualHyperSynthesis(HyperSynthesis):
         super().check_exact()
         for context, correction in zip(self.contexts, self.corrections, strict=True):
             self.check_sums(self.MAX_VALUE, context)
-            # The last sum has two parts, each below a half.
-            self.check_sums(2 * self.MAX_VALUE, correction)
-        self.check_sums(2 * self.MAX_VALUE, self.stages[-1])
+            self.check_sums(self.MAX_VALUE, correction, parts=2)
+        self.check_sums(self.MAX_VALUE, self.stages[-1], parts=2)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, without the dtype, which is fixed."""
@@ -171,7 +170,8 @@ class ContextHyperprior(VariableRateHyperprior):
     """Groups of channels of y, each Gaussian with mean and scale from z and from the groups before it.
 
     Args:
-        groups: channels of each group; their sum is ``latent_channels``. One group: mean and scale from z alone.
+        groups: channels of each of 1 to 10 groups; their sum is ``latent_channels``. One group: mean and scale from z
+            alone.
         context_channels: inside the context of a group.
         kwargs: see :class:`codec_zoo.models.balle2018.VariableRateHyperprior`.
 
@@ -182,6 +182,8 @@ class ContextHyperprior(VariableRateHyperprior):
         # Before the constructor of the base, which calls :meth:`hyper_transforms`.
         self.groups, self.context_channels = tuple(groups), context_channels
         super().__init__(**kwargs)
+        if not 1 <= len(groups) <= len(NAMES):
+            raise ValueError(f"there are 1 … {len(NAMES)} groups. Received: {groups!r}")
         if sum(groups) != self.latent_channels:
             raise ValueError(f"groups add up to latent_channels, {self.latent_channels}. Received: {groups!r}")
 
@@ -267,18 +269,8 @@ class ContextHyperprior(VariableRateHyperprior):
             decoded[name] = mean + delta * found[name]
         return found, decoded, scales
 
-    def code(self, residual: Any, **dials: Any) -> tuple[Any, dict[str, Any]]:
-        """Reconstruct and count bits as in training; see :class:`codec_zoo.transform_coding.TransformCoder`."""
-        latents = self.latents(residual)
-        decoded, spent = self._train(latents, **dials)
-        return ops.cast(self.synthesis(decoded), "float32"), spent
-
-    def training_bits(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """Bits of z, and of the groups of y, with noise: float32 ``[N]`` each."""
-        return self._train(latents, **dials)[1]
-
-    def _train(self, latents: Mapping[str, Any], step: Any) -> tuple[Any, dict[str, Any]]:
-        """ŷ of rounded latents, with straight-through gradients, and bits of noisy ones."""
+    def train_latents(self, latents: Mapping[str, Any], **dials: Any) -> tuple[Any, dict[str, Any]]:
+        """ŷ of rounded r; bits of z, and of the groups of y, with noise."""
         z, groups = latents["z"], self.split(latents["y"])
         unrounded: dict[str, Any] = {}
 
@@ -286,7 +278,7 @@ class ContextHyperprior(VariableRateHyperprior):
             unrounded[name] = (groups[name] - mean) / delta
             return round_straight_through(unrounded[name])
 
-        _, decoded, scales = self.follow(round_straight_through(z), step, residual)
+        _, decoded, scales = self.follow(round_straight_through(z), dials["step"], residual)
         spent = {
             name: total(bits(gaussian_likelihood(self.noise(value), scales[name])))
             for name, value in unrounded.items()
