@@ -295,44 +295,56 @@ def test_leb128():
         assert _read_leb128(b"ab" + _leb128(value), 2) == (value, 2 + len(_leb128(value)))
 
 
-_ENTROPY_PARAMETERS = """
+SETTINGS = {
+    "plain": {},
+    "no-onednn": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "sse": {"ONEDNN_MAX_CPU_ISA": "SSE41", "TF_ENABLE_ONEDNN_OPTS": "1"},
+    "one-thread": {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
+    "single": {},
+    "xla": {},
+}
+# Before a script: `folder`, `mode`, `given`, arrays by name; it makes `rows`, arrays by name.
+_BEFORE = """
 import sys
-import keras
 import numpy as np
 import tensorflow as tf
 folder, given, got, mode = sys.argv[1:]
-z = np.load(given)
 model = tf.saved_model.load(folder)
-function = model.signatures["entropy_parameters_1"]
+given = dict(np.load(given))
+"""
+
+
+def check_everywhere(script, folder, given, expected, tmp_path):
+    """A script's arrays are equal with oneDNN off or held to SSE4.1, 1 thread and all, batches of 1, XLA."""
+    np.savez(tmp_path / "given.npz", **given)
+    for mode, variables in SETTINGS.items():
+        got = tmp_path / f"{mode}.npz"
+        program = f"{_BEFORE}{script}\nnp.savez(got, **rows)"
+        command = [sys.executable, "-I", "-c", program, folder, tmp_path / "given.npz", got, mode]
+        subprocess.run(command, check=True, env={**os.environ, **variables})
+        with np.load(got) as found:
+            assert found.files == list(expected)
+            for name, rows in expected.items():
+                assert np.array_equal(found[name], rows), (mode, name)
+
+
+_ENTROPY_PARAMETERS = """
+z, function = given["z"], model.signatures["entropy_parameters_1"]
 if mode == "xla":
-    rows = tf.function(lambda z: function(z1=z)["indexes"], jit_compile=True)(tf.constant(z)).numpy()
+    found = tf.function(lambda z: function(z1=z)["indexes"], jit_compile=True)(tf.constant(z)).numpy()
 elif mode == "single":
-    rows = np.concatenate([function(z1=tf.constant(one[None]))["indexes"].numpy() for one in z])
+    found = np.concatenate([function(z1=tf.constant(one[None]))["indexes"].numpy() for one in z])
 else:
-    rows = function(z1=tf.constant(z))["indexes"].numpy()
-np.save(got, rows)
+    found = function(z1=tf.constant(z))["indexes"].numpy()
+rows = {"rows": found}
 """
 
 
 def test_table_choice_is_exact_everywhere(fresh, folder, tmp_path):
-    """oneDNN off or held to SSE4.1, 1 thread and all, batches of 1 and 8, XLA: equal integers in each."""
     z = np.random.default_rng(2).integers(-40, 41, (8, 9, 12, 48)).astype(np.int32)
-    np.save(tmp_path / "z.npy", z)
     expected = np.asarray(fresh.coders()[0].hyper_synthesis.exact(z))
     assert len(np.unique(expected)) > 40
-    settings = {
-        "plain": {},
-        "no-onednn": {"TF_ENABLE_ONEDNN_OPTS": "0"},
-        "sse": {"ONEDNN_MAX_CPU_ISA": "SSE41", "TF_ENABLE_ONEDNN_OPTS": "1"},
-        "one-thread": {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
-        "single": {},
-        "xla": {},
-    }
-    for mode, variables in settings.items():
-        got = tmp_path / f"{mode}.npy"
-        command = [sys.executable, "-I", "-c", _ENTROPY_PARAMETERS, folder / "1", tmp_path / "z.npy", got, mode]
-        subprocess.run(command, check=True, env={**os.environ, **variables})
-        assert np.array_equal(np.load(got), expected), mode
+    check_everywhere(_ENTROPY_PARAMETERS, folder / "1", {"z": z}, {"rows": expected}, tmp_path)
 
 
 def test_exact_and_float_hyper_synthesis_agree(fresh):
