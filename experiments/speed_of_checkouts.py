@@ -1,6 +1,6 @@
 """Seconds that two checkouts take to encode and decode a photograph of 768×512 pixels, side by side.
 
-    python experiments/speed_of_checkouts.py /work/before/.venv/bin/python /work/after/.venv/bin/python
+    python experiments/speed_of_checkouts.py BEFORE/.venv/bin/python AFTER/.venv/bin/python
 
 The checkouts take turns, in fresh processes, so that a busy hour of the machine slows both. Each process codes and
 decodes once to warm up, then :data:`PASSES` times. The table has the medians over all processes of a checkout, and
