@@ -134,12 +134,25 @@ class RateDistortionModel(CompressionModel):
     ) -> Any:
         """Distortion plus bits a pixel times their weights ``y``, float32 ``[N]``: a scalar."""
         reconstruction, bpp = y_pred
+        return self.add_up(self.distortions(x, reconstruction), bpp, y)
+
+    def distortions(self, images: Any, reconstruction: Any) -> Any:
+        """Squared error, or 100 · (1 − MS-SSIM), of each image: float ``[N, H, W, 3]``, 0 … 255 → float32 ``[N]``."""
+        images = ops.cast(images, "float32")
         if self.distortion == "mse":
-            distortion = ops.mean(ops.square(reconstruction - ops.cast(x, "float32")))
-        else:
-            distortion = 100.0 * (1.0 - ops.mean(ms_ssim(ops.cast(x, "float32"), reconstruction)))
-        weights = ops.convert_to_tensor(y)
-        rate = ops.mean(weights * bpp)
+            return ops.mean(ops.square(reconstruction - images), axis=(1, 2, 3))
+        return 100.0 * (1.0 - ms_ssim(images, reconstruction))
+
+    def add_up(self, distortions: Any, rates: Any, weights: Any) -> Any:
+        """The mean loss of some images, a scalar. Records its terms.
+
+        Args:
+            distortions: float32 ``[N]``.
+            rates: bits a pixel, float32 ``[N]``.
+            weights: λ, float32 ``[N]``.
+        """
+        weights = ops.convert_to_tensor(weights)
+        distortion, rate = ops.mean(distortions), ops.mean(weights * rates)
         self.record({"loss_distortion": distortion, "loss_rate": rate, "lambda": ops.mean(weights)})
         return distortion + rate
 

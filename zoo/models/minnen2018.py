@@ -45,8 +45,8 @@ from codec_zoo.entropy_models import (
 )
 from codec_zoo.hyper_synthesis import HyperSynthesis
 from codec_zoo.models.balle2018 import STRIDES, VariableRateHyperprior, hyper_analysis
-from codec_zoo.presets import Paper, Preset, Recipe, register
-from codec_zoo.rate_points import DISTORTION_WEIGHTS
+from codec_zoo.presets import Paper, Recipe
+from codec_zoo.rate_points import register_variable_rate
 from codec_zoo.receptive_field import Window, window
 from codec_zoo.stream import Latent, RangeCoder, Rows, Step, StreamLayer
 from codec_zoo.transform_coding import latent_layer, total
@@ -389,32 +389,22 @@ def _signature(name: str, k: int) -> str:
 
 # === Presets ===
 
-register(
-    Preset(
-        name="minnen2018-context-mse-vbr",
-        paper=Paper(
-            authors="David Minnen, Johannes Ballé, George Toderici",
-            title="Joint Autoregressive and Hierarchical Priors for Learned Image Compression",
-            year=2018,
-            url="https://arxiv.org/abs/1809.02736",
-        ),
-        model=ContextHyperprior,
-        config={
-            "channels": 128,
-            "latent_channels": 192,
-            "hyper_channels": 128,
-            "groups": (16, 32, 48, 96),
-            "rate_weight": 1 / DISTORTION_WEIGHTS["mse"][3],
-            "distortion": "mse",
-        },
-        recipe=Recipe(
-            patch_size=256,
-            batch_size=8,
-            steps=1_000_000,
-            learning_rate=1e-4,
-            note="§4: crops of 256×256, batch 8, a million steps or more. A random step Δ a batch (Cui 2021).",
-        ),
-        significant_bits=7,
-        reproduces="R-D curve on Kodak (MSE), one network",
-    )
+register_variable_rate(
+    "minnen2018-context",
+    Paper(
+        authors="David Minnen, Johannes Ballé, George Toderici",
+        title="Joint Autoregressive and Hierarchical Priors for Learned Image Compression",
+        year=2018,
+        url="https://arxiv.org/abs/1809.02736",
+    ),
+    Recipe(
+        patch_size=256,
+        batch_size=8,
+        steps=1_000_000,
+        learning_rate=1e-4,
+        note="§4: crops of 256×256, batch 8, a million steps or more.",
+    ),
+    ContextHyperprior,
+    {"channels": 128, "latent_channels": 192, "hyper_channels": 128, "groups": (16, 32, 48, 96)},
+    distortions=("mse",),
 )
