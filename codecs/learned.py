@@ -42,6 +42,7 @@ from codec_zoo.stream import (
     Residual,
     Rows,
     Step,
+    StepRows,
     Stream,
     StreamLayer,
     Strengths,
@@ -211,9 +212,17 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         return coders.Place(height, width, (rows, columns, latent.channels), number)
 
     def rows(
-        self, rows: Rows, known: Mapping[str, np.ndarray], chosen: Chosen, place: coders.Place, step: int = 0
+        self,
+        rows: Rows | StepRows,
+        known: Mapping[str, np.ndarray],
+        chosen: Chosen,
+        place: coders.Place,
+        step: int = 0,
     ) -> Callable[[], np.ndarray]:
         """What gives the rows of tables for a latent's values, from latents that are known, and k of their step."""
+        if isinstance(rows, StepRows):
+            first = rows.row(step, place.shape[2])
+            return lambda: coders.rows_of_channels(place.shape, first)
         height, width = place.height, place.width
         given = {name: known[name] for name in rows.inputs}
         further = self.step_input(rows.signature, step)

@@ -74,6 +74,35 @@ class Rows:
 
 
 @dataclasses.dataclass(frozen=True)
+class StepRows:
+    """The rows of a table that has all channels of a latent once for each group of quantisation steps.
+
+    Attributes:
+        share: as many neighbouring k share their rows; a divisor of 256.
+    """
+
+    share: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self, share=len(QUALITIES))
+        check(len(QUALITIES) % self.share == 0, "share", f"divides {len(QUALITIES)}")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """None: it needs no latents that were decoded before."""
+        return ()
+
+    @property
+    def middles(self) -> tuple[float, ...]:
+        """The middle k of each group, finest first."""
+        return tuple(FINEST + start + (self.share - 1) / 2 for start in range(0, len(QUALITIES), self.share))
+
+    def row(self, step: int, channels: int) -> int:
+        """The row of the first of so many channels at k."""
+        return (step - FINEST) // self.share * channels
+
+
+@dataclasses.dataclass(frozen=True)
 class RangeCoder:
     """Integers, range-coded under the export's integer tables.
 
@@ -83,7 +112,7 @@ class RangeCoder:
     """
 
     table: str
-    rows: Rows | None = None
+    rows: Rows | StepRows | None = None
 
     def __post_init__(self) -> None:
         _check_names(self, "table")
@@ -446,6 +475,8 @@ class Stream:
             rows = alternative.coder.rows if isinstance(alternative.coder, RangeCoder) else None
             check(not rows or self.block is None, latent.name, "has rows, which blocks cannot have")
             check(not rows or set(rows.inputs) <= known, latent.name, "has rows of values not decoded before")
+            stepped = isinstance(rows, StepRows)
+            check(not stepped or self.step is not None, latent.name, "has rows of steps, and files have no step")
 
     def _check_choices(self) -> None:
         names: dict[str, list[str]] = {}
