@@ -21,7 +21,7 @@ from codec_zoo.codecs.standard import (
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec
 from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.tables import Tables
-from codec_zoo.stream import Coder, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw
+from codec_zoo.stream_coders import Coder, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw
 
 # The rows of a table for each value of a latent; None: its channel.
 RowsOf = Callable[[], np.ndarray] | None

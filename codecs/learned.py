@@ -31,24 +31,18 @@ from codec_zoo.codecs.tiling import Tiles
 from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables, hash_tables
+from codec_zoo.filter_layers import filtered_layer, picture_layer
 from codec_zoo.metrics import psnr
-from codec_zoo.stream import (
+from codec_zoo.stream import Latent, Residual, Step, Stream, StreamLayer, Strengths
+from codec_zoo.stream_coders import (
     COARSEST,
     QUALITIES,
     Coder,
     ImageCodec,
-    Latent,
     LosslessImage,
-    Residual,
     Rows,
-    Step,
     StepRows,
-    Stream,
-    StreamLayer,
-    Strengths,
-    filtered_layer,
     image_codecs_of,
-    picture_layer,
 )
 
 __all__ = ["LearnedCodec", "decode_plain", "options_of"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
 from codec_zoo.presets import OWN_PACKAGE, Preset, is_name, package_of
-from codec_zoo.stream import Quality, RangeCoder, Rows, Stream, StreamLayer, Strengths, WeightChange, alternatives_of
+from codec_zoo.stream import Quality, Stream, StreamLayer, Strengths, WeightChange
+from codec_zoo.stream_coders import RangeCoder, Rows, alternatives_of
 from codec_zoo.stream_json import parse, to_json
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.rows import latest_rows, read_rows
 from codec_zoo.listing import listing_of
 from codec_zoo.presets import OWN_PACKAGE, Preset, list_presets, package_of
-from codec_zoo.stream import RangeCoder, Rows, Strengths, alternatives_of
+from codec_zoo.stream import Strengths
+from codec_zoo.stream_coders import RangeCoder, Rows, alternatives_of
 from codec_zoo.stream_json import parse
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec_zoo.stream import COARSEST, FINEST
+from codec_zoo.stream_coders import COARSEST, FINEST
 from codec_zoo.training.workers import uniform_for_share
 
 LIKELIHOOD_BOUND = 1e-9

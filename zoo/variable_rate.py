@@ -21,7 +21,8 @@ from keras import ops
 from codec_zoo.contract import STEP, TensorSpecs
 from codec_zoo.entropy_models import quantisation_step
 from codec_zoo.metrics import EvaluatedImage, psnr
-from codec_zoo.stream import COARSEST, Step, StreamLayer
+from codec_zoo.stream import Step, StreamLayer
+from codec_zoo.stream_coders import COARSEST
 from codec_zoo.transform_coding import TransformCoder
 
 

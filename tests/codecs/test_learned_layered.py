@@ -22,7 +22,7 @@ from codec_zoo.export.saved_model import export_model
 from codec_zoo.metrics import psnr
 from codec_zoo.models.minnen2018 import ContextHyperprior
 from codec_zoo.presets import get_preset
-from codec_zoo.stream import COARSEST
+from codec_zoo.stream_coders import COARSEST
 
 PRESET = "jia2019-sae-mse-e1"
 

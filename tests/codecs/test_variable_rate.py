@@ -21,7 +21,8 @@ from codec_zoo.export.runtime import open_model
 from codec_zoo.export.tables import build_tables, tables_of
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
-from codec_zoo.stream import COARSEST, FINEST, QUALITIES, Step
+from codec_zoo.stream import Step
+from codec_zoo.stream_coders import COARSEST, FINEST, QUALITIES
 from codec_zoo.training import loop
 
 PRESET, FIXED = "balle2018-hyperprior-mse-vbr", "balle2018-hyperprior-mse-4"

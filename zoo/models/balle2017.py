@@ -32,7 +32,8 @@ from codec_zoo.entropy_models import (
 from codec_zoo.layers.gdn import analysis_transform, synthesis_transform
 from codec_zoo.presets import Paper, Recipe
 from codec_zoo.rate_points import register_variable_rate
-from codec_zoo.stream import Latent, RangeCoder, StepRows, StreamLayer
+from codec_zoo.stream import Latent, StreamLayer
+from codec_zoo.stream_coders import RangeCoder, StepRows
 from codec_zoo.transform_coding import TransformCoder, latent_layer, make_noise, total
 from codec_zoo.variable_rate import VariableRateCoder
 

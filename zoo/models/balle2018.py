@@ -47,7 +47,8 @@ from codec_zoo.layers.gdn import analysis_transform, synthesis_transform
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.rate_points import objective, register_variable_rate
 from codec_zoo.receptive_field import Window, window
-from codec_zoo.stream import Latent, RangeCoder, Rows, StreamLayer
+from codec_zoo.stream import Latent, StreamLayer
+from codec_zoo.stream_coders import RangeCoder, Rows
 from codec_zoo.transform_coding import TransformCoder, latent_layer, make_noise, total
 from codec_zoo.variable_rate import VariableRateCoder
 
