@@ -10,7 +10,6 @@ in ``C:\\models`` or ``/data/a:b``: the longest beginning that is a folder is NA
 never a folder's: a folder of that name is written ``./NAME``, one that is called as a preset in a module ``./a:b``.
 """
 
-import difflib
 import math
 import os
 import re
@@ -21,7 +20,7 @@ from codec_zoo.codecs.model_codec import ModelCodec
 from codec_zoo.codecs.options import OPTIONS, flag
 from codec_zoo.codecs.standard import codec_qualities, get_codec, list_codecs
 from codec_zoo.codecs.standard.base import Codec
-from codec_zoo.errors import UsageError
+from codec_zoo.errors import UsageError, did_you_mean
 from codec_zoo.export.runtime import ExportedModel, open_model
 from codec_zoo.presets import find_preset, known_presets, start_with_module
 from codec_zoo.stream import Stream
@@ -129,11 +128,9 @@ def open_codec(spec: str) -> Codec:
         return get_codec(spec)
     if not find_preset(name) and not os.path.isdir(name):
         known = [*list_codecs(), *(preset.name for preset in known_presets())]
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         raise UsageError(
-            f"there is no codec, preset or folder called {name!r}."
-            + (f" Did you mean {close[0]}?" if close else "")
-            + f" Codecs: {', '.join(list_codecs())}; `codec-zoo list --all` shows the presets."
+            f"there is no codec, preset or folder called {name!r}.{did_you_mean(name, known)}"
+            f" Codecs: {', '.join(list_codecs())}; `codec-zoo list --all` shows the presets."
         )
     return codec_for(open_model(name), **options, **({} if quality is None else {"quality": quality}))
 

@@ -23,7 +23,7 @@ from codec_zoo.datasets.training_data import open_source
 from codec_zoo.metrics import psnr
 from codec_zoo.models.bpg_filter import TO_RGB, BPGFilter, ScaledBlock, error_size
 from codec_zoo.presets import get_preset
-from codec_zoo.training.loop import make_optimizer
+from codec_zoo.training.optimizers import make_optimizer
 
 PATCH, BATCH, WARMUP = 96, 8, 100
 

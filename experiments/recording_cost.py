@@ -14,7 +14,7 @@ import numpy as np
 
 from codec_zoo.presets import get_preset
 from codec_zoo.provenance import processor
-from codec_zoo.training.loop import make_optimizer
+from codec_zoo.training.optimizers import make_optimizer
 from codec_zoo.training.recorder import Recorder
 
 WARM_UP = 5

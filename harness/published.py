@@ -1,14 +1,13 @@
 """Rate–distortion curves that others published, for charts (``published.csv``; docs/report.md names the sources)."""
 
 import csv
-import difflib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from codec_zoo.errors import UsageError
+from codec_zoo.errors import UsageError, did_you_mean
 from codec_zoo.harness.results import Curve
 
 _FILE = Path(__file__).with_name("published.csv")
@@ -63,11 +62,8 @@ def published_curves(pictures: str, metric: str, names: Sequence[str] | None = N
     """
     for name in names or ():
         if name not in _CURVES:
-            close = difflib.get_close_matches(name, _CURVES, n=1)
             raise UsageError(
-                f"there is no published curve {name!r}."
-                + (f" Did you mean {close[0]}?" if close else "")
-                + f" Curves: {', '.join(_CURVES)}."
+                f"there is no published curve {name!r}.{did_you_mean(name, _CURVES)} Curves: {', '.join(_CURVES)}."
             )
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     sources: dict[str, str] = {}

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from codec_zoo import presets, weights
+from codec_zoo.errors import CodecZooError
 from codec_zoo.presets import list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
@@ -161,6 +162,18 @@ def mutants():
             yield bytes(mutant)
 
     return make
+
+
+@pytest.fixture
+def refuses_mutants(mutants):
+    """Whether a codec refuses damaged copies of a file of its own: 300 of a small piece of a picture."""
+
+    def check(codec, picture):
+        for mutant in mutants(codec.encode(picture[:64, :96]), 300):
+            with pytest.raises(CodecZooError):
+                codec.decode(mutant)
+
+    return check
 
 
 STAND_IN = Path(__file__).with_name("conformance_server.py")

@@ -1,4 +1,7 @@
-"""The rooms of the house import one way; its foundation, ``zoo/``, needs Keras, NumPy and Pillow alone."""
+"""The rooms of the house import one way; its foundation, ``zoo/``, needs Keras, NumPy and Pillow alone.
+
+No source file is long.
+"""
 
 import subprocess
 import sys
@@ -16,6 +19,8 @@ EXCEPTIONS = {
     ("codec_zoo.training.loop", "jax"),
     ("codec_zoo.training.loop", "torch"),
 }
+MOST_LINES = 500
+LONGER = {"zoo/stream.py"}
 # A process in which Keras and its backends cannot be imported.
 BLOCKED = """
 import importlib, pkgutil, sys
@@ -75,3 +80,12 @@ def test_the_foundation_needs_few_libraries(graph):
 def test_codecs_import_neither_keras_nor_a_backend():
     process = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
+
+
+def test_no_source_file_is_over_500_lines():
+    command = ["git", "ls-files", "-z", "*.py", "*.js", "*.css", "*.html"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    sources = [name for name in tracked.stdout.split("\0") if name and (ROOT / name).exists()]
+    assert len(sources) > 300
+    long = {name for name in sources if len((ROOT / name).read_text().splitlines()) > MOST_LINES}
+    assert long <= LONGER

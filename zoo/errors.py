@@ -1,7 +1,8 @@
 """Errors that a user can act on: each message names the cause, what was received, and the remedy."""
 
+import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -103,6 +104,12 @@ class MissingPackageError(CodecZooError):
         extras |= dict.fromkeys(("onnx", "tf2onnx", "ai_edge_litert"), "convert")
         extra = extras.get(self.package, "tf")
         return f"this needs the package {self.package}, which is not installed: `pip install 'codec-zoo[{extra}]'`."
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to append to an error about an unknown name, or an empty string where no known name is close."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def needing_packages(function: Callable[P, T]) -> Callable[P, T]:

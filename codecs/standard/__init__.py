@@ -3,14 +3,13 @@
 ``get_codec("jpeg:75")`` makes one; nothing is imported before its codec is asked for.
 """
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec
-from codec_zoo.errors import UsageError
+from codec_zoo.errors import UsageError, did_you_mean
 
 # name → (module, class, fixed arguments)
 _CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -112,11 +111,8 @@ def default_quality(name: str) -> float:
 def _class_of(name: str) -> tuple[Any, dict[str, Any]]:
     """The class of a codec and its fixed arguments."""
     if name not in _CODECS:
-        close = difflib.get_close_matches(name, _CODECS, cutoff=0.5)
         raise UsageError(
-            f"there is no codec {name!r}."
-            + (f" Did you mean {close[0]}?" if close else "")
-            + f" Codecs: {', '.join(list_codecs())}."
+            f"there is no codec {name!r}.{did_you_mean(name, _CODECS)} Codecs: {', '.join(list_codecs())}."
         )
     module, attribute, arguments = _CODECS[name]
     return getattr(importlib.import_module(f"{__name__}.{module}"), attribute), arguments

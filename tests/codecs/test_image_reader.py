@@ -10,7 +10,8 @@ import warnings
 import image_cases
 import numpy as np
 import pytest
-from image_cases import CASES, RGB, outcome, save, smooth
+from image_bytes import exif, png, save, smooth, tiff
+from image_cases import CASES, CUT, RGB, outcome
 from PIL import Image, ImageFile, ImageOps
 
 from codec_zoo.codecs.image_formats import MAX_PIXELS
@@ -43,7 +44,7 @@ def test_the_table_in_the_docs_is_current():
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
 def test_every_orientation(kind):
     for orientation in (0, *range(1, 9), 9):
-        data = save(smooth(), kind, exif=image_cases.exif(orientation))()
+        data = save(smooth(), kind, exif=exif(orientation))()
         upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
         assert np.array_equal(read_image("x", data=data), upright), orientation
 
@@ -56,9 +57,9 @@ def test_pixels_are_those_of_pillow_for_all_that_pillow_reads_right(kodak_paths)
 def test_16_bits_of_every_value_are_rounded_to_the_nearest(tmp_path):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     nearest = np.rint(values / 257).astype(np.uint8)
-    assert np.array_equal(read_image("x.png", data=image_cases.png(values)()), nearest)
+    assert np.array_equal(read_image("x.png", data=png(values)()), nearest)
     rgb = np.repeat(values, 3, axis=2)
-    assert np.array_equal(read_image("x.png", data=image_cases.png(rgb)()), np.repeat(nearest, 3, axis=2))
+    assert np.array_equal(read_image("x.png", data=png(rgb)()), np.repeat(nearest, 3, axis=2))
 
 
 def test_training_and_coding_see_the_same(tmp_path):
@@ -141,7 +142,7 @@ def test_an_installed_plug_in_is_used_when_a_file_needs_it(without_plug_in, monk
 
 def test_importing_and_reading_leave_the_process_as_it_is(tmp_path):
     """The limit of Pillow, the filters of warnings, the registry of formats: a program's own."""
-    (tmp_path / "a.jpg").write_bytes(save(smooth(), "JPEG", exif=image_cases.CUT)())
+    (tmp_path / "a.jpg").write_bytes(save(smooth(), "JPEG", exif=CUT)())
     script = """if True:
         import sys, warnings
         import numpy
@@ -160,7 +161,7 @@ def test_importing_and_reading_leave_the_process_as_it_is(tmp_path):
         assert before == (Image.MAX_IMAGE_PIXELS, list(warnings.filters), list(Image.ID))
     """
     # Pillow logs an error of this one:
-    (tmp_path / "a.tif").write_bytes(image_cases.tiff(RGB, bits=8, photometric=2, extra=[(277, (3, [9]))])())
+    (tmp_path / "a.tif").write_bytes(tiff(RGB, bits=8, photometric=2, extra=[(277, (3, [9]))])())
     command = [sys.executable, "-c", script, tmp_path / "a.jpg", tmp_path / "a.tif"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr
@@ -182,7 +183,7 @@ def test_pictures_beyond_pillows_limit_are_read_without_a_warning(tmp_path):
 
 def test_threads_do_not_lose_warnings_or_filters(tmp_path):
     """Pillow's warnings become notes in every thread; those of other code come through, and the filters stay."""
-    data = save(smooth(), "JPEG", exif=image_cases.CUT)()
+    data = save(smooth(), "JPEG", exif=CUT)()
 
     def read(_):
         notes = []
@@ -248,7 +249,7 @@ def test_a_decoded_pillow_image(case, tmp_path):
 
 def test_a_pillow_image_stays_as_it_was(tmp_path):
     path = tmp_path / "a.jpg"
-    path.write_bytes(save(smooth(), "JPEG", exif=image_cases.exif(6))())
+    path.write_bytes(save(smooth(), "JPEG", exif=exif(6))())
     with Image.open(path) as image:
         upright = read_pillow_image(image, "x")
         assert np.array_equal(upright, read_image(path))

@@ -20,7 +20,7 @@ from codec_zoo import weights
 from codec_zoo.codecs import container
 from codec_zoo.export.saved_model import verify_export
 from codec_zoo.presets import Preset, list_presets
-from codec_zoo.training.loop import make_optimizer
+from codec_zoo.training.optimizers import make_optimizer
 
 # What each file's presets begin with; the last file has all others.
 SHARES = {"balle": ("balle2017-", "balle2018-"), "jia": ("jia2019-",), "report": ("report2017-",), "others": ("",)}

@@ -46,7 +46,7 @@ import sys
 import keras
 import numpy as np
 from codec_zoo.presets import get_preset
-from codec_zoo.training.loop import make_optimizer
+from codec_zoo.training.optimizers import make_optimizer
 assert keras.backend.backend() == sys.argv[1]
 for argument in sys.argv[2:]:
     name, side, channels = argument.split(":")

@@ -9,7 +9,7 @@ from codec_zoo.codecs.image_files import PatchSampler
 from codec_zoo.models import report2017_gans
 from codec_zoo.models.report2017_predictor import LosslessPredictor
 from codec_zoo.presets import Recipe, get_preset, list_presets
-from codec_zoo.training import loop
+from codec_zoo.training.optimizers import make_optimizer
 
 NAMES = [preset.name for preset in list_presets() if preset.stream and preset.stream.block]
 
@@ -64,7 +64,7 @@ def test_it_learns(name, photo):
     learners = model.learners()
     recipe = Recipe(32, 8, 1000, 2e-3, optimizer=get_preset(name).recipe.optimizer)
     for learner in learners:
-        learner.compile(optimizer=loop.make_optimizer(recipe))
+        learner.compile(optimizer=make_optimizer(recipe))
     losses = [model.learn(learners, sampler.batch(0), step) for step in range(24)]
     assert {name for loss in losses for name in loss} == {
         "loss" if learner is model else f"loss_{learner.name}" for learner in learners
@@ -79,7 +79,7 @@ def test_critic_and_generator_take_turns(adversarial, photo):
     model = get_preset(f"report2017-gan-ae-l1-{adversarial}").create()
     learners = model.learners()
     for learner in learners:
-        learner.compile(optimizer=loop.make_optimizer(Recipe(32, 4, 100, 1e-3)))
+        learner.compile(optimizer=make_optimizer(Recipe(32, 4, 100, 1e-3)))
     sampler = PatchSampler([photo], 32, 4, scales=None)
     for step, parts in enumerate(([model.discriminator], [model.encoder, model.generator])):
         before = [ops.convert_to_numpy(variable) for variable in model.trainable_variables]

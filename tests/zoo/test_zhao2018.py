@@ -12,6 +12,7 @@ from codec_zoo.models.jiang2017 import CompactRepresentation
 from codec_zoo.models.zhao2018 import MixedResolution, code_gray
 from codec_zoo.presets import Recipe, get_preset
 from codec_zoo.training import loop
+from codec_zoo.training.optimizers import make_optimizer
 
 LOW = {"scale": 2, "qualities": (5, 10), "channels": 8}
 
@@ -64,7 +65,7 @@ def test_networks_take_turns_and_learn(kind, config, photo, tmp_path, monkeypatc
     model = kind({"low": config, "high": {**config, "scale": 1}})
     learners = model.learners()
     for learner in learners:
-        learner.compile(optimizer=loop.make_optimizer(Recipe(48, 4, 1000, 3e-3)))
+        learner.compile(optimizer=make_optimizer(Recipe(48, 4, 1000, 3e-3)))
     sampler = PatchSampler([photo[..., 1:2]], 48, 4, scales=None)
     for turn, learner in enumerate(learners):
         before = [ops.convert_to_numpy(v).copy() for v in model.trainable_variables]

@@ -8,7 +8,6 @@ A run lives in one folder (``tensorboard_logs/PRESET/RUN/``):
     events.out.*     TensorBoard, where a logger is given
 """
 
-import contextlib
 import dataclasses
 import io
 import itertools
@@ -30,7 +29,7 @@ from codec_zoo.interrupts import Deferred
 from codec_zoo.metrics import MS_SSIM_SIDE, EvaluatedImage, ms_ssim, psnr
 from codec_zoo.presets import Preset, Recipe, qualified_name
 from codec_zoo.provenance import commit, processor
-from codec_zoo.training.optimizers import ConvolutionMuon, Trapezoid
+from codec_zoo.training.optimizers import averaged, make_optimizer
 from codec_zoo.training.recorder import Recorder, StepClock
 from codec_zoo.training.workers import Workers, sharing
 
@@ -78,66 +77,6 @@ class Progress:
     def best(self) -> dict[str, float] | None:
         """The point of the held-out curve with the lowest loss."""
         return min(self.curve, key=lambda point: point["loss"], default=None)
-
-
-def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer with its learning rate, warm-up, decay and clipping.
-
-    Args:
-        recipe: how.
-        share: of the run's steps that this optimizer makes.
-    """
-    schedules = keras.optimizers.schedules
-    steps = max(1, round(share * recipe.steps))
-    if recipe.schedule == "halving":
-        if recipe.warmup_steps:
-            raise UsageError("the schedule 'halving' has no warm-up.")
-        factors = [recipe.learning_rate * factor for factor in (1.0, 0.5, 0.25)]
-        rate = schedules.PiecewiseConstantDecay([steps * 3 // 5, steps * 4 // 5], factors)
-    elif recipe.schedule in ("constant", "cosine"):
-        rate = schedules.CosineDecay(
-            0.0 if recipe.warmup_steps else recipe.learning_rate,
-            decay_steps=max(1, steps - recipe.warmup_steps),
-            alpha=1.0 if recipe.schedule == "constant" else 0.0,
-            warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
-            warmup_steps=recipe.warmup_steps,
-        )
-    elif recipe.schedule == "trapezoid":
-        rate = Trapezoid(recipe.learning_rate, steps, recipe.warmup_steps)
-    else:
-        known = "'constant', 'cosine', 'halving' or 'trapezoid'"
-        raise UsageError(f"the schedule must be {known}. Received: {recipe.schedule!r}")
-    if recipe.optimizer != "muon" and (recipe.momentum, recipe.adam_ratio) != (Recipe.momentum, Recipe.adam_ratio):
-        raise UsageError(f"--momentum and --adam-ratio are Muon's: the optimizer is {recipe.optimizer}.")
-    common: dict[str, Any] = {"global_clipnorm": recipe.clip_norm}
-    if recipe.average:
-        common |= {"use_ema": True, "ema_momentum": recipe.average}
-    if recipe.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(rate, **common)
-    if recipe.optimizer == "muon":
-        return ConvolutionMuon(
-            rate,
-            adam_beta_1=recipe.beta_1,
-            momentum=recipe.momentum,
-            adam_lr_ratio=recipe.adam_ratio,
-            **common,
-        )
-    return keras.optimizers.Adam(rate, recipe.beta_1, **common)
-
-
-@contextlib.contextmanager
-def averaged(learners: Sequence[keras.Model]) -> Iterator[None]:
-    """In the block, weights are their moving averages, where the recipe has such; behind it they are as before."""
-    learners = [learner for learner in learners if learner.optimizer.use_ema]
-    kept = [[variable.numpy() for variable in learner.trainable_variables] for learner in learners]
-    for learner in learners:
-        learner.optimizer.finalize_variable_values(learner.trainable_variables)
-    try:
-        yield
-    finally:
-        for learner, values in zip(learners, kept, strict=True):
-            for variable, value in zip(learner.trainable_variables, values, strict=True):
-                variable.assign(value)
 
 
 def save_checkpoint(path: Path, model: CompressionModel, learners: Sequence[keras.Model], progress: Progress) -> None:

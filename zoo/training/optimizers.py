@@ -1,11 +1,15 @@
-"""Optimizers beyond Keras's own."""
+"""The optimizer of a recipe, and the optimizers beyond Keras's own."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from codec_zoo.arrays import Array
+from codec_zoo.errors import UsageError
+from codec_zoo.presets import Recipe
 
 # The share of the steps over which the rate of a trapezoid falls.
 FALL = 0.25
@@ -91,3 +95,63 @@ class ConvolutionMuon(keras.optimizers.Muon):
             product = ops.matmul(product, factor)
             gram = ops.matmul(ops.matmul(factor, gram), factor)
         return ops.matmul(x, product) if tall else ops.matmul(product, x)
+
+
+def make_optimizer(recipe: Recipe, share: float = 1.0) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer with its learning rate, warm-up, decay and clipping.
+
+    Args:
+        recipe: how.
+        share: of the run's steps that this optimizer makes.
+    """
+    schedules = keras.optimizers.schedules
+    steps = max(1, round(share * recipe.steps))
+    if recipe.schedule == "halving":
+        if recipe.warmup_steps:
+            raise UsageError("the schedule 'halving' has no warm-up.")
+        factors = [recipe.learning_rate * factor for factor in (1.0, 0.5, 0.25)]
+        rate = schedules.PiecewiseConstantDecay([steps * 3 // 5, steps * 4 // 5], factors)
+    elif recipe.schedule in ("constant", "cosine"):
+        rate = schedules.CosineDecay(
+            0.0 if recipe.warmup_steps else recipe.learning_rate,
+            decay_steps=max(1, steps - recipe.warmup_steps),
+            alpha=1.0 if recipe.schedule == "constant" else 0.0,
+            warmup_target=recipe.learning_rate if recipe.warmup_steps else None,
+            warmup_steps=recipe.warmup_steps,
+        )
+    elif recipe.schedule == "trapezoid":
+        rate = Trapezoid(recipe.learning_rate, steps, recipe.warmup_steps)
+    else:
+        known = "'constant', 'cosine', 'halving' or 'trapezoid'"
+        raise UsageError(f"the schedule must be {known}. Received: {recipe.schedule!r}")
+    if recipe.optimizer != "muon" and (recipe.momentum, recipe.adam_ratio) != (Recipe.momentum, Recipe.adam_ratio):
+        raise UsageError(f"--momentum and --adam-ratio are Muon's: the optimizer is {recipe.optimizer}.")
+    common: dict[str, Any] = {"global_clipnorm": recipe.clip_norm}
+    if recipe.average:
+        common |= {"use_ema": True, "ema_momentum": recipe.average}
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(rate, **common)
+    if recipe.optimizer == "muon":
+        return ConvolutionMuon(
+            rate,
+            adam_beta_1=recipe.beta_1,
+            momentum=recipe.momentum,
+            adam_lr_ratio=recipe.adam_ratio,
+            **common,
+        )
+    return keras.optimizers.Adam(rate, recipe.beta_1, **common)
+
+
+@contextlib.contextmanager
+def averaged(learners: Sequence[keras.Model]) -> Iterator[None]:
+    """In the block, weights are their moving averages, where the recipe has such; behind it they are as before."""
+    learners = [learner for learner in learners if learner.optimizer.use_ema]
+    kept = [[variable.numpy() for variable in learner.trainable_variables] for learner in learners]
+    for learner in learners:
+        learner.optimizer.finalize_variable_values(learner.trainable_variables)
+    try:
+        yield
+    finally:
+        for learner, values in zip(learners, kept, strict=True):
+            for variable, value in zip(learner.trainable_variables, values, strict=True):
+                variable.assign(value)

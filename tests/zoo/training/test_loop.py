@@ -146,6 +146,7 @@ from codec_zoo.training.jax_steps import JaxSteps
 from codec_zoo.models.fu2019 import HybridAutoencoder
 from codec_zoo.models.jia2019 import ScalableAutoencoder
 from codec_zoo.presets import Recipe
+from codec_zoo.training.optimizers import make_optimizer
 from codec_zoo.training.recorder import Recorder
 
 recipe = Recipe(64, 2, 10, 1e-3, optimizer="muon", schedule="cosine", warmup_steps=2, clip_norm=1.0)
@@ -157,7 +158,7 @@ for make in (
     for queued in (False, True):
         keras.utils.set_random_seed(0)
         model = make()
-        model.compile(optimizer=loop.make_optimizer(recipe), jit_compile=True)
+        model.compile(optimizer=make_optimizer(recipe), jit_compile=True)
         model.optimizer.build(model.trainable_variables)
         if queued:
             model.recorder = Recorder(model.recorded, model.optimizer)

@@ -6,8 +6,7 @@ import pytest
 
 from codec_zoo.errors import UsageError
 from codec_zoo.presets import Recipe
-from codec_zoo.training.loop import make_optimizer
-from codec_zoo.training.optimizers import ConvolutionMuon
+from codec_zoo.training.optimizers import ConvolutionMuon, make_optimizer
 
 
 def step(kernel, gradient, **options):
