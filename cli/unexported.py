@@ -11,7 +11,7 @@ from codec_zoo.export import card as cards
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import build_tables, tables_of
 from codec_zoo.presets import Preset
-from codec_zoo.stream import RangeCoder
+from codec_zoo.stream_coders import RangeCoder
 
 
 class UnexportedModel(ExportedModel):

@@ -21,7 +21,7 @@ from codec_zoo.codecs.standard import (
 from codec_zoo.codecs.standard.base import Codec, YCbCrCodec
 from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.tables import Tables
-from codec_zoo.stream import Coder, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw
+from codec_zoo.stream_coders import Coder, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw
 
 # The rows of a table for each value of a latent; None: its channel.
 RowsOf = Callable[[], np.ndarray] | None
@@ -115,7 +115,7 @@ def encode(coder: Coder, values: np.ndarray, place: Place, tables: Callable[[str
     """
     match coder:
         case RangeCoder(table):
-            chosen = rows() if rows else _channels(place.shape)
+            chosen = rows() if rows else rows_of_channels(place.shape)
             return range_coder.encode(values, chosen, tables(table))
         case LosslessImage(codec):
             return get_codec(codec).encode(_as_picture(values))
@@ -221,7 +221,7 @@ def _decode_integers(data: bytes, place: Place, tables: Tables, rows: RowsOf) ->
     least = tables.least_bits
     each = least.sum() if rows is None else channels * least.min()
     bounds.check_string(len(data), height * width * each, place.width, place.height)
-    chosen = rows() if rows else _channels(place.shape)
+    chosen = rows() if rows else rows_of_channels(place.shape)
     try:
         return range_coder.decode(data, chosen, tables)
     except BitstreamError as error:  # with other tables than the encoder's, a string's length may not fit them
@@ -237,9 +237,9 @@ def other_numbers(layer: int) -> BitstreamError:
     )
 
 
-def _channels(shape: tuple[int, ...]) -> np.ndarray:
-    """Each value's channel: its row in a prior's table."""
-    return np.broadcast_to(np.arange(shape[-1], dtype=np.int32), shape)
+def rows_of_channels(shape: tuple[int, ...], first: int = 0) -> np.ndarray:
+    """Each value's row in a prior's table: its channel, after so many other rows."""
+    return np.broadcast_to(np.arange(first, first + shape[-1], dtype=np.int32), shape)
 
 
 def _as_picture(values: np.ndarray) -> np.ndarray:

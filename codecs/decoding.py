@@ -10,7 +10,8 @@ from codec_zoo.codecs.encoding import check_of, choose
 from codec_zoo.codecs.fine_tuning import read_weights
 from codec_zoo.codecs.payloads import split
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import ImageCodec, Latent, Quality, RangeCoder, StreamLayer, WeightChange
+from codec_zoo.stream import Latent, Quality, StreamLayer, WeightChange
+from codec_zoo.stream_coders import ImageCodec, RangeCoder
 
 if TYPE_CHECKING:
     from codec_zoo.codecs.learned import LearnedCodec

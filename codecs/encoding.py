@@ -14,18 +14,8 @@ from codec_zoo.codecs.container import HEADER_BYTES, LAYER_HEADER_BYTES, Layer
 from codec_zoo.codecs.fine_tuning import FineTuning
 from codec_zoo.codecs.payloads import Payload, join, kind_of
 from codec_zoo.codecs.residual import Mapping as ResidualMapping
-from codec_zoo.stream import (
-    Alternative,
-    Choice,
-    ImageCodec,
-    Latent,
-    Quality,
-    RangeCoder,
-    Residual,
-    StreamLayer,
-    Strengths,
-    WeightChange,
-)
+from codec_zoo.stream import Latent, Quality, Residual, StreamLayer, Strengths, WeightChange
+from codec_zoo.stream_coders import Alternative, Choice, ImageCodec, RangeCoder
 
 if TYPE_CHECKING:
     from codec_zoo.codecs.learned import LearnedCodec

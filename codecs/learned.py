@@ -31,23 +31,18 @@ from codec_zoo.codecs.tiling import Tiles
 from codec_zoo.errors import BitstreamError, ModelError
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables, hash_tables
+from codec_zoo.filter_layers import filtered_layer, picture_layer
 from codec_zoo.metrics import psnr
-from codec_zoo.stream import (
+from codec_zoo.stream import Latent, Residual, Step, Stream, StreamLayer, Strengths
+from codec_zoo.stream_coders import (
     COARSEST,
     QUALITIES,
     Coder,
     ImageCodec,
-    Latent,
     LosslessImage,
-    Residual,
     Rows,
-    Step,
-    Stream,
-    StreamLayer,
-    Strengths,
-    filtered_layer,
+    StepRows,
     image_codecs_of,
-    picture_layer,
 )
 
 __all__ = ["LearnedCodec", "decode_plain", "options_of"]
@@ -211,9 +206,17 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         return coders.Place(height, width, (rows, columns, latent.channels), number)
 
     def rows(
-        self, rows: Rows, known: Mapping[str, np.ndarray], chosen: Chosen, place: coders.Place, step: int = 0
+        self,
+        rows: Rows | StepRows,
+        known: Mapping[str, np.ndarray],
+        chosen: Chosen,
+        place: coders.Place,
+        step: int = 0,
     ) -> Callable[[], np.ndarray]:
         """What gives the rows of tables for a latent's values, from latents that are known, and k of their step."""
+        if isinstance(rows, StepRows):
+            first = rows.row(step, place.shape[2])
+            return lambda: coders.rows_of_channels(place.shape, first)
         height, width = place.height, place.width
         given = {name: known[name] for name in rows.inputs}
         further = self.step_input(rows.signature, step)

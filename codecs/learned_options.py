@@ -11,19 +11,8 @@ from codec_zoo.codecs.standard import make_codec
 from codec_zoo.codecs.standard.base import plain
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.export.runtime import ExportedModel, LocalModel
-from codec_zoo.stream import (
-    COARSEST,
-    QUALITIES,
-    Choice,
-    ImageCodec,
-    Residual,
-    Step,
-    Stream,
-    StreamLayer,
-    Strengths,
-    alternatives_of,
-    image_codecs_of,
-)
+from codec_zoo.stream import Residual, Step, Stream, StreamLayer, Strengths
+from codec_zoo.stream_coders import COARSEST, QUALITIES, Choice, ImageCodec, alternatives_of, image_codecs_of
 
 
 def options_of(stream: Stream) -> list[str]:

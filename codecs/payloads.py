@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from codec_zoo.codecs.container import LayerKind
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import Alternative, Choice, Quality, Step, Stream, StreamLayer, Strengths
+from codec_zoo.stream import Quality, Step, Stream, StreamLayer, Strengths
+from codec_zoo.stream_coders import Alternative, Choice
 
 CHECK_BYTES = 4
 

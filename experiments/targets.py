@@ -19,7 +19,7 @@ from codec_zoo.codecs.learned import LearnedCodec
 from codec_zoo.export.runtime import open_model
 from codec_zoo.harness.evaluation import describe, find_pictures
 from codec_zoo.metrics import psnr
-from codec_zoo.stream import COARSEST
+from codec_zoo.stream_coders import COARSEST
 
 TARGETS = (
     ("target_bpp", 0.15),

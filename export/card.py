@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codec_zoo.errors import DamagedModelError, ModelError
 from codec_zoo.presets import OWN_PACKAGE, Preset, is_name, package_of
-from codec_zoo.stream import Quality, RangeCoder, Stream, StreamLayer, Strengths, WeightChange, alternatives_of
+from codec_zoo.stream import Quality, Stream, StreamLayer, Strengths, WeightChange
+from codec_zoo.stream_coders import RangeCoder, Rows, alternatives_of
 from codec_zoo.stream_json import parse, to_json
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _wrong_signatures(stream: Stream, signatures: dict[str, Any]) -> list[str]:
             check(layer.refine, {"images": 3, "rounds": None, **known}, ["images", "rounds"])
         for latent in layer.latents:
             for alternative in alternatives_of(latent.coder):
-                if isinstance(alternative.coder, RangeCoder) and (rows := alternative.coder.rows):
+                if isinstance(alternative.coder, RangeCoder) and isinstance(rows := alternative.coder.rows, Rows):
                     inputs = [name for name in known if name in (*rows.inputs, "step")]
                     check(rows.signature, {name: known[name] for name in inputs}, rows.inputs)
             known[latent.name] = latent.channels

@@ -109,6 +109,8 @@ def hash_tables(tables: Mapping[str, Tables]) -> bytes:
 def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
     """The arrays of ``tables.npz``: ``y`` for Gaussian latents (64 rows), and a set for each prior of ``model``.
 
+    A set has a row for each channel, once for each of the model's ``prior_steps``.
+
     Returns:
         ``NAME.cdf`` and ``NAME.offset``, int32; empty for a model without entropy models.
     """
@@ -118,7 +120,8 @@ def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
         return {}
     distributions = {"y": [_gaussian(scale) for scale in scale_table()]}
     for name, prior in model.priors.items():
-        distributions[name] = _factorized(prior)
+        steps = model.prior_steps
+        distributions[name] = list(itertools.chain.from_iterable(_factorized(prior, delta) for delta in steps))
     arrays = {}
     for name, rows in distributions.items():
         arrays[f"{name}.cdf"] = np.concatenate([_row(mass) for mass, _ in rows])
@@ -146,13 +149,15 @@ def _gaussian(scale: float) -> tuple[np.ndarray, int]:
     return np.concatenate([half[:0:-1], half]), -reach
 
 
-def _factorized(prior: "FactorizedPrior") -> list[tuple[np.ndarray, int]]:
-    """The same for each channel of a learned prior."""
+def _factorized(prior: "FactorizedPrior", delta: float) -> list[tuple[np.ndarray, int]]:
+    """The same for each channel of a learned prior, of values in quantisation steps ``delta``."""
     import keras
 
     values = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
     channels = prior.biases[0].shape[0]
-    mass = keras.ops.convert_to_numpy(prior(np.repeat(values[:, None], channels, axis=1))).astype(np.float64)
+    mass = keras.ops.convert_to_numpy(prior(np.repeat(values[:, None], channels, axis=1), np.float32(delta))).astype(
+        np.float64
+    )
     rows = []
     for column in mass.T:
         below = np.cumsum(column)

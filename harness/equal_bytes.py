@@ -58,9 +58,9 @@ STANDARD = {
 
 def models() -> list[str]:
     """Learned models on the chart: the default, and the hyperprior of variable rate, or else those of fixed rates."""
-    hyperpriors = [name for name in weights.index() if name.startswith("balle2018-hyperprior-")]
+    hyperpriors = [name for name in weights.index() if name.startswith("balle2018-hyperprior-mse-")]
     variable = [name for name in hyperpriors if name.endswith("-vbr")]
-    return [DEFAULT_PRESET, *(variable or [name for name in hyperpriors if "-mse-" in name])]
+    return [DEFAULT_PRESET, *(variable or hyperpriors)]
 
 
 def standard_codecs() -> list[str]:

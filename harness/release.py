@@ -24,7 +24,8 @@ from codec_zoo.harness.figures import held_out_curve
 from codec_zoo.harness.rows import latest_rows, read_rows
 from codec_zoo.listing import listing_of
 from codec_zoo.presets import OWN_PACKAGE, Preset, list_presets, package_of
-from codec_zoo.stream import RangeCoder, Strengths, alternatives_of
+from codec_zoo.stream import Strengths
+from codec_zoo.stream_coders import RangeCoder, Rows, alternatives_of
 from codec_zoo.stream_json import parse
 
 
@@ -276,7 +277,9 @@ def _work(card: Mapping[str, Any]) -> Iterator[str]:
     stream = parse(card["stream"])
     shown = [layer for layer in stream.layers if layer.decode and not layer.tuned]
     coders = (one.coder for latent in stream.latents for one in alternatives_of(latent.coder))
-    tables = {coder.rows.signature for coder in coders if isinstance(coder, RangeCoder) and coder.rows}
+    tables = {
+        coder.rows.signature for coder in coders if isinstance(coder, RangeCoder) and isinstance(coder.rows, Rows)
+    }
     changes = {entry.signature for entry in shown[-1].entries if isinstance(entry, Strengths)}
     for suffix in stream.suffixes:
         ways = {"encode": {f"encode{suffix}"} | tables | changes, "decode": {f"{shown[-1].decode}{suffix}"} | tables}

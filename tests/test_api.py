@@ -75,7 +75,7 @@ def test_the_codec_options(crop):
     with pytest.raises(UsageError, match="Close to it: jia2019"):
         cz.compress(crop, "jia2019-sae")
     with pytest.raises(ModelError, match="no trained weights"):
-        cz.compress(crop, "balle2017-factorized-mse-1")
+        cz.compress(crop, "jia2019-sae-ms-ssim-e3")
 
 
 def test_targets(crop, capfd):
@@ -208,7 +208,7 @@ def test_the_memory_limit(crop, monkeypatch):
 def test_list_presets():
     presets = {preset.name: preset for preset in cz.list_presets()}
     assert presets[LAYERED].trained and presets["report2017-mlp"].trained
-    assert not presets["balle2017-factorized-mse-1"].trained
+    assert not presets["jia2019-sae-ms-ssim-e3"].trained
     assert presets[LAYERED].paper.year == 2019
 
 
@@ -217,7 +217,7 @@ def test_create():
     assert trained.count_params() == fresh.count_params()
     assert not all(np.array_equal(a, b) for a, b in zip(trained.get_weights(), fresh.get_weights(), strict=True))
     with pytest.raises(ModelError, match="no trained weights"):
-        cz.create("balle2017-factorized-mse-1")
+        cz.create("jia2019-sae-ms-ssim-e3")
 
 
 @pytest.mark.parametrize("call", ["cz.compress('p.png')", "cz.list_presets()", "cz.create('jia2019-sae-mse-base')"])

@@ -129,6 +129,11 @@ class CompressionModel(keras.Model):
         return {}
 
     @property
+    def prior_steps(self) -> Sequence[float]:
+        """The quantisation steps that the tables of :attr:`priors` are for, in the order of their rows."""
+        return (1.0,)
+
+    @property
     def signatures(self) -> Mapping[str, Signature]:
         """The exported functions: ``encode`` and ``decode`` at least. Empty for a model that is not exported."""
         raise NotImplementedError

@@ -5,9 +5,11 @@ CPU TensorFlow then sums in it too, and gradients differ much from those in floa
 (``experiments/gradient_precision.py``). Here only the products of convolutions are in bfloat16, and oneDNN keeps
 their sums in float32.
 
-**Strides**, where Keras runs on JAX. A convolution of stride s is one without stride on the s² phases of its input, a
-transposed one gives the s² phases of its output. Kernels of up to about 3·s become 3×3: for 5×5 and stride 2 that is
-36 products instead of 25, but in shapes for which XLA uses the tensor cores. The sums are the same up to their order.
+**Strides.** A convolution of stride s is one without stride on the s² phases of its input, a transposed one gives the
+s² phases of its output. Kernels of up to about 3·s become 3×3: for 5×5 and stride 2 that is 36 products instead of
+25. The sums are the same up to their order. On JAX all strided layers are computed so: in these shapes XLA uses the
+tensor cores of a GPU. On TensorFlow only transposed convolutions to few channels are: oneDNN works on blocks of 16
+channels, and the last layer of a synthesis has three (``experiments/convolution_speed.py``).
 
 The classes are Keras's, with Keras's names, since weight files name layers by their class.
 """
@@ -18,6 +20,9 @@ from typing import Any
 
 import keras
 from keras import ops
+
+# A transposed convolution to so many channels is computed on phases on TensorFlow, too.
+FEW_CHANNELS = 4
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
@@ -66,8 +71,9 @@ def _narrow(layer: keras.layers.Layer, *values: Any) -> Sequence[Any]:
 def _fits(layer: keras.layers.Layer) -> bool:
     """Whether a layer is computed on phases."""
     kernel, stride = layer.kernel_size[0], layer.strides[0]
+    few = isinstance(layer, Conv2DTranspose) and layer.filters <= FEW_CHANNELS
     return (
-        keras.backend.backend() == "jax"
+        (keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and few))
         and layer.kernel_size == (kernel, kernel)
         and layer.strides == (stride, stride)
         and layer.dilation_rate == (1, 1)
@@ -133,7 +139,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     def call(self, inputs: Any) -> Any:
         """Convolve, add the bias, activate."""
         if _fits(self) and self.output_padding is None:
-            outputs = convolve_transposed(inputs, self.kernel, self.strides[0])
+            outputs = convolve_transposed(*_narrow(self, inputs, self.kernel), self.strides[0])
         else:
             outputs = ops.conv_transpose(
                 *_narrow(self, inputs, self.kernel),
@@ -143,5 +149,5 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
                 data_format=self.data_format,
                 dilation_rate=self.dilation_rate,
             )
-            outputs = ops.cast(outputs, self.compute_dtype)
+        outputs = ops.cast(outputs, self.compute_dtype)
         return self.activation(ops.add(outputs, ops.reshape(self.bias, (1, 1, 1, -1))) if self.use_bias else outputs)

@@ -6,14 +6,14 @@ rounded values. Everything here is float32, whatever precision the transforms tr
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from codec_zoo.stream import COARSEST, FINEST
+from codec_zoo.stream_coders import COARSEST, FINEST
 from codec_zoo.training.workers import uniform_for_share
 
 LIKELIHOOD_BOUND = 1e-9
@@ -181,6 +181,11 @@ def quantisation_step(step: Any) -> Any:
     return ops.reshape(ops.take(_quantisation_steps().astype("float32"), step - FINEST), (-1, 1, 1, 1))
 
 
+def quantisation_steps_at(ks: Iterable[float]) -> np.ndarray:
+    """Δ of any k, also between two integers: ``float64 [n]``."""
+    return SCALE_RATIO ** (np.array(list(ks)) / STEPS_A_ROW)
+
+
 def quantisation_step_integers(step: Any, fraction: int) -> Any:
     """Δ as :func:`quantisation_step`, rounded to so many fractional bits: integers, float64 ``[N, 1, 1, 1]``."""
     table = np.round(_quantisation_steps() * 2.0**fraction)
@@ -188,7 +193,7 @@ def quantisation_step_integers(step: Any, fraction: int) -> Any:
 
 
 def _quantisation_steps() -> np.ndarray:
-    return SCALE_RATIO ** (np.arange(FINEST, COARSEST + 1) / STEPS_A_ROW)
+    return quantisation_steps_at(range(FINEST, COARSEST + 1))
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
@@ -238,11 +243,15 @@ class FactorizedPrior(keras.layers.Layer):
                 x = x + ops.tanh(self.factors[k]) * ops.tanh(x)
         return x
 
-    def call(self, values: Any) -> Any:
-        """Compute the mass in ``value ± ½``."""
+    def call(self, values: Any, delta: Any = 1.0) -> Any:
+        """Compute the mass in ``(value ± ½) · delta``; ``delta`` broadcasts to the values."""
         shape = ops.shape(values)
-        columns = ops.reshape(ops.transpose(ops.reshape(values, (-1, values.shape[-1]))), (values.shape[-1], 1, -1))
-        lower, upper = self.logits(columns - 0.5), self.logits(columns + 0.5)
+
+        def logits(edges: Any) -> Any:
+            columns = ops.transpose(ops.reshape(edges, (-1, values.shape[-1])))
+            return self.logits(ops.reshape(columns, (values.shape[-1], 1, -1)))
+
+        lower, upper = logits((values - 0.5) * delta), logits((values + 0.5) * delta)
         # Both on the side of 0 where the sigmoid is small and keeps its digits.
         sign = -ops.sign(lower + upper)
         mass = ops.abs(ops.sigmoid(sign * upper) - ops.sigmoid(sign * lower))

@@ -8,211 +8,37 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from codec_zoo.stream_coders import (
+    MAX_STRIDE,
+    QUALITIES,
+    Choice,
+    Coder,
+    ImageCodec,
+    RangeCoder,
+    StepRows,
+    alternatives_of,
+    check,
+    check_counts,
+    check_names,
+    image_codecs_of,
+)
+
 # Kinds of layers that a container has, as ``codec_zoo.codecs.container.LayerKind`` numbers them.
 KINDS = ("base", "residual", "latent", "picture", "representation", "weights", "filtered")
 # As many layers as a container holds.
 MAX_LAYERS = 15
-# The largest stride, channels and strengths: what no model comes near, and what no card can exhaust memory with.
-MAX_STRIDE, MAX_CHANNELS, MAX_STRENGTHS = 4096, 65536, 255
+# The most channels and strengths: more than any model has, and too few to exhaust memory.
+MAX_CHANNELS, MAX_STRENGTHS = 65536, 255
 # Fine-tuning solves as many equations.
 MAX_CHANGES = 4096
-# The quantisation steps that files can have (:class:`Step`), and the qualities that stand for them.
-FINEST, COARSEST = -128, 127
-QUALITIES = range(COARSEST - FINEST + 1)
 # Inputs of signatures that are no values of a file, or belong to no one latent.
 _OTHER_INPUTS = ("images", "size", "rounds", "step")
-# Options of codecs that are no choices.
-_OTHER_OPTIONS = (
-    *("model", "quality", "layers", "target_bpp", "target_psnr"),
-    *("search", "tune", "tile", "overlap", "mapping", "filter"),
-)
-
-
-def check(holds: bool, field: str, words: str) -> None:
-    """Raise ``ValueError`` unless a field is sound."""
-    if not holds:
-        raise ValueError(f"{field} {words}")
-
-
-def _check_counts(record: Any, **most: int) -> None:
-    """Raise ``ValueError`` unless these fields are from 1 to so many."""
-    for field, limit in most.items():
-        check(0 < getattr(record, field) <= limit, field, f"is 1 … {limit}")
-
-
-def _check_names(record: Any, *fields: str) -> None:
-    """Raise ``ValueError`` unless these fields are not empty."""
-    for field in fields:
-        check(bool(getattr(record, field)), field, "is empty")
 
 
 def _check_input(record: Any) -> None:
     """Raise ``ValueError`` unless ``name`` may be that of an input of signatures."""
-    _check_names(record, "name")
+    check_names(record, "name")
     check(record.name not in _OTHER_INPUTS, "name", "is that of another input")
-
-
-# --- coders -----------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """The rows of a table that values are coded under, from values that were decoded before.
-
-    What chooses rows must compute in exact integers: every machine has to choose alike.
-
-    Attributes:
-        signature: of the model; its output ``indexes`` is int32 ``[N, h, w, C]``, the shape of the latent.
-        inputs: names of the latents that it takes.
-    """
-
-    signature: str
-    inputs: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _check_names(self, "signature", "inputs")
-
-
-@dataclasses.dataclass(frozen=True)
-class RangeCoder:
-    """Integers, range-coded under the export's integer tables.
-
-    Attributes:
-        table: name of the tables.
-        rows: None: the row of each value is its channel.
-    """
-
-    table: str
-    rows: Rows | None = None
-
-    def __post_init__(self) -> None:
-        _check_names(self, "table")
-
-
-@dataclasses.dataclass(frozen=True)
-class LosslessImage:
-    """``uint8 [h, w, C]`` as a file of a lossless image codec: RGB or gray; other channels one below the other.
-
-    Attributes:
-        codec: name of a standard codec.
-        bits: that a value has at most.
-    """
-
-    codec: str
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        _check_names(self, "codec")
-        check(1 <= self.bits <= 8, "bits", "are 1 … 8")
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageCodec:
-    """``uint8 [h, w, 3]`` as a file of a lossy image codec. Its quality is the dial of the model.
-
-    Attributes:
-        codec: name of a standard codec.
-        quality: by default; None: the middle of the codec's curve.
-        qualities: of the model's rate–distortion curve, low rate first; none: the codec's own.
-        ycbcr: the image is YCbCr (``codec_zoo.color``), not RGB.
-        gray: of gray images luma alone is coded.
-    """
-
-    codec: str
-    quality: float | None = None
-    qualities: tuple[float, ...] = ()
-    ycbcr: bool = False
-    gray: bool = False
-
-    def __post_init__(self) -> None:
-        _check_names(self, "codec")
-        check(self.ycbcr or not self.gray, "gray", "needs ycbcr")
-
-
-@dataclasses.dataclass(frozen=True)
-class FixedBits:
-    """Integers from 0 up, each in the same number of bits.
-
-    Attributes:
-        bits: of a value, 1 … 8.
-    """
-
-    bits: int
-
-    def __post_init__(self) -> None:
-        check(1 <= self.bits <= 8, "bits", "are 1 … 8")
-
-
-@dataclasses.dataclass(frozen=True)
-class Raw:
-    """Numbers as they are, big-endian.
-
-    Attributes:
-        dtype: ``uint8``, ``int8``, ``int16``, ``int32`` or ``float32``.
-    """
-
-    dtype: str
-
-    def __post_init__(self) -> None:
-        check(self.dtype in ("uint8", "int8", "int16", "int32", "float32"), "dtype", "is not one that files have")
-
-
-Coder = RangeCoder | LosslessImage | ImageCodec | FixedBits | Raw
-
-
-@dataclasses.dataclass(frozen=True)
-class Alternative:
-    """One of the coders of a :class:`Choice`.
-
-    Attributes:
-        name: value of the option.
-        coder: of the latent.
-        number: its byte in the file; None: the coded data says it itself.
-        signatures: suffix of the model's ``encode`` and ``decode``.
-        stride: of the latent, and what sides are padded to multiples of; None: those of the latent and the stream.
-    """
-
-    name: str
-    coder: Coder
-    number: int | None = None
-    signatures: str = ""
-    stride: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_names(self, "name")
-        check(self.name != "auto", "name", "is taken: auto leaves the choice to the encoder")
-        check(self.number is None or 0 <= self.number <= 255, "number", "is 0 … 255")
-        check(self.stride is None or 0 < self.stride <= MAX_STRIDE, "stride", f"is 1 … {MAX_STRIDE}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """One of several coders, by an option.
-
-    Attributes:
-        option: its name, as in Python.
-        default: name of an alternative, or ``"auto"``: the better for a target, without a target the first.
-        alternatives: all with numbers, or none.
-    """
-
-    option: str
-    default: str
-    alternatives: tuple[Alternative, ...]
-
-    def __post_init__(self) -> None:
-        _check_names(self, "option", "alternatives")
-        check(self.option not in _OTHER_OPTIONS, "option", "is that of another option")
-        names = [alternative.name for alternative in self.alternatives]
-        numbers = [alternative.number for alternative in self.alternatives if alternative.number is not None]
-        check(len(set(names)) == len(names), "alternatives", "have names of their own")
-        check(len(numbers) in (0, len(names)), "alternatives", "all have a number, or none")
-        check(len(set(numbers)) == len(numbers), "alternatives", "have numbers of their own")
-        check(self.default in (*names, "auto"), "default", "is no alternative")
-
-    @property
-    def numbered(self) -> bool:
-        """Whether files have a byte for it."""
-        return self.alternatives[0].number is not None
 
 
 # --- entries ----------------------------------------------------------------------------------------------------
@@ -236,7 +62,7 @@ class Latent:
 
     def __post_init__(self) -> None:
         _check_input(self)
-        _check_counts(self, stride=MAX_STRIDE, channels=MAX_CHANNELS)
+        check_counts(self, stride=MAX_STRIDE, channels=MAX_CHANNELS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,8 +106,8 @@ class Strengths:
 
     def __post_init__(self) -> None:
         _check_input(self)
-        _check_names(self, "signature")
-        _check_counts(self, count=MAX_STRENGTHS, unit=127, steps=128, full=self.count)
+        check_names(self, "signature")
+        check_counts(self, count=MAX_STRENGTHS, unit=127, steps=128, full=self.count)
         check(self.planes in (1, 3), "planes", "are 1 or 3")
 
 
@@ -313,7 +139,7 @@ class Step:
     qualities: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _check_names(self, "qualities")
+        check_names(self, "qualities")
         check(all(quality in QUALITIES for quality in self.qualities), "qualities", f"are 0 … {QUALITIES[-1]}")
 
 
@@ -331,7 +157,7 @@ class WeightChange:
 
     def __post_init__(self) -> None:
         _check_input(self)
-        _check_counts(self, count=MAX_CHANGES)
+        check_counts(self, count=MAX_CHANGES)
 
 
 Entry = Latent | Residual | Quality | Strengths | Step | WeightChange
@@ -361,7 +187,7 @@ class StreamLayer:
 
     def __post_init__(self) -> None:
         check(self.kind in KINDS, "kind", f"is none of {', '.join(KINDS)}")
-        _check_names(self, "entries")
+        check_names(self, "entries")
         residual = any(isinstance(entry, Residual) for entry in self.entries)
         check(residual == (self.decode is None), "decode", "is there, unless the layer is a residual")
         check(not residual or len(self.entries) == 1, "entries", "of a residual layer are one")
@@ -403,7 +229,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         check(1 <= len(self.layers) <= MAX_LAYERS, "layers", f"are 1 … {MAX_LAYERS}")
-        _check_counts(self, stride=MAX_STRIDE)
+        check_counts(self, stride=MAX_STRIDE)
         check(self.block is None or 0 < self.block <= 510, "block", "is 1 … 510")
         check(self.layers[0].decode is not None and not self.layers[0].tuned, "layers[0]", "shows an image alone")
         self._check_entries()
@@ -446,6 +272,8 @@ class Stream:
             rows = alternative.coder.rows if isinstance(alternative.coder, RangeCoder) else None
             check(not rows or self.block is None, latent.name, "has rows, which blocks cannot have")
             check(not rows or set(rows.inputs) <= known, latent.name, "has rows of values not decoded before")
+            stepped = isinstance(rows, StepRows)
+            check(not stepped or self.step is not None, latent.name, "has rows of steps, and files have no step")
 
     def _check_choices(self) -> None:
         names: dict[str, list[str]] = {}
@@ -501,61 +329,3 @@ class Stream:
     def dial(self) -> Latent | Residual | Step | None:
         """The entry that the quality is for: the one that a lossy image codec codes, or the quantisation step."""
         return next((entry for entry, _ in self.coded if image_codecs_of(entry.coder)), self.step)
-
-
-def alternatives_of(coder: Coder | Choice) -> tuple[Alternative, ...]:
-    """The coders of a choice, or the one coder as if it were a choice."""
-    return coder.alternatives if isinstance(coder, Choice) else (Alternative("only", coder),)
-
-
-def image_codecs_of(coder: Coder | Choice) -> list[ImageCodec]:
-    """The lossy image codecs among the alternatives of a coder."""
-    coders = (alternative.coder for alternative in alternatives_of(coder))
-    return [inner for inner in coders if isinstance(inner, ImageCodec)]
-
-
-# The changes of a luma filter, the unit of their strengths, and their steps in a gray level.
-FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS = 4, 64, 8
-# The numbers of codecs in a picture layer.
-_PICTURE_CODECS = ("svac", "svac-half", "svac-quarter", "svac-eighth", "jpeg-420", "bpg-ycbcr420", "bpg-ycbcr444")
-PICTURE_CODECS = {name: number for number, name in enumerate(_PICTURE_CODECS, 1)}
-# The same of a filter of RGB, and its codec.
-RGB_CHANGES, RGB_STEPS, RGB_CODEC = 3, 4, "bpg-ycbcr444-10bit"
-
-
-def picture_layer(codec: str, quality: float | None = None) -> StreamLayer:
-    """The layer of a luma filter behind a codec (Hu 2018). It decodes without any model, too.
-
-    Args:
-        codec: by default.
-        quality: of that codec, by default.
-    """
-    alternatives = tuple(
-        Alternative(name, ImageCodec(name, quality if name == codec else None, ycbcr=True), number)
-        for name, number in PICTURE_CODECS.items()
-    )
-    return StreamLayer(
-        "picture",
-        (
-            Strengths("strengths", "changes", FILTER_CHANGES, FILTER_UNIT, FILTER_STEPS),
-            Latent("ycbcr", Choice("codec", codec, alternatives), stride=1, channels=3),
-        ),
-        decode="decode",
-    )
-
-
-def filtered_layer(quality: float | None = None) -> StreamLayer:
-    """The layer of a filter of RGB behind BPG 4:4:4, of any quality. It decodes without any model, too.
-
-    Args:
-        quality: of BPG, by default.
-    """
-    return StreamLayer(
-        "filtered",
-        (
-            Quality("quality"),
-            Strengths("strengths", "changes", RGB_CHANGES, FILTER_UNIT, RGB_STEPS, full=RGB_CHANGES, planes=3),
-            Latent("rgb", ImageCodec(RGB_CODEC, quality), stride=1, channels=3),
-        ),
-        decode="decode",
-    )

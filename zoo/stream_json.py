@@ -7,7 +7,8 @@ import types
 import typing
 from typing import Any
 
-from codec_zoo.stream import Stream, check
+from codec_zoo.stream import Stream
+from codec_zoo.stream_coders import check
 
 
 def to_json(stream: Stream) -> dict[str, Any]:

@@ -45,8 +45,20 @@ SUPPLEMENT = "the paper's supplement"
 # Table III: BD-rate (%) and BD-PSNR (dB) of the scalable auto-encoder against …
 TABLE_3 = {"balle2017": (-65.2, 3.38), "balle2018": (-0.6, 0.021)}
 PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
-BASELINES = {"balle2017": "balle2017-factorized-mse", "balle2018": "balle2018-hyperprior-mse"}
+# Our baselines, by the distortion that they are trained for.
+BASELINES = {
+    "mse": {
+        "balle2017": ["balle2017-factorized-mse-vbr"],
+        "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (2, 3, 4)],
+    },
+    "ms-ssim": {
+        "balle2017": ["balle2017-factorized-ms-ssim-vbr"],
+        "balle2018": ["balle2018-hyperprior-ms-ssim-vbr"],
+    },
+}
 BPG, QPS = ("bpg-rgb444", "bpg-ycbcr444"), (40, 34, 28, 22)
+# The baselines that are measured with refined latents, too.
+REFINED = BASELINES["mse"]["balle2018"]
 # Encoders: option in a codec's specification → name in tables. The papers' encoders only round.
 ENCODERS = {"": "", ",search=10": ", refined latents"}
 PAPER = "1,000 epochs of 5,500 patches of 256×256 a layer"
@@ -67,25 +79,27 @@ def reproduce(bench: Bench) -> Section:
     """Measure all prefixes of the deepest stack that is trained, and the baselines that are, with each encoder."""
     presets, perceptual = (trained([f"jia2019-sae-{track}-{layer}" for layer in LAYERS]) for track in AUTHORS)
     specs = {encoder: [cut + encoder for cut in _cuts(presets)] for encoder in ENCODERS}
-    baselines = {name: trained([f"{stem}-{point}" for point in range(1, 9)]) for name, stem in BASELINES.items()}
-    others = [preset + encoder for encoder in ENCODERS for found in baselines.values() for preset in found]
-    learned = [*itertools.chain(*specs.values()), *others, *_cuts(perceptual)]
+    learners = trained(itertools.chain(*(presets for track in BASELINES.values() for presets in track.values())))
+    anchors = [preset + encoder for encoder in ENCODERS for preset in learners if not encoder or preset in REFINED]
+    learned = [*itertools.chain(*specs.values()), *anchors, *_cuts(perceptual)]
     rows = bench.measure([*learned, *(f"{codec}:{qp}" for codec in BPG for qp in QPS)], "kodak")
     points = by_codec(rows)
     ours = {encoder: [points[spec][0] for spec in found] for encoder, found in specs.items()}
     by_ms_ssim = dict(zip(perceptual, (points[spec][0] for spec in _cuts(perceptual)), strict=True))
+    baselines = {encoder: _baselines("mse", encoder, points) for encoder in ENCODERS}
+    others = _baselines("ms-ssim", "", points)
 
     charts = []
     for metric, column, title in (("psnr", 1, "Fig. 3: PSNR (RGB), dB"), ("ms_ssim", 2, "Fig. 4: MS-SSIM, dB")):
         curves = []
         for encoder, called in ENCODERS.items():
             curves.append(Curve(f"scalable auto-encoder (ours{called})", curve(ours[encoder], metric)))
-            for name, found in baselines.items():
-                if found:
-                    measured = [points[preset + encoder][0] for preset in found]
-                    curves.append(Curve(f"{name} (ours{called})", curve(measured, metric)))
+            for name, found in baselines[encoder].items():
+                curves.append(Curve(f"{name} (ours{called})", curve(found, metric)))
         if by_ms_ssim:
             curves.append(Curve("scalable auto-encoder for ms-ssim (ours)", curve(by_ms_ssim.values(), metric)))
+        for name, found in others.items():
+            curves.append(Curve(f"{name} for ms-ssim (ours)", curve(found, metric)))
         curves += [Curve(name, curve(points[name], metric)) for name in BPG]
         curves += [
             Curve(
@@ -103,10 +117,10 @@ def reproduce(bench: Bench) -> Section:
         title="Jia et al. 2019: Layered image compression using scalable auto-encoder",
         verdicts=[*_verdicts(ours[""]), *_ms_ssim_verdicts(by_ms_ssim)],
         tables=[
-            _models_table(ours, baselines, points),
-            _table_3(ours, baselines, points),
+            _models_table(ours, baselines),
+            _table_3(ours, baselines),
             _layers_table(ours),
-            *([_ms_ssim_table(by_ms_ssim)] if by_ms_ssim else []),
+            *([_ms_ssim_table(by_ms_ssim, others)] if by_ms_ssim else []),
             points_table("Measured points on Kodak", "Each picture was coded by one thread.", rows),
         ],
         charts=charts,
@@ -114,7 +128,7 @@ def reproduce(bench: Bench) -> Section:
         shown=[*learned, *(f"{BPG[0]}:{qp}" for qp in QPS[:2])],
         further=_further(ours, by_ms_ssim),
         notes=NOTES,
-        training=training_table([*presets, *perceptual], PAPER),
+        training=training_table([*presets, *perceptual, *learners], PAPER),
         pictures={"kodak": "the 24 pictures of Kodak"},
     )
 
@@ -122,6 +136,15 @@ def reproduce(bench: Bench) -> Section:
 def _cuts(presets: Sequence[str]) -> list[str]:
     """Specifications of the deepest stack's file, cut behind each layer; none of no stack."""
     return [*(f"{presets[-1]},layers={count}" for count in range(1, len(presets))), *presets[-1:]]
+
+
+def _baselines(track: str, encoder: str, points: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """The measured points of each of our baselines that has some."""
+    found = {
+        name: [point for preset in presets for point in points.get(preset + encoder, ())]
+        for name, presets in BASELINES[track].items()
+    }
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _authors(track: str, column: int, samples: int = SAMPLES) -> Points:
@@ -139,9 +162,7 @@ def _cell(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def _models_table(
-    ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
-) -> Table:
+def _models_table(ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Mapping[str, Sequence[Row]]]) -> Table:
     """Every trained model beside the published quality at its rate."""
     rows = []
 
@@ -161,10 +182,9 @@ def _models_table(
     for encoder, called in ENCODERS.items():
         for layer, point in zip(LAYERS, ours[encoder], strict=False):
             add(f"jia2019-sae-mse-{layer}{called}", point, _authors("mse", 1))
-        for name, found in baselines.items():
-            for preset in found:
-                point = points[preset + encoder][0]
-                add(preset + called, point, _published(PUBLISHED[name]))
+        for name, found in baselines[encoder].items():
+            for point in found:
+                add(_called(point).removesuffix(encoder) + called, point, _published(PUBLISHED[name]))
     header = ("model", "bpp", "PSNR, dB", "MS-SSIM", "published PSNR at this rate", "difference, dB")
     note = (
         "The numbers are means over the 24 pictures of Kodak and over whole files. The layers of the scalable "
@@ -207,17 +227,11 @@ def _layers_table(ours: Mapping[str, Sequence[Row]]) -> Table:
     return Table("The authors' decoded pictures, layer by layer (Fig. 3)", note, header, rows)
 
 
-def _table_3(
-    ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Sequence[str]], points: Mapping[str, Sequence[Row]]
-) -> Table:
+def _table_3(ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Mapping[str, Sequence[Row]]]) -> Table:
     rows = [
         row
         for encoder, called in ENCODERS.items()
-        for row in _table_3_rows(
-            curve(ours[encoder], "psnr"),
-            {name: [points[preset + encoder][0] for preset in found] for name, found in baselines.items()},
-            called,
-        )
+        for row in _table_3_rows(curve(ours[encoder], "psnr"), baselines[encoder], called)
     ]
     return Table(
         "Table III: the scalable auto-encoder against other codecs",
@@ -235,7 +249,7 @@ def _table_3_rows(
     rows = []
     for name, (theirs_rate, theirs_psnr) in TABLE_3.items():
         anchors = {"published": _published(PUBLISHED[name])}
-        if len(baselines[name]) > 2:
+        if len(baselines.get(name, ())) > 2:
             anchors["ours"] = curve(baselines[name], "psnr")
         for whose, anchor in anchors.items():
             theirs = ("", "")
@@ -258,14 +272,20 @@ def _ms_ssim_anchors() -> dict[str, Points]:
     }
 
 
+def _called(point: Row) -> str:
+    """Of a model of variable rate, with the quality."""
+    return point["codec"] if point["quality"] is None else f"{point['codec']}:{point['quality']:g}"
+
+
 def _ms_ssim_gains(points: Iterable[Row], anchor: Points) -> list[float | None]:
     """dB of MS-SSIM above an anchor at each point's rate; None outside of its rates."""
     return [None if (at := at_rate(anchor, rate)) is None else value - at for rate, value in curve(points, "ms_ssim")]
 
 
-def _ms_ssim_table(points: Mapping[str, Row]) -> Table:
+def _ms_ssim_table(layers: Mapping[str, Row], baselines: Mapping[str, Sequence[Row]]) -> Table:
     """Of the presets that were trained for MS-SSIM."""
     anchors = _ms_ssim_anchors()
+    points = {**layers, **{_called(point): point for found in baselines.values() for point in found}}
     gains = [_ms_ssim_gains(points.values(), anchor) for anchor in anchors.values()]
     rows = [
         (
@@ -279,11 +299,11 @@ def _ms_ssim_table(points: Mapping[str, Row]) -> Table:
     ]
     header = ("model", "bpp", "PSNR, dB", "MS-SSIM", *(f"dB above {name}" for name in anchors))
     note = (
-        "The models are trained for MS-SSIM. The numbers are means over the 24 pictures of Kodak; the layers are one "
-        "file, cut after each layer. MS-SSIM in dB is −10·log10(1 − MS-SSIM). The anchors are interpolated linearly "
-        "over the logarithm of the rate, at our rate."
+        "The models are trained for MS-SSIM. The numbers are means over the 24 pictures of Kodak; the layers of the "
+        "auto-encoder are one file, cut after each layer. MS-SSIM in dB is −10·log10(1 − MS-SSIM). The anchors are "
+        "interpolated linearly over the logarithm of the rate, at our rate."
     )
-    return Table("The auto-encoder for MS-SSIM (Fig. 4)", note, header, rows)
+    return Table("Models for MS-SSIM (Fig. 4)", note, header, rows)
 
 
 def _ms_ssim_verdicts(points: Mapping[str, Row]) -> list[Verdict]:

@@ -40,7 +40,7 @@ def test_list_shows_what_compresses_and_all_the_rest(cli):
     more = len(all_rows) - len(rows)
     assert shown[2] == f"note: {more} more presets have no trained weights yet: `codec-zoo list --all`.\n"
     assert not everything[2]
-    assert "balle2017-factorized-mse-1" in cli("list", "--all")[1] and "not yet" not in cli("list")[1]
+    assert "jia2019-sae-ms-ssim-e3" in cli("list", "--all")[1] and "not yet" not in cli("list")[1]
 
 
 LIST = """

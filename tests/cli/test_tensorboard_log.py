@@ -121,7 +121,7 @@ def curves(folder):
     [
         SAE,
         small("jia2019-sae-ms-ssim-base", layers=[LAYER]),
-        small("balle2017-factorized-mse-3", channels=4, latent_channels=4),
+        small("balle2017-factorized-mse-vbr", channels=4, latent_channels=4),
         small("balle2018-hyperprior-mse-vbr", **LAYER),
     ],
     ids=lambda preset: preset.name,

@@ -9,20 +9,8 @@ from codec_zoo.codecs.specs import codec_for
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables
-from codec_zoo.stream import (
-    Alternative,
-    Choice,
-    FixedBits,
-    ImageCodec,
-    Latent,
-    LosslessImage,
-    RangeCoder,
-    Raw,
-    Residual,
-    Rows,
-    Stream,
-    StreamLayer,
-)
+from codec_zoo.stream import Latent, Residual, Stream, StreamLayer
+from codec_zoo.stream_coders import Alternative, Choice, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw, Rows
 from codec_zoo.stream_json import to_json
 
 INPUTS = {"encode": {"images": ["uint8", [None, None, None, 3]]}}

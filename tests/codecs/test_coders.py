@@ -7,7 +7,8 @@ from codec_zoo.codecs import coders
 from codec_zoo.codecs.coders import Place
 from codec_zoo.codecs.payloads import Payload, join, split
 from codec_zoo.errors import BitstreamError
-from codec_zoo.stream import FixedBits, Latent, LosslessImage, RangeCoder, Raw, Stream, StreamLayer
+from codec_zoo.stream import Latent, Stream, StreamLayer
+from codec_zoo.stream_coders import FixedBits, LosslessImage, RangeCoder, Raw
 
 
 def no_tables(name):

@@ -16,7 +16,8 @@ from codec_zoo.entropy_models import SCALE_RATIO, quantisation_step, quantisatio
 from codec_zoo.errors import BitstreamError
 from codec_zoo.models.minnen2018 import ContextHyperprior
 from codec_zoo.presets import get_preset
-from codec_zoo.stream import COARSEST, FINEST, QUALITIES, Latent, Step
+from codec_zoo.stream import Latent, Step
+from codec_zoo.stream_coders import COARSEST, FINEST, QUALITIES
 
 PRESET = "minnen2018-context-mse-vbr"
 GROUPS = (2, 4, 6)

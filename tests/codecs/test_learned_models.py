@@ -16,7 +16,8 @@ from codec_zoo.errors import BitstreamError
 from codec_zoo.layers.resampling import pad_to_multiple, sizes
 from codec_zoo.presets import Paper, Preset, Recipe
 from codec_zoo.receptive_field import chain, window
-from codec_zoo.stream import Latent, RangeCoder, Rows, Stream, StreamLayer
+from codec_zoo.stream import Latent, Stream, StreamLayer
+from codec_zoo.stream_coders import RangeCoder, Rows
 
 CHANNELS, HYPER = 6, 4
 # A value of y stands for 4 pixels, one of z for 8.

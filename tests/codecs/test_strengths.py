@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from codec_zoo.codecs import strengths
+from codec_zoo.filter_layers import filtered_layer, picture_layer
 from codec_zoo.models.hu2018 import best_strengths
-from codec_zoo.stream import filtered_layer, picture_layer
 
 ENTRY = picture_layer("svac").entries[0]
 RGB = filtered_layer().entries[1]

@@ -18,18 +18,39 @@ from codec_zoo.codecs.specs import codec_for, qualities_of
 from codec_zoo.entropy_models import SCALE_RATIO, quantisation_step, scale_table
 from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.export.runtime import open_model
+from codec_zoo.export.tables import build_tables, tables_of
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
-from codec_zoo.stream import COARSEST, FINEST, QUALITIES, Step
+from codec_zoo.stream import Step
+from codec_zoo.stream_coders import COARSEST, FINEST, QUALITIES
 from codec_zoo.training import loop
 
 PRESET, FIXED = "balle2018-hyperprior-mse-vbr", "balle2018-hyperprior-mse-4"
+FACTORIZED = "balle2017-factorized-mse-vbr"
 STEPS = np.array([FINEST, -45, -8, 0, 3, 40, 77, COARSEST], np.int32)
 
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
     return untrained(PRESET, tmp_path_factory, hyper_channels=8)
+
+
+@pytest.fixture(scope="module")
+def factorized(tmp_path_factory):
+    return untrained(FACTORIZED, tmp_path_factory)
+
+
+def factorized_model():
+    """The model of that export."""
+    keras.utils.set_random_seed(0)
+    model = get_preset(FACTORIZED).model(channels=8, latent_channels=12, rate_weight=100.0)
+    spread(model)
+    return model
+
+
+@pytest.fixture(params=["narrow", "factorized"])
+def model(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -148,38 +169,38 @@ def test_the_step_of_training_gives_the_strings_of_the_fixed_preset(trained, pho
 
 @pytest.mark.parametrize("size", [(1, 1), (65, 3), (130, 203)])
 @pytest.mark.parametrize("quality", [QUALITIES[0], 100, QUALITIES[-1]])
-def test_every_quality_decodes(narrow, noise, size, quality):
+def test_every_quality_decodes(model, noise, size, quality):
     """By any codec of the model: the file has the step."""
     picture, step = noise(*size), np.array([COARSEST - quality], np.int32)
-    data = LearnedCodec(narrow, quality=quality).encode(picture)
-    coded = narrow.run("encode", images=picture[None], step=step)
-    by_hand = narrow.run("decode", **coded)["images"][0]
-    assert np.array_equal(LearnedCodec(narrow).decode(data), by_hand)
+    data = LearnedCodec(model, quality=quality).encode(picture)
+    coded = model.run("encode", images=picture[None], step=step)
+    by_hand = model.run("decode", **coded)["images"][0]
+    assert np.array_equal(LearnedCodec(model).decode(data), by_hand)
     assert container.read(data).layers[0].payload[4:5] == step.astype(np.int8).tobytes()
 
 
-def test_tiles_and_gray_pictures(narrow, photo):
-    whole, tiled = (LearnedCodec(narrow, quality=90, tile=tile) for tile in (1024, 128))
+def test_tiles_and_gray_pictures(model, photo):
+    whole, tiled = (LearnedCodec(model, quality=90, tile=tile) for tile in (1024, 128))
     data = whole.encode(photo[:300, :389])
     assert np.mean(whole.decode(data) != tiled.decode(data)) < 1e-3
     assert abs(len(tiled.encode(photo[:300, :389])) - len(data)) < 0.001 * len(data) + 4
     assert whole.decode(whole.encode(photo[:70, :80, :1])).shape == (70, 80, 1)
 
 
-def test_another_step_in_the_file_is_found(narrow, photo):
-    """Also behind a checksum that is made anew."""
-    data = LearnedCodec(narrow, quality=120).encode(photo[:64, :96])
+def test_another_step_in_the_file_is_found(model, photo):
+    """Also behind a checksum that is made anew, where another step has other rows."""
+    data = LearnedCodec(model, quality=120).encode(photo[:64, :96])
     stream = container.read(data)
-    (layer,), card = stream.layers, narrow.card
-    for k in (0, 6, 8, 255):
+    (layer,), card = stream.layers, model.card
+    for k in (8, 40, 255, *([0, 6] if "z1" in card["signatures"]["encode"] else [])):
         payload = layer.payload[:4] + bytes([k]) + layer.payload[5:]
         changed = container.write(card["preset"], card["weights_sha256"], 96, 64, 3, [Layer(layer.kind, payload)])
         with pytest.raises(BitstreamError):
-            LearnedCodec(narrow).decode(changed)
+            LearnedCodec(model).decode(changed)
     for length in (3, 4):
         cut = [Layer(layer.kind, layer.payload[:length])]
         with pytest.raises(BitstreamError):
-            LearnedCodec(narrow).decode(container.write(card["preset"], card["weights_sha256"], 96, 64, 3, cut))
+            LearnedCodec(model).decode(container.write(card["preset"], card["weights_sha256"], 96, 64, 3, cut))
 
 
 @pytest.mark.parametrize("quality", [60, 127, 170])
@@ -216,6 +237,31 @@ def test_fine_steps_round_to_the_nearest(photo, k):
     residual = photo[None, :128, :128].astype(np.float32) / 255 - 0.5
     y = np.asarray(model.latents(residual)["y"] / quantisation_step(step))
     assert np.array_equal(np.asarray(model.encode_residual(residual, step=step)["y"]), np.round(y).astype(np.int32))
+
+
+def test_the_tables_of_a_prior_are_of_its_steps():
+    """A set of rows for every eighth step, each with the mass between the edges of Δ; no bits are lost by that."""
+    keras.utils.set_random_seed(0)
+    model = get_preset(FACTORIZED).model(channels=8, latent_channels=3)
+    tables = tables_of(build_tables(model))["y1"]
+    assert len(tables.offset) == 32 * 3 and len(model.prior_steps) == 32
+    np.testing.assert_allclose(np.diff(np.log(model.prior_steps)), np.log(SCALE_RATIO))
+    for group, delta in enumerate(model.prior_steps):
+        row = 3 * group + 1
+        cumulative = tables.cdf[tables.starts[row] + 1 : tables.starts[row + 1]] / 2**16
+        edges = np.float32((tables.offset[row] - 0.5 + np.arange(len(cumulative) - 1)) * delta)
+        logits = np.asarray(model.prior.logits(np.broadcast_to(edges, (3, 1, len(edges)))))[1, 0]
+        expected = 1 / (1 + np.exp(-logits.astype(float)))
+        assert np.abs(np.diff(cumulative)[:-1] - np.diff(expected)).max() < 0.03 / 2**8, group
+
+
+@pytest.mark.parametrize("quality", [40, 128, 200])
+def test_files_of_a_prior_have_its_bits(factorized, photo, quality):
+    image = photo[:256, :384]
+    model = factorized_model()
+    expected = model.evaluate_image(image, step=np.array([COARSEST - quality], np.int32)).bpp
+    data = LearnedCodec(factorized, quality=quality).encode(image)
+    assert 8 * (len(data) - 40) / image[..., 0].size == pytest.approx(expected, rel=0.02)
 
 
 # --- the dial ---------------------------------------------------------------------------------------------------
@@ -291,21 +337,25 @@ def test_the_loss_is_that_of_files(small, photo):
         assert loss - distortion == pytest.approx(rate / delta, rel=0.2)
 
 
-def test_training_draws_a_step_a_batch(small, photo, tmp_path):
-    """By the number of the batch alone; the held-out curve has the loss at each of five rates."""
+def test_training_draws_a_step_an_image(small, photo, tmp_path):
+    """By the number of the batch alone, each from another quarter; the held-out curve has the loss at five rates."""
     drawn = []
 
     class Recorder:
         def train_on_batch(self, inputs, weights):
-            drawn.append(int(inputs["step"][0]))
-            assert len(set(inputs["step"])) == 1 and np.all(weights == 80.0)
+            drawn.append(inputs["step"].tolist())
+            assert np.all(weights == 80.0)
             return 0.0
 
     model, batch = small.create(), np.zeros((4, 64, 64, 3), np.uint8)
     for step in [*range(200), 7]:
         model.learn([Recorder()], batch, step)
     finest, coarsest = model.steps
-    assert drawn[7] == drawn[-1] and finest <= min(drawn) < finest + 12 and coarsest - 12 < max(drawn) <= coarsest
+    quarter = (coarsest - finest + 1) / 4
+    assert drawn[7] == drawn[-1] != drawn[8]
+    for place, found in enumerate(zip(*drawn, strict=True)):
+        first = finest + place * quarter
+        assert first - 1 < min(found) < first + 4 and first + quarter - 4 < max(found) <= first + quarter
 
     patches = np.stack([photo[:64, :64], photo[64:128, :64]])
     progress = loop.train(

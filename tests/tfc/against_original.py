@@ -59,7 +59,7 @@ def masses(random: np.random.Generator) -> list[np.ndarray]:
     found = [tables._gaussian(scale)[0] for scale in scale_table()]
     for preset in ("jia2019-sae-mse-e4", "balle2018-hyperprior-mse-4"):
         for prior in create(preset).priors.values():
-            found += [mass for mass, _ in tables._factorized(prior)]
+            found += [mass for mass, _ in tables._factorized(prior, 1.0)]
     found = [np.append(mass, max(1 - mass.sum(), 0)) for mass in found]
     for _ in range(600):
         count = random.integers(2, random.choice([20, 300, 2500]))

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from codec_zoo.filter_layers import RGB_STEPS
 from codec_zoo.models.bpg_filter import QUALITIES, TO_RGB, BPGFilter, error_size
 from codec_zoo.presets import get_preset
 from codec_zoo.receptive_field import receptive_fields
-from codec_zoo.stream import RGB_STEPS
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from codec_zoo.receptive_field import Window, receptive_fields, window
 NARROW_LAYER = {"channels": 3, "latent_channels": 4, "hyper_channels": 3}
 # A preset of each architecture → a narrow network of the same layers.
 ARCHITECTURES = {
-    "balle2017-factorized-mse-1": {"channels": 3, "latent_channels": 4},
+    "balle2017-factorized-mse-vbr": {"channels": 3, "latent_channels": 4},
     "balle2018-hyperprior-mse-2": NARROW_LAYER,
+    "balle2018-hyperprior-mse-vbr": NARROW_LAYER,
     "jia2019-sae-mse-e1": {"layers": [NARROW_LAYER] * 2, "rate_weights": [1.0, 1.0]},
     "fu2019-hybrid-s8-relu": {"widths": (8, 8, 8), "activation": "relu"},
     "fu2019-hybrid-s8-prelu": {"widths": (8, 8, 8), "activation": "prelu"},
@@ -149,15 +150,18 @@ def check(model, name, field):
             inputs[key] = np.eye(1, shape[-1], dtype=np.float32)
         elif key == "quality":
             inputs[key] = np.array([[34.0]], np.float32)
+        elif key == "step":
+            inputs[key] = np.array([24], np.int32)
         else:
             units[key] = unit_of(model, key, name)
             rows, columns = side // units[key], stride * 2 // units[key]
             low, high = (96, 160) if units[key] == 1 or "compact" in key or "representation" in key else (0, 3)
             inputs[key] = random.integers(low, high, (1, rows, columns, shape[-1])).astype(dtype)
 
-    def outputs(given):
-        found = signature.function(**{key: ops.convert_to_tensor(value) for key, value in given.items()})
-        return {key: np.asarray(value) for key, value in found.items() if key not in ("size", "strengths", "quality")}
+    def outputs(values):
+        found = signature.function(**{key: ops.convert_to_tensor(value) for key, value in values.items()})
+        given = ("size", "strengths", "quality", "step")
+        return {key: np.asarray(value) for key, value in found.items() if key not in given}
 
     before = outputs(inputs)
     for upwards in (True, False):

@@ -7,25 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codec_zoo.filter_layers import picture_layer
 from codec_zoo.presets import get_preset, list_presets
-from codec_zoo.stream import (
-    Alternative,
-    Choice,
-    FixedBits,
-    ImageCodec,
-    Latent,
-    LosslessImage,
-    Quality,
-    RangeCoder,
-    Raw,
-    Residual,
-    Rows,
-    Stream,
-    StreamLayer,
-    Strengths,
-    WeightChange,
-    picture_layer,
-)
+from codec_zoo.stream import Latent, Quality, Residual, Stream, StreamLayer, Strengths, WeightChange
+from codec_zoo.stream_coders import Alternative, Choice, FixedBits, ImageCodec, LosslessImage, RangeCoder, Raw, Rows
 from codec_zoo.stream_json import parse, to_json
 
 words = st.text("abcxyz_0123456789", min_size=1, max_size=8).map("n{}".format)

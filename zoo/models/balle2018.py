@@ -16,19 +16,11 @@ latents with a straight-through gradient while the rate gets noise; weights star
 (``codec_zoo.initialization``). Files are made with a hyper-synthesis in exact integers
 (``codec_zoo.hyper_synthesis``).
 
-Variable rate (``balle2018-hyperprior-mse-vbr``): one network for all rates, after Cui et al. 2021, "Asymmetric
-gained deep image compression with continuous rate adaptation" (CVPR), and the ``-vbr`` models of CompressAI. y is
-divided by a quantisation step Δ before it is rounded, and ŷ is multiplied by Δ. Cui has a gain for each channel, and
-another for the inverse. Here Δ is one number for all channels: 1.131^(k/8), with k a signed byte in the file. The
-standard deviations are divided by Δ, too. The scale table is even in the logarithm, with the ratio 1.131. So the
-division is a shift of the row by k/8, in exact integers. z does not depend on Δ.
-
-Where k is above 0, the encoder rounds a latent further towards zero if the bits that this saves are worth the error.
-Encoders of video do this too (Karczewicz, Ye and Chong 2008, "Rate distortion optimized quantization", VCEG-AH21).
-The decoder is the same with and without it.
+Variable rate (``balle2018-hyperprior-mse-vbr``): see ``codec_zoo.variable_rate``. The standard deviations are divided
+by the quantisation step, too. The scale table is even in the logarithm, with the ratio 1.131. So the division is a
+shift of the row by k/8, in exact integers. z does not depend on the step.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -37,7 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from codec_zoo.contract import STEP, Signature, TensorSpecs
+from codec_zoo.contract import Signature
 from codec_zoo.convolutions import Conv2D
 from codec_zoo.entropy_models import (
     SCALE_MAX,
@@ -52,12 +44,13 @@ from codec_zoo.entropy_models import (
 )
 from codec_zoo.hyper_synthesis import HyperSynthesis
 from codec_zoo.layers.gdn import analysis_transform, synthesis_transform
-from codec_zoo.metrics import EvaluatedImage, psnr
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.rate_points import objective, register_variable_rate
 from codec_zoo.receptive_field import Window, window
-from codec_zoo.stream import COARSEST, Latent, RangeCoder, Rows, Step, StreamLayer
+from codec_zoo.stream import Latent, StreamLayer
+from codec_zoo.stream_coders import RangeCoder, Rows
 from codec_zoo.transform_coding import TransformCoder, latent_layer, make_noise, total
+from codec_zoo.variable_rate import VariableRateCoder
 
 # Of the analysis, first layer first.
 KERNELS, STRIDES = (5, 5, 5, 5), (2, 2, 2, 2)
@@ -215,65 +208,14 @@ class ScaleHyperprior(TransformCoder):
 
 
 @keras.saving.register_keras_serializable("codec_zoo")
-class VariableRateHyperprior(ScaleHyperprior):
-    """One network for all rates: y is coded in quantisation steps Δ = 1.131^(k/8); see the module.
-
-    Training draws a k for each image of a batch and minimises D/Δ + λ·Δ·R: the distortion that a bit a pixel is worth
-    is λ·Δ². The slope of the squared error over R is proportional to Δ², too, where the rate is high (Gish and Pierce
-    1968). Divided by Δ the loss is about equal at all rates, so that each counts alike.
+class VariableRateHyperprior(VariableRateCoder, ScaleHyperprior):
+    """One network for all rates: the standard deviations of y are divided by the quantisation step.
 
     Args:
-        steps: the finest and the coarsest k of training.
-        kwargs: see :class:`ScaleHyperprior`.
+        kwargs: see :class:`codec_zoo.variable_rate.VariableRateCoder` and :class:`ScaleHyperprior`.
 
-    Call: ``images``, ``uint8`` or float ``[N, H, W, 3]``, and ``step``, k, int32 ``[N]`` → as in
-    :class:`ScaleHyperprior`.
+    Call: see :class:`codec_zoo.variable_rate.VariableRateCoder`.
     """
-
-    dials: ClassVar[TensorSpecs] = {"step": STEP}
-    # Of its rate–distortion curve: ten that are even in the logarithm of Δ, from 0.1 to 1.2 bits a pixel on Kodak.
-    CURVE: ClassVar[tuple[int, ...]] = tuple(range(27, 199, 19))
-    # Of :meth:`bit_worth`: its largest value, and the k from which it has it. ``experiments/rate_aware_rounding.py``
-    # compares some.
-    BIT_WORTH, FULL_WORTH_FROM = 0.03, 20
-    # So many k, even over those of training, are looked at in held-out images.
-    HELD_OUT: ClassVar[int] = 5
-
-    def __init__(self, *arguments: Any, steps: Sequence[int] = (-72, 112), **kwargs: Any):
-        super().__init__(*arguments, **kwargs)
-        self.steps = tuple(steps)
-
-    @classmethod
-    def make_stream_layer(cls, k: int, refined: bool, *arguments: Any, **config: Any) -> StreamLayer:
-        """The quantisation step, then z and y."""
-        layer = super().make_stream_layer(k, refined, *arguments, **config)
-        return dataclasses.replace(layer, entries=(Step(cls.CURVE), *layer.entries))
-
-    def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, Any]:
-        """Code and reconstruct with the rounding and the noise of training."""
-        return self.code_images(**inputs)
-
-    def learn(self, learners: Sequence[Any], batch: np.ndarray, step: int) -> dict[str, Any]:
-        """Do one step on ``uint8 [N, P, P, 3]``. Each k is from another part of the steps; ``step`` seeds the draw."""
-        finest, coarsest = self.steps
-        parts = np.arange(len(batch)) + np.random.default_rng(step).random(len(batch))
-        drawn = finest + np.floor(parts / len(batch) * (coarsest - finest + 1))
-        inputs = {"images": batch, "step": drawn.astype(np.int32)}
-        weights = np.full(len(batch), self.rate_weights[-1] * self.rate_share, np.float32)
-        return {"loss": learners[0].train_on_batch(inputs, weights)}
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Distortion over Δ plus bits a pixel times Δ and their weights ``y``, float32 ``[N]``: a scalar."""
-        reconstruction, bpp = y_pred
-        delta = ops.reshape(quantisation_step(x["step"]), (-1,))
-        return self.add_up(self.distortions(x["images"], reconstruction) / delta, bpp * delta, y)
 
     def train_latents(self, latents: Mapping[str, Any], **dials: Any) -> tuple[Any, dict[str, Any]]:
         """y in rounded steps of Δ; bits of z, and of y/Δ, with noise, the scales from rounded z."""
@@ -282,65 +224,14 @@ class VariableRateHyperprior(ScaleHyperprior):
         spent = total(bits(gaussian_likelihood(self.noise(y), scale)))
         return delta * round_straight_through(y), {"z": total(bits(self.prior(self.noise(z)))), "y": spent}
 
-    def rate_factor(self, **dials: Any) -> Any:
-        """Δ²."""
-        return ops.square(quantisation_step(dials["step"]))
-
-    def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """y in steps of Δ, z as it is: the integers that files hold, int32.
-
-        z is rounded. y is too, or one step further towards zero where bits are worth it; see the module.
-        """
-        delta, z = quantisation_step(dials["step"]), ops.round(latents["z"])
-        y = latents["y"] / delta
-        nearest = ops.round(y)
-        lower = nearest - ops.sign(nearest)
-        saved = bits_above_next(ops.abs(nearest), self.hyper_synthesis(z, delta))
-        further = ops.square(y - lower) - ops.square(y - nearest) < self.bit_worth(dials["step"]) * saved
-        return {"y": ops.cast(ops.where(further, lower, nearest), "int32"), "z": ops.cast(z, "int32")}
-
-    def bit_worth(self, step: Any) -> Any:
-        """Squared error of y, in units of Δ², that a bit less may cost: int32 ``[N]`` → float32 ``[N, 1, 1, 1]``."""
-        share = ops.clip(ops.cast(step, "float32") / self.FULL_WORTH_FROM, 0.0, 1.0)
-        return self.BIT_WORTH * ops.reshape(share, (-1, 1, 1, 1))
+    def bits_saved(self, nearest: Any, lower: Any, others: Mapping[str, Any], delta: Any) -> Any:
+        """Of the Gaussians that z chooses."""
+        return bits_above_next(ops.abs(nearest), self.hyper_synthesis(others["z"], delta))
 
     def latent_windows(self) -> dict[str, Window]:
         """As of any hyperprior; the rounding of y looks at its standard deviations, too."""
         found = super().latent_windows()
         return {**found, "y": found["y"] | found["z"].then(window(self.hyper_synthesis))}
-
-    def reconstruct(self, coded: Mapping[str, Any], **dials: Any) -> Any:
-        """Integer latents → the residual: float32 ``[N, H, W, 3]``."""
-        y = ops.cast(coded["y"], "float32") * quantisation_step(dials["step"])
-        return super().reconstruct({**coded, "y": y})
-
-    def evaluate_image(self, image: np.ndarray, **dials: Any) -> EvaluatedImage:
-        """Code one image at several rates, or with the ``step`` given.
-
-        Returns:
-            The evaluation at the middle rate. Its loss is the mean of D/Δ + λ·Δ·R over all of them, and its scores
-            are the loss, bits a pixel and PSNR at each quality q: ``loss_q``, ``bpp_q``, ``psnr_q``.
-        """
-        if dials:
-            return super().evaluate_image(image, **dials)
-        finest, coarsest = self.steps
-        found, scores = list[EvaluatedImage](), dict[str, float]()
-        for k in np.linspace(finest, coarsest, self.HELD_OUT).astype(np.int32):
-            result = super().evaluate_image(image, step=k[None])
-            loss = result.loss / ops.convert_to_numpy(quantisation_step(k[None])).item()
-            assert result.bpp is not None
-            scores |= {
-                f"loss_{COARSEST - k}": loss,
-                f"bpp_{COARSEST - k}": result.bpp,
-                f"psnr_{COARSEST - k}": psnr(image, result.reconstruction),
-            }
-            found.append(dataclasses.replace(result, loss=loss))
-        mean = float(np.mean([result.loss for result in found]))
-        return dataclasses.replace(found[len(found) // 2], loss=mean, scores=scores)
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {**super().get_config(), "steps": self.steps}
 
 
 # === Presets ===

@@ -37,10 +37,11 @@ from keras import ops
 from codec_zoo import color
 from codec_zoo.contract import IMAGES, CompressionModel, Signature, TensorSpecs
 from codec_zoo.convolutions import Conv2D
+from codec_zoo.filter_layers import RGB_CHANGES, RGB_CODEC, RGB_STEPS, filtered_layer
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.receptive_field import Window, chain
-from codec_zoo.stream import RGB_CHANGES, RGB_CODEC, RGB_STEPS, Stream, filtered_layer
+from codec_zoo.stream import Stream
 
 # The QPs of training, and thereby those that the network takes: others are clipped to them.
 QUALITIES = (20, 46)

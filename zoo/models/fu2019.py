@@ -41,7 +41,8 @@ from codec_zoo.layers.resampling import pad_to_multiple, sizes
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.receptive_field import Window, window
-from codec_zoo.stream import Alternative, Choice, ImageCodec, Latent, LosslessImage, Residual, Stream, StreamLayer
+from codec_zoo.stream import Latent, Residual, Stream, StreamLayer
+from codec_zoo.stream_coders import Alternative, Choice, ImageCodec, LosslessImage
 
 # The residual's domains, first the domain of the paper's tables, and its QP.
 RESIDUAL_CODECS = ("bpg-ycbcr444", "bpg-ycbcr444-10bit", "bpg-rgb444", "bpg-rgb444-10bit")

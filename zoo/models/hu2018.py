@@ -29,11 +29,12 @@ from keras import ops
 from codec_zoo.color import rgb_to_ycbcr, ycbcr_to_rgb
 from codec_zoo.contract import IMAGES, CompressionModel, Signature, TensorSpecs
 from codec_zoo.convolutions import Conv2D
+from codec_zoo.filter_layers import FILTER_CHANGES, FILTER_STEPS, FILTER_UNIT, picture_layer
 from codec_zoo.layers import DETAIL
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.receptive_field import Window, chain
-from codec_zoo.stream import FILTER_CHANGES, FILTER_STEPS, FILTER_UNIT, Stream, picture_layer
+from codec_zoo.stream import Stream
 
 FEATURES = (16, 14, 12, 11, 10, 9, 8)
 # Changes of luma beside the paper's.

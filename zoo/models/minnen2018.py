@@ -48,7 +48,8 @@ from codec_zoo.models.balle2018 import STRIDES, VariableRateHyperprior, hyper_an
 from codec_zoo.presets import Paper, Recipe
 from codec_zoo.rate_points import register_variable_rate
 from codec_zoo.receptive_field import Window, window
-from codec_zoo.stream import Latent, RangeCoder, Rows, Step, StreamLayer
+from codec_zoo.stream import Latent, Step, StreamLayer
+from codec_zoo.stream_coders import RangeCoder, Rows
 from codec_zoo.transform_coding import latent_layer, total
 
 # The groups' names: those of the latents in files, before the number of the layer.

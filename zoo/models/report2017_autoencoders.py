@@ -35,7 +35,8 @@ from codec_zoo.layers.resampling import DOUBLE, double, pad_to_multiple, sizes
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.receptive_field import Window, window
-from codec_zoo.stream import Alternative, Choice, FixedBits, Latent, LosslessImage, Stream, StreamLayer, WeightChange
+from codec_zoo.stream import Latent, Stream, StreamLayer, WeightChange
+from codec_zoo.stream_coders import Alternative, Choice, FixedBits, LosslessImage
 
 # Side of a block, and of a block over that of its latents.
 BLOCK, STRIDE = 32, 4

@@ -38,7 +38,8 @@ from codec_zoo.layers.resampling import DOUBLE, double, pad_to_multiple, sizes
 from codec_zoo.metrics import EvaluatedImage, ssim
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.receptive_field import Window, pooling, window
-from codec_zoo.stream import Alternative, Choice, ImageCodec, Latent, Stream, StreamLayer
+from codec_zoo.stream import Latent, Stream, StreamLayer
+from codec_zoo.stream_coders import Alternative, Choice, ImageCodec
 
 # Steps for each network in turn.
 TURN = 100

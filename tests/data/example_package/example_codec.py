@@ -31,7 +31,8 @@ from codec_zoo.layers.resampling import pad_to_multiple, sizes
 from codec_zoo.metrics import EvaluatedImage
 from codec_zoo.presets import Paper, Preset, Recipe, register
 from codec_zoo.receptive_field import window
-from codec_zoo.stream import Latent, RangeCoder, Rows, Stream, StreamLayer
+from codec_zoo.stream import Latent, Stream, StreamLayer
+from codec_zoo.stream_coders import RangeCoder, Rows
 
 # Side of the image over side of y, and of z.
 Y_STRIDE, Z_STRIDE = 8, 32
