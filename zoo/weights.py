@@ -9,9 +9,11 @@ started from is left out. Such a file names in its attributes what it stands on,
 """
 
 import contextlib
+import difflib
 import errno
 import functools
 import hashlib
+import heapq
 import io
 import json
 import os
@@ -29,7 +31,7 @@ import numpy as np
 from codec_zoo.errors import ModelError, UsageError
 from codec_zoo.files import atomic_path, write_atomic, writing
 from codec_zoo.notices import notice
-from codec_zoo.presets import OWN_PACKAGE, Preset, find_preset, get_preset, package_of
+from codec_zoo.presets import OWN_PACKAGE, Preset, find_preset, get_preset, known_presets, package_of
 from codec_zoo.provenance import changed_files
 
 if TYPE_CHECKING:
@@ -288,11 +290,23 @@ def entry(name: str) -> dict[str, Any]:
     preset.require_training()
     records = _records(preset)
     if preset.name not in records:
-        trained = ", ".join(sorted(index())) or "none"
         raise ModelError(
-            f"{name} has no trained weights yet (trained: {trained}). Train it: `codec-zoo train {name}`."
+            f"{name} has no trained weights yet. These have: {', '.join(_near(preset)) or 'none'}; `codec-zoo list` "
+            f"shows all. To train it: `codec-zoo train {name}`."
         )
     return records[preset.name]
+
+
+def _near(preset: Preset) -> list[str]:
+    """At most three presets with trained weights: of the same paper first, then those whose classes share most."""
+
+    def nearness(other: Preset) -> tuple[bool, int, float]:
+        shared = set(preset.model.__mro__) & set(other.model.__mro__)
+        alike = difflib.SequenceMatcher(None, preset.name, other.name).ratio()
+        return other.paper == preset.paper, len(shared), alike
+
+    trained = (other for other in known_presets() if is_trained(other.name))
+    return [other.name for other in heapq.nlargest(3, trained, key=nearness)]
 
 
 def create(preset: str, pretrained: bool = True) -> "CompressionModel":

@@ -51,10 +51,7 @@ BASELINES = {
         "balle2017": ["balle2017-factorized-mse-vbr"],
         "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (2, 3, 4)],
     },
-    "ms-ssim": {
-        "balle2017": ["balle2017-factorized-ms-ssim-vbr"],
-        "balle2018": ["balle2018-hyperprior-ms-ssim-vbr"],
-    },
+    "ms-ssim": {"balle2018": ["balle2018-hyperprior-ms-ssim-vbr"]},
 }
 BPG, QPS = ("bpg-rgb444", "bpg-ycbcr444"), (40, 34, 28, 22)
 # The baselines that are measured with refined latents, too.

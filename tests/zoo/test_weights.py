@@ -181,6 +181,30 @@ def test_published_weights_know_all_their_runs(zoo, tmp_path):
     assert weights.history(zoo / f"{STACK[1]}.weights.h5") == [], "not published"
 
 
+@pytest.mark.parametrize(
+    ("name", "trained", "near"),
+    [
+        (
+            "jia2019-sae-mse-e2",
+            ["bpg-filter", "jia2019-sae-ms-ssim-e2", "jia2019-sae-mse-e1", "jia2019-sae-mse-e3"],
+            "jia2019-sae-mse-e1, jia2019-sae-mse-e3, jia2019-sae-ms-ssim-e2",
+        ),
+        # None of its paper: of a class like its own before those of another.
+        (
+            "balle2017-factorized-mse-vbr",
+            ["fu2019-hybrid-s8-relu", "balle2018-hyperprior-mse-vbr"],
+            "balle2018-hyperprior-mse-vbr, fu2019-hybrid-s8-relu",
+        ),
+        ("bpg-filter", [], "none"),
+    ],
+)
+def test_a_preset_without_weights_names_at_most_three_near_ones(zoo, name, trained, near):
+    (zoo / weights.INDEX).write_text(json.dumps({each: {} for each in trained}))
+    with pytest.raises(ModelError) as error:
+        weights.create(name)
+    assert f"These have: {near}; `codec-zoo list` shows all." in str(error.value)
+
+
 def test_missing_and_foreign_lower_layers_are_named(zoo, tmp_path):
     stack(tmp_path)
     base, top = zoo / f"{STACK[0]}.weights.h5", get_preset(STACK[2]).create()
