@@ -18,7 +18,7 @@ from codec_zoo.harness.papers.bench import (
 from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.results import Chart, Curve, Section, Table, Verdict
 
-PRESETS = [f"balle2018-hyperprior-mse-{point}" for point in (2, 3, 4)]
+PRESETS = [f"balle2018-hyperprior-mse-{point}" for point in (3, 4)]
 VARIABLE = "balle2018-hyperprior-mse-vbr"
 # Encoders: option in a codec's specification → name in tables. The paper's encoder only rounds.
 ENCODERS = {"": "", ",search=10": ", refined latents"}

@@ -50,7 +50,7 @@ PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
 BASELINES = {
     "mse": {
         "balle2017": ["balle2017-factorized-mse-vbr"],
-        "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (2, 3, 4)],
+        "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (3, 4)],
     },
     "ms-ssim": {"balle2018": ["balle2018-hyperprior-ms-ssim-vbr"]},
 }

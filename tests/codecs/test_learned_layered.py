@@ -80,7 +80,7 @@ def untrained(preset, tmp_path_factory, wake=spread, verify=True, **config):
 @pytest.fixture(scope="module")
 def hyperprior(tmp_path_factory):
     """Not verified: exports of its network with steps are, in test_variable_rate."""
-    return untrained("balle2018-hyperprior-mse-2", tmp_path_factory, verify=False, hyper_channels=8)
+    return untrained("balle2018-hyperprior-mse-3", tmp_path_factory, verify=False, hyper_channels=8)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (64, 64), (65, 3), (130, 203), (512, 768)])
