@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import codec_zoo as cz
 from codec_zoo.errors import CodecZooError, MissingPackageError
 from codec_zoo.harness import evaluation, perceptual
 
@@ -80,6 +81,15 @@ def test_a_missing_package_is_named_before_the_work(pictures, monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(MissingPackageError, match=r"lpips.*codec-zoo\[lpips\]"):
         evaluation.evaluate(["jpeg:30"], pictures, lpips=True)
+
+    class Unused:
+        def encode(self, image):
+            raise AssertionError("the error comes first")
+
+        decode = encode
+
+    with pytest.raises(MissingPackageError, match="lpips"):
+        cz.measure(Unused(), pictures, lpips=True)
 
 
 def test_missing_weights_are_named_with_their_place(package, tmp_path, monkeypatch):
