@@ -138,11 +138,13 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
     def call(self, inputs: Any) -> Any:
         """Convolve, add the bias, activate."""
+        inputs, kernel = _narrow(self, inputs, self.kernel)
         if _fits(self) and self.output_padding is None:
-            outputs = convolve_transposed(*_narrow(self, inputs, self.kernel), self.strides[0])
+            outputs = convolve_transposed(inputs, kernel, self.strides[0])
         else:
             outputs = ops.conv_transpose(
-                *_narrow(self, inputs, self.kernel),
+                inputs,
+                kernel,
                 strides=self.strides,
                 padding=self.padding,
                 output_padding=self.output_padding,

@@ -14,6 +14,8 @@ from codec_zoo.codecs.standard.base import Codec, check_declared_size, check_rgb
 from codec_zoo.codecs.standard.pillow_formats import PillowCodec, save
 from codec_zoo.errors import BitstreamError
 
+END_OF_IMAGE = b"\xff\xd9"
+
 
 class LosslessPillowCodec(PillowCodec):
     """A lossless format of Pillow's."""
@@ -86,6 +88,8 @@ class JPEGLS(Codec):
         """See ``Codec.decode``."""
         width, height = self.declared_size(data)
         check_declared_size(width, height)
+        if not data.endswith(END_OF_IMAGE):  # CharLS takes seconds to find out
+            raise BitstreamError("the JPEG-LS file is cut.")
         try:
             planes = imagecodecs.jpegls_decode(data[1:])
         except Exception as error:  # imagecodecs raises many kinds

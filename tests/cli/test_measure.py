@@ -19,36 +19,36 @@ from codec_zoo.interrupts import Terminated
 PRESET = "fu2019-hybrid-s16-prelu"
 
 
-def test_evaluate_says_what_it_converts_and_names_the_background(cli, tmp_path):
+def test_evaluate_says_what_it_converts_and_names_the_background(here, tmp_path):
     folder, rows = tmp_path / "photos", tmp_path / "rows.jsonl"
     folder.mkdir()
     rgba = np.full((32, 32, 4), 90, np.uint8)
     Image.fromarray(rgba).save(folder / "clear.png")
     Image.fromarray(rgba[..., 0].astype(np.uint16)).save(folder / "deep.png")
     evaluate = ("evaluate", "png", "--pictures", folder, "--workers", 1, "--output", rows, "--json")
-    assert "--background" in cli(*evaluate)[2]
+    assert "--background" in here(*evaluate)[2]
     for color, count in (("white", 2), ("white", 2), ("#000", 4)):
-        code, out, err = cli(*evaluate, "--background", color)
+        code, out, err = here(*evaluate, "--background", color)
         assert code == 0 and json.loads(out)["pictures"] == 2, err
         assert "note: 1 of 2 images, deep.png the first: 16 bits" in err
         lines = [json.loads(line) for line in rows.read_text().splitlines() if '"background"' in line]
         assert len(lines) == count and lines[-1]["background"] == [255 if color == "white" else 0] * 3
 
 
-def test_json_has_no_infinity(cli, tmp_path, photo):
+def test_json_has_no_infinity(here, tmp_path, photo):
     """The PSNR of what comes back as it was."""
     pictures, rows = tmp_path / "pictures", tmp_path / "rows.jsonl"
     write_image(pictures / "a.png", photo[:32, :32])
-    arguments = ["evaluate", "png", "--pictures", pictures, "--json", "--output", rows]
+    arguments = ["evaluate", "png", "--pictures", pictures, "--workers", 1, "--json", "--output", rows]
     for _ in range(2):  # measured, and read from the rows
-        code, out, _ = cli(*arguments)
+        code, out, _ = here(*arguments)
         point = json.loads(out, parse_constant=pytest.fail)
         assert code == 0 and point["psnr"] is None and point["lossless_pictures"] == 1
         assert json.loads(rows.read_text(), parse_constant=pytest.fail)["psnr"] is None
-    assert "lossless" in cli(*arguments[:-3], "--output", rows)[1]
+    assert "lossless" in here(*arguments[:-3], "--output", rows)[1]
 
 
-def test_pictures_that_are_lossless_small_or_no_pictures(cli, tmp_path, photo):
+def test_pictures_that_are_lossless_small_or_no_pictures(here, tmp_path, photo):
     """Means and deltas over the pictures that have a value, counts, and a list of failures behind the others."""
     pictures, rows = tmp_path / "pictures", tmp_path / "rows.jsonl"
     write_image(pictures / "black.png", np.zeros((64, 64, 3), np.uint8))
@@ -56,7 +56,7 @@ def test_pictures_that_are_lossless_small_or_no_pictures(cli, tmp_path, photo):
     (pictures / "text.png").write_text("not a picture")
     codecs = ["jpeg", "webp", "--anchor", "jpeg"]
     arguments = ["evaluate", *codecs, "--pictures", pictures, "--output", rows, "--workers", 1]
-    code, out, err = cli(*arguments, "--json")
+    code, out, err = here(*arguments, "--json")
     *points, gain = map(json.loads, out.splitlines())
     assert code == 1 and len(points) == 12
     assert err.rstrip().endswith(
@@ -75,7 +75,7 @@ def test_pictures_that_are_lossless_small_or_no_pictures(cli, tmp_path, photo):
     of_photo = [row for row in measured if row["image"] == "photo.png"]
     (alone,) = evaluation.gains(of_photo, "jpeg")
     assert gain["bd_rate_psnr"] == alone["bd_rate_psnr"] < 0 and gain["bd_rate_ms_ssim"] == alone["bd_rate_ms_ssim"]
-    code, out, err = cli(*arguments)
+    code, out, err = here(*arguments)
     assert code == 1 and f"24 of 36 rows are in {rows} already" in err
     assert "(PSNR of 1 of 2 pictures, 1 lossless; MS-SSIM of 1 of 2 pictures)" in out.splitlines()[0]
     assert out.rstrip().endswith("(PSNR of 1 of 2 pictures; MS-SSIM of 1 of 2 pictures)")
@@ -136,7 +136,7 @@ def test_evaluate_measures_files_and_resumes(cli, exports, tmp_path):
     ]
 
 
-def test_results_of_ones_own_are_beside_ours(cli, tmp_path, photo):
+def test_results_of_ones_own_are_beside_ours(here, tmp_path, photo):
     for name in "ab":
         write_image(tmp_path / "pictures" / f"{name}.png", photo[:200, :200])
     own = tmp_path / "own.jsonl"
@@ -144,14 +144,14 @@ def test_results_of_ones_own_are_beside_ours(cli, tmp_path, photo):
     own.write_text("".join(json.dumps(mean) + "\n" for mean in means))
     arguments = ["evaluate", "webp", "--pictures", tmp_path / "pictures", "--workers", 1, "--anchor", "webp"]
     figure = tmp_path / "rd.svg"
-    code, out, err = cli(*arguments, "--own-results", own, "--figure", figure)
+    code, out, err = here(*arguments, "--own-results", own, "--figure", figure)
     assert code == 0, err
     assert "my codec" in figure.read_text() and out.count("my codec") == 4
     assert re.search(r"my codec +against webp: BD-rate \(PSNR\) [+-]", out)
-    code, _, err = cli(*arguments, "--own-results", tmp_path / "none.jsonl")
+    code, _, err = here(*arguments, "--own-results", tmp_path / "none.jsonl")
     assert code == 2 and "is not a file of results" in err
     own.write_text(json.dumps({"codec": "webp", "bpp": 1, "psnr": 30}))
-    code, _, err = cli(*arguments, "--own-results", own)
+    code, _, err = here(*arguments, "--own-results", own)
     assert code == 2 and "another name" in err and "measuring" not in err
 
 

@@ -185,4 +185,5 @@ register_variable_rate(
     _RECIPE,
     VariableRateFactorizedPrior,
     {"channels": 128, "latent_channels": 128},
+    distortions=("mse",),
 )

@@ -85,6 +85,14 @@ def test_damage_gives_a_bitstream_error_or_a_picture_of_the_declared_size(name):
         assert picture.shape[1::-1] == codec.declared_size(mutant) and picture.dtype == np.uint8
 
 
+def test_a_cut_jpeg_ls_file_is_not_decoded():
+    """CharLS would take seconds to refuse it."""
+    codec = get_codec("jpeg-ls")
+    data = codec.encode(PHOTO)
+    with pytest.raises(BitstreamError, match="is cut"):
+        codec.decode(data[: len(data) // 2])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_pictures_are_refused(name):
     for bad in (PHOTO[..., 0], PHOTO.astype(float), PHOTO[:0], np.zeros((4, 4, 4), np.uint8)):

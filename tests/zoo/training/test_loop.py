@@ -5,10 +5,12 @@ import gc
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -47,6 +49,20 @@ def run(folder, recipe=RECIPE, **options):
 def variables(folder):
     with np.load(folder / loop.CHECKPOINT) as stored:
         return {name: stored[name] for name in stored.files if name != "progress"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run of all steps, without a break; to read, or to copy."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy of that run."""
+    return Path(shutil.copytree(whole, tmp_path / "copied"))
 
 
 def test_it_learns(tmp_path):
@@ -229,9 +245,8 @@ def test_the_average_of_the_weights_is_what_counts(tmp_path, ctrl_c, monkeypatch
 
 
 @pytest.mark.parametrize("moment", ["step 8", "step 6", "evaluation"])
-def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path, monkeypatch, ctrl_c, moment):
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(whole, tmp_path, monkeypatch, ctrl_c, moment):
     """In a step of which the weights have changed already, in one before an evaluation, and in that."""
-    run(tmp_path / "whole")
 
     def then_press(function, when):
         calls = iter(range(1, 100))
@@ -254,9 +269,9 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path, monkeypa
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     progress = run(tmp_path / "parts", resume=True)
     assert progress.step == RECIPE.steps and [point["step"] for point in progress.curve] == [6, 12]
-    whole, parts = variables(tmp_path / "whole"), variables(tmp_path / "parts")
-    assert whole.keys() == parts.keys()
-    for name, value in whole.items():
+    expected, parts = variables(whole), variables(tmp_path / "parts")
+    assert expected.keys() == parts.keys()
+    for name, value in expected.items():
         np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
@@ -327,9 +342,8 @@ def test_held_out_pictures_that_are_too_small_are_passed_over(tmp_path):
             train(*wrong, tmp_path / "b")
 
 
-def test_a_resumed_run_remembers_what_it_started_from(tmp_path, monkeypatch, ctrl_c):
-    run(tmp_path / "first")
-    start = tmp_path / "first" / "best.weights.h5"
+def test_a_resumed_run_remembers_what_it_started_from(copied, tmp_path, monkeypatch, ctrl_c):
+    start = copied / "best.weights.h5"
     learn = TINY.model.learn
 
     def interrupted(self, learners, batch, step):
@@ -340,8 +354,8 @@ def test_a_resumed_run_remembers_what_it_started_from(tmp_path, monkeypatch, ctr
     with monkeypatch.context() as patches, pytest.raises(KeyboardInterrupt):
         patches.setattr(TINY.model, "learn", interrupted)
         run(tmp_path / "next", initial_weights=start)
-    first = json.loads((tmp_path / "first" / "run.json").read_text())
-    (tmp_path / "first" / "run.json").unlink()
+    first = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").unlink()
     run(tmp_path / "next", resume=True)
     record = json.loads((tmp_path / "next" / "run.json").read_text())
     assert record["initial_weights"] == str(start)
@@ -360,9 +374,7 @@ t.run(Path(sys.argv[1]), t.dataclasses.replace(t.RECIPE, steps=100_000), checkpo
 
 def test_kill_9_loses_nothing_but_the_last_moments(tmp_path):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder), str(__import__("pathlib").Path(__file__).parent)]
-    )
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(Path(__file__).parent)])
     checkpoint = folder / loop.CHECKPOINT
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -377,17 +389,17 @@ def test_kill_9_loses_nothing_but_the_last_moments(tmp_path):
     assert progress.step == step + 3
 
 
-def test_a_run_is_not_overwritten_by_mistake(tmp_path):
-    run(tmp_path)
+def test_a_run_is_not_overwritten_by_mistake(whole):
+    before = variables(whole)
     with pytest.raises(UsageError, match="already holds a run"):
-        run(tmp_path)
+        run(whole)
+    assert all(np.array_equal(value, before[name]) for name, value in variables(whole).items())
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    run(tmp_path)
-    (tmp_path / loop.CHECKPOINT).write_bytes(b"PK damaged")
+def test_a_damaged_checkpoint_is_named(copied):
+    (copied / loop.CHECKPOINT).write_bytes(b"PK damaged")
     with pytest.raises(CodecZooError, match="cannot resume"):
-        run(tmp_path, resume=True)
+        run(copied, resume=True)
 
 
 def test_patch_size_must_fit(tmp_path):
