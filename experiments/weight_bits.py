@@ -20,7 +20,6 @@ from codec_zoo.harness.evaluation import find_pictures
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
 
-
 # Name in the table → how the paths of its arrays begin.
 PARTS = {"analysis": "analysis/", "hyper": ("hyper_analysis/", "hyper_synthesis/", "layer0/hyper_synthesis/")}
 
@@ -47,7 +46,13 @@ def main() -> None:
     images = [read_image(path)[:512, :512] for path in find_pictures("kodak")[::3]]
     for name in parser.parse_args().presets:
         print(f"{name}, published with {get_preset(name).significant_bits} bits:")
-        for what, bits in [("all", 11), *(("all", bits) for bits in (7, 6, 5, 4)), ("analysis", 6), ("hyper", 4), ("hyper", 3)]:
+        for what, bits in [
+            ("all", 11),
+            *(("all", bits) for bits in (7, 6, 5, 4)),
+            ("analysis", 6),
+            ("hyper", 4),
+            ("hyper", 3),
+        ]:
             model = weights.create(name)
             round_weights(model, bits, lambda path, what=what: what == "all" or path.startswith(PARTS[what]))
             quality, bpp = scores(model, images)
