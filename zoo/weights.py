@@ -165,7 +165,8 @@ def significant_bits(preset: Preset) -> Callable[[str], int]:
     """The bits that the large arrays of a preset keep, by their path in the file.
 
     ``Preset.significant_bits``, but :data:`HYPER_BITS` in hyper-transforms, where an error costs a few bits of the
-    stream, and :data:`ANALYSIS_BITS` in an analysis, whose errors quantisation hides (``experiments/weight_bits.py``).
+    stream, and :data:`ANALYSIS_BITS` in an analysis: the rounding of latents is a larger error
+    (``experiments/weight_bits.py``).
     """
 
     def bits(path: str) -> int:
