@@ -99,7 +99,7 @@ setup(
             "tensorflow-serving-api==2.21.*",
         ],
         # `codec-zoo evaluate --lpips`. Not in requirements.txt: it brings PyTorch.
-        "lpips": ["codec-zoo[tf]", "lpips>=0.1.4"],
+        "lpips": ["codec-zoo[tf]", "lpips>=0.1.4", "torchvision>=0.13"],
         # `codec-zoo app`. Not in requirements.txt: Gradio 6 wants pillow < 13, older than there.
         "app": ["codec-zoo[tf]", "gradio>=6,<7"],
         "test": [

@@ -97,7 +97,7 @@ OPTIONS = {
             "quality",
             float,
             RATE,
-            "Quality of balle2018-hyperprior-mse-vbr: 0 to 255, higher is better. Or the quality of the standard "
+            "Quality of a model of variable rate (-vbr): 0 to 255, higher is better. Or the quality of the standard "
             "codec inside the file, on its own scale. JPEG: 1 to 100, higher is better. BPG: 0 to 51, lower is "
             "better. SVAC: 0 to 63, lower is better.",
             "QUALITY",

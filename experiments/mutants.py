@@ -29,7 +29,7 @@ from codec_zoo.errors import CodecZooError
 SECONDS, MEMORY, BASE = 10, 3 * 2**29, 600 * 2**20
 # Family → codecs, whose mutants take turns.
 FAMILIES = {
-    "layered": ["balle2018-hyperprior-mse-2", "balle2018-hyperprior-mse-vbr:80"],
+    "layered": ["balle2018-hyperprior-mse-3", "balle2018-hyperprior-mse-vbr:80"],
     "sae": ["jia2019-sae-mse-e2"],
     "hybrid": ["fu2019-hybrid-s16-prelu:34", "fu2019-hybrid-s16-prelu,residual_codec=bpg-rgb444:38"],
     "mixed": ["zhao2018-mixed,resolution=low:20", "zhao2018-mixed,resolution=high:10"],

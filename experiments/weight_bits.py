@@ -3,8 +3,9 @@
     python experiments/weight_bits.py jia2019-sae-mse-base balle2018-hyperprior-mse-3
 
 Each preset has its published weights rounded to so many significant bits, and codes crops of 512×512 of eight Kodak
-pictures. The rate is the model's estimate. "hyper" rounds the arrays of hyper-transforms alone. Published weights are
-rounded already: more bits than a preset has (``Preset.significant_bits``) change nothing. Two minutes a preset.
+pictures. The rate is the model's estimate. "analysis" and "hyper" round the arrays of these transforms alone.
+Published weights are rounded already: more bits than a preset has (``codec_zoo.weights``) change nothing. Two minutes
+a preset.
 """
 
 import argparse
@@ -19,6 +20,10 @@ from codec_zoo.contract import CompressionModel
 from codec_zoo.harness.evaluation import find_pictures
 from codec_zoo.metrics import psnr
 from codec_zoo.presets import get_preset
+
+# Name in the table → how the paths of its arrays begin.
+PARTS_BITS = (("analysis", 6), ("analysis", 5), ("hyper", 4), ("hyper", 3))
+PARTS = {"analysis": "analysis/", "hyper": ("hyper_analysis/", "hyper_synthesis/", "layer0/hyper_synthesis/")}
 
 
 def scores(model: CompressionModel, images: list[np.ndarray]) -> tuple[float, float]:
@@ -43,9 +48,9 @@ def main() -> None:
     images = [read_image(path)[:512, :512] for path in find_pictures("kodak")[::3]]
     for name in parser.parse_args().presets:
         print(f"{name}, published with {get_preset(name).significant_bits} bits:")
-        for what, bits in [("all", 11), *(("all", bits) for bits in (7, 6, 5, 4)), ("hyper", 4), ("hyper", 3)]:
+        for what, bits in (("all", 11), *(("all", bits) for bits in (7, 6, 5, 4)), *PARTS_BITS):
             model = weights.create(name)
-            round_weights(model, bits, lambda path, what=what: what == "all" or "hyper_" in path)
+            round_weights(model, bits, lambda path, what=what: what == "all" or path.startswith(PARTS[what]))
             quality, bpp = scores(model, images)
             print(f"  {what:5} {bits:2} bits: {quality:.3f} dB at {bpp:.5f} bpp", flush=True)
 

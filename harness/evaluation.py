@@ -94,14 +94,14 @@ def evaluate(
         lpips: measure LPIPS too (``codec_zoo.harness.perceptual``); rows without it are measured again.
 
     Raises:
-        CodecZooError: a codec cannot be made.
+        CodecZooError: a codec cannot be made, or the weights that LPIPS needs are missing or damaged.
         MissingPackageError: ``lpips`` is not installed.
         UnmeasuredError: a picture cannot be read or coded, once all others are measured; it has their rows.
     """
     from codec_zoo.codecs.specs import curve_specs
 
     if lpips:
-        perceptual.network()  # a missing package shows before the work starts
+        perceptual.network()  # an error shows before the work starts
     codecs: dict[str, Row] = {}  # at each quality
     with progress("opening codecs", len(specs)) as advance:  # a mistake shows before the work starts
         for spec in specs:

@@ -21,6 +21,7 @@ from codec_zoo.codecs.specs import curve_specs, name_of, open_codec, split_spec
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.errors import UsageError, needing_packages
 from codec_zoo.files import write_atomic
+from codec_zoo.harness import perceptual
 from codec_zoo.harness.evaluation import METRICS, Coder, code_and_compare, describe, find_pictures
 from codec_zoo.harness.rows import Row, describe_opened, dump_row, libraries, read_rows
 from codec_zoo.notices import notice
@@ -61,7 +62,11 @@ def measure(
     Raises:
         UsageError: there are no images, the codec lacks a method, or its methods return another type or shape.
         ImageError: an image cannot be read.
+        MissingPackageError: ``lpips`` is not installed.
+        CodecZooError: the weights that LPIPS needs are missing or damaged.
     """
+    if lpips:
+        perceptual.network()  # an error shows before the work starts
     what: list[tuple[Row, Coder]]
     if isinstance(codec, str):
         given = [(full, open_codec(full)) for full in curve_specs(codec)]

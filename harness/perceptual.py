@@ -4,14 +4,20 @@ The package ``lpips`` of its authors computes it, on PyTorch: ``pip install 'cod
 AlexNet, whose weights torchvision downloads at the first use.
 """
 
+import contextlib
 import functools
+import pickle
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codec_zoo.errors import CodecZooError, needing_packages
 
-SIDE = 64  # the least that leaves AlexNet's last layer a pixel
+SIDE = 64  # of the patches whose differences people judged for LPIPS
 
 
 @functools.cache
@@ -21,17 +27,43 @@ def network() -> Any:
 
     Raises:
         MissingPackageError: ``lpips`` or PyTorch is not installed.
-        CodecZooError: its weights cannot be loaded.
+        CodecZooError: PyTorch does not load, or the weights of AlexNet are missing or damaged.
     """
-    import lpips
+    # lpips names the weights as old releases of torchvision did, which warns; of a download it tells on stdout.
+    with _without_triton(), warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        try:
+            import lpips
+            import torch
+            import torchvision
+        except (OSError, RuntimeError) as error:
+            raise CodecZooError(
+                f"PyTorch, which LPIPS needs, does not load ({error}). Install releases of torch and torchvision "
+                "that belong together."
+            ) from error
+        url = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
+        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        try:
+            return lpips.LPIPS(net="alex", verbose=False).eval()
+        except (EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            state = "is damaged" if path.exists() else f"is missing, and its download failed ({error})"
+            raise CodecZooError(
+                f"{path} {state}: the weights of AlexNet, which LPIPS needs. Download {url} and put the file there, "
+                "under this name. The environment variable TORCH_HOME chooses another folder."
+            ) from error
 
+
+@contextlib.contextmanager
+def _without_triton() -> Iterator[None]:
+    """Hide the compiler of PyTorch for GPUs while PyTorch loads after TensorFlow: the two crash in one process."""
+    hidden = "tensorflow" in sys.modules and "triton" not in sys.modules
+    if hidden:
+        sys.modules["triton"] = None  # type: ignore[assignment]
     try:
-        return lpips.LPIPS(net="alex", verbose=False).eval()
-    except (OSError, RuntimeError) as error:
-        raise CodecZooError(
-            f"the weights of AlexNet, which LPIPS needs, cannot be loaded ({error}). torchvision downloads them into "
-            "its cache (TORCH_HOME) at the first use: connect to the network, or copy that cache."
-        ) from error
+        yield
+    finally:
+        if hidden:
+            del sys.modules["triton"]
 
 
 def lpips(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -266,7 +266,8 @@ def kinds() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def serving(tmp_path_factory, kinds, exports):
     """What ``codec-zoo serve-config`` writes, for one preset of each kind."""
-    from codec_zoo.export.saved_model import export_model, export_pretrained
+    from codec_zoo.export.runtime import export_to_cache
+    from codec_zoo.export.saved_model import export_model
     from codec_zoo.export.serving_config import write_serving
     from codec_zoo.presets import get_preset
 
@@ -276,7 +277,7 @@ def serving(tmp_path_factory, kinds, exports):
         if (exports / name).exists():
             shutil.copytree(exports / name, models / name)
         elif name in weights.index():
-            export_pretrained(name, models, verify=False)
+            shutil.copytree(export_to_cache(name).parent, models / name)
         else:
             export_model(name, get_preset(name).create(), models, verify=False)
     write_serving(directory, [name for name in kinds.values() if name in weights.index()], base_path=str(models))

@@ -102,6 +102,7 @@ class MissingPackageError(CodecZooError):
     def __str__(self) -> str:
         extras = {"apache_beam": "corpus", "gradio": "app", "lpips": "lpips", "onnxruntime": "onnx"}
         extras |= dict.fromkeys(("onnx", "tf2onnx", "ai_edge_litert"), "convert")
+        extras |= dict.fromkeys(("torch", "torchvision"), "lpips")
         extra = extras.get(self.package, "tf")
         return f"this needs the package {self.package}, which is not installed: `pip install 'codec-zoo[{extra}]'`."
 

@@ -41,8 +41,8 @@ FOLDER = Path(__file__).resolve().parent / "pretrained"
 INDEX = "index.json"
 # Arrays of fewer values are published as they are.
 LARGE = 1024
-# Significant bits of the large arrays of hyper-transforms.
-HYPER_BITS = 4
+# Significant bits of the large arrays of hyper-transforms, and the most that an analysis transform keeps.
+HYPER_BITS, ANALYSIS_BITS = 4, 6
 BELOW, BELOW_HASH = "stands_on", "stands_on_sha256"
 # What a record keeps of each run that came before its own.
 RUN = ("preset", "step", "seconds", "device", "precision", "data", "commit", "recipe", "initial_weights")
@@ -165,9 +165,16 @@ def significant_bits(preset: Preset) -> Callable[[str], int]:
     """The bits that the large arrays of a preset keep, by their path in the file.
 
     ``Preset.significant_bits``, but :data:`HYPER_BITS` in hyper-transforms, where an error costs a few bits of the
-    stream (``experiments/weight_bits.py``).
+    stream, and :data:`ANALYSIS_BITS` in an analysis: the rounding of latents is a larger error
+    (``experiments/weight_bits.py``).
     """
-    return lambda path: HYPER_BITS if "/hyper_" in path else preset.significant_bits
+
+    def bits(path: str) -> int:
+        if "/hyper_" in path:
+            return HYPER_BITS
+        return min(preset.significant_bits, ANALYSIS_BITS) if "/analysis/" in path else preset.significant_bits
+
+    return bits
 
 
 def pack(

@@ -90,6 +90,11 @@ def by_codec(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return found
 
 
+def named(point: Row) -> str:
+    """The codec of a point, with its quality if it has one."""
+    return point["codec"] if point["quality"] is None else f"{point['codec']}:{point['quality']:g}"
+
+
 def measured_curves(points: Mapping[str, Sequence[Row]], metric: str) -> list[Curve]:
     """A curve a codec, of :func:`by_codec`."""
     return [Curve(name, evaluation.curve(group, metric)) for name, group in points.items()]

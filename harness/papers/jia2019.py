@@ -11,6 +11,7 @@ from codec_zoo.harness.papers.bench import (
     at_rate,
     by_codec,
     delta,
+    named,
     points_table,
     trained,
     training_table,
@@ -49,7 +50,7 @@ PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
 BASELINES = {
     "mse": {
         "balle2017": ["balle2017-factorized-mse-vbr"],
-        "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (2, 3, 4)],
+        "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (3, 4)],
     },
     "ms-ssim": {"balle2018": ["balle2018-hyperprior-ms-ssim-vbr"]},
 }
@@ -181,7 +182,7 @@ def _models_table(ours: Mapping[str, Sequence[Row]], baselines: Mapping[str, Map
             add(f"jia2019-sae-mse-{layer}{called}", point, _authors("mse", 1))
         for name, found in baselines[encoder].items():
             for point in found:
-                add(_called(point).removesuffix(encoder) + called, point, _published(PUBLISHED[name]))
+                add(named(point).removesuffix(encoder) + called, point, _published(PUBLISHED[name]))
     header = ("model", "bpp", "PSNR, dB", "MS-SSIM", "published PSNR at this rate", "difference, dB")
     note = (
         "The numbers are means over the 24 pictures of Kodak and over whole files. The layers of the scalable "
@@ -269,11 +270,6 @@ def _ms_ssim_anchors() -> dict[str, Points]:
     }
 
 
-def _called(point: Row) -> str:
-    """Of a model of variable rate, with the quality."""
-    return point["codec"] if point["quality"] is None else f"{point['codec']}:{point['quality']:g}"
-
-
 def _ms_ssim_gains(points: Iterable[Row], anchor: Points) -> list[float | None]:
     """dB of MS-SSIM above an anchor at each point's rate; None outside of its rates."""
     return [None if (at := at_rate(anchor, rate)) is None else value - at for rate, value in curve(points, "ms_ssim")]
@@ -282,7 +278,7 @@ def _ms_ssim_gains(points: Iterable[Row], anchor: Points) -> list[float | None]:
 def _ms_ssim_table(layers: Mapping[str, Row], baselines: Mapping[str, Sequence[Row]]) -> Table:
     """Of the presets that were trained for MS-SSIM."""
     anchors = _ms_ssim_anchors()
-    points = {**layers, **{_called(point): point for found in baselines.values() for point in found}}
+    points = {**layers, **{named(point): point for found in baselines.values() for point in found}}
     gains = [_ms_ssim_gains(points.values(), anchor) for anchor in anchors.values()]
     rows = [
         (

@@ -18,7 +18,7 @@ NARROW_LAYER = {"channels": 3, "latent_channels": 4, "hyper_channels": 3}
 # A preset of each architecture → a narrow network of the same layers.
 ARCHITECTURES = {
     "balle2017-factorized-mse-vbr": {"channels": 3, "latent_channels": 4},
-    "balle2018-hyperprior-mse-2": NARROW_LAYER,
+    "balle2018-hyperprior-mse-3": NARROW_LAYER,
     "balle2018-hyperprior-mse-vbr": NARROW_LAYER,
     "jia2019-sae-mse-e1": {"layers": [NARROW_LAYER] * 2, "rate_weights": [1.0, 1.0]},
     "fu2019-hybrid-s8-relu": {"widths": (8, 8, 8), "activation": "relu"},

@@ -256,7 +256,7 @@ _RECIPE = Recipe(
 _CONFIG = {"channels": 128, "latent_channels": 192, "hyper_channels": 128}
 
 # The models of variable rate stand for the other points.
-for _point in (2, 3, 4):
+for _point in (3, 4):
     register(
         Preset(
             name=f"balle2018-hyperprior-mse-{_point}",
