@@ -46,17 +46,13 @@ SUPPLEMENT = "the paper's supplement"
 # Table III: BD-rate (%) and BD-PSNR (dB) of the scalable auto-encoder against …
 TABLE_3 = {"balle2017": (-65.2, 3.38), "balle2018": (-0.6, 0.021)}
 PUBLISHED = {"balle2017": "Ballé 2017 (MSE)", "balle2018": "Ballé 2018 (MSE)"}
-# Our baselines, by the distortion that they are trained for.
+# Our baselines, by the distortion that they are trained for, and those that are measured with refined latents.
 BASELINES = {
-    "mse": {
-        "balle2017": ["balle2017-factorized-mse-vbr"],
-        "balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (3, 4)],
-    },
+    "mse": {"balle2017": ["balle2017-factorized-mse-vbr"], "balle2018": ["balle2018-hyperprior-mse-vbr"]},
     "ms-ssim": {"balle2018": ["balle2018-hyperprior-ms-ssim-vbr"]},
 }
+REFINED = {"balle2018": [f"balle2018-hyperprior-mse-{point}" for point in (3, 4)]}
 BPG, QPS = ("bpg-rgb444", "bpg-ycbcr444"), (40, 34, 28, 22)
-# The baselines that are measured with refined latents, too.
-REFINED = BASELINES["mse"]["balle2018"]
 # Encoders: option in a codec's specification → name in tables. The papers' encoders only round.
 ENCODERS = {"": "", ",search=10": ", refined latents"}
 PAPER = "1,000 epochs of 5,500 patches of 256×256 a layer"
@@ -77,15 +73,20 @@ def reproduce(bench: Bench) -> Section:
     """Measure all prefixes of the deepest stack that is trained, and the baselines that are, with each encoder."""
     presets, perceptual = (trained([f"jia2019-sae-{track}-{layer}" for layer in LAYERS]) for track in AUTHORS)
     specs = {encoder: [cut + encoder for cut in _cuts(presets)] for encoder in ENCODERS}
-    learners = trained(itertools.chain(*(presets for track in BASELINES.values() for presets in track.values())))
-    anchors = [preset + encoder for encoder in ENCODERS for preset in learners if not encoder or preset in REFINED]
+    learners, refined = (
+        trained(itertools.chain(*(presets for found in tracks for presets in found.values())))
+        for tracks in (BASELINES.values(), [REFINED])
+    )
+    anchors = [*learners, *(f"{preset},search=10" for preset in refined)]
     learned = [*itertools.chain(*specs.values()), *anchors, *_cuts(perceptual)]
     rows = bench.measure([*learned, *(f"{codec}:{qp}" for codec in BPG for qp in QPS)], "kodak")
     points = by_codec(rows)
     ours = {encoder: [points[spec][0] for spec in found] for encoder, found in specs.items()}
     by_ms_ssim = dict(zip(perceptual, (points[spec][0] for spec in _cuts(perceptual)), strict=True))
-    baselines = {encoder: _baselines("mse", encoder, points) for encoder in ENCODERS}
-    others = _baselines("ms-ssim", "", points)
+    baselines = {
+        encoder: _baselines(REFINED if encoder else BASELINES["mse"], encoder, points) for encoder in ENCODERS
+    }
+    others = _baselines(BASELINES["ms-ssim"], "", points)
 
     charts = []
     for metric, column, title in (("psnr", 1, "Fig. 3: PSNR (RGB), dB"), ("ms_ssim", 2, "Fig. 4: MS-SSIM, dB")):
@@ -126,7 +127,7 @@ def reproduce(bench: Bench) -> Section:
         shown=[*learned, *(f"{BPG[0]}:{qp}" for qp in QPS[:2])],
         further=_further(ours, by_ms_ssim),
         notes=NOTES,
-        training=training_table([*presets, *perceptual, *learners], PAPER),
+        training=training_table([*presets, *perceptual, *learners, *refined], PAPER),
         pictures={"kodak": "the 24 pictures of Kodak"},
     )
 
@@ -136,11 +137,13 @@ def _cuts(presets: Sequence[str]) -> list[str]:
     return [*(f"{presets[-1]},layers={count}" for count in range(1, len(presets))), *presets[-1:]]
 
 
-def _baselines(track: str, encoder: str, points: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
-    """The measured points of each of our baselines that has some."""
+def _baselines(
+    wanted: Mapping[str, Sequence[str]], encoder: str, points: Mapping[str, Sequence[Row]]
+) -> dict[str, list[Row]]:
+    """The measured points of each baseline that has some; ``wanted``: its presets."""
     found = {
         name: [point for preset in presets for point in points.get(preset + encoder, ())]
-        for name, presets in BASELINES[track].items()
+        for name, presets in wanted.items()
     }
     return {name: rows for name, rows in found.items() if rows}
 
@@ -279,16 +282,15 @@ def _ms_ssim_table(layers: Mapping[str, Row], baselines: Mapping[str, Sequence[R
     """Of the presets that were trained for MS-SSIM."""
     anchors = _ms_ssim_anchors()
     points = {**layers, **{named(point): point for found in baselines.values() for point in found}}
-    gains = [_ms_ssim_gains(points.values(), anchor) for anchor in anchors.values()]
     rows = [
         (
-            preset,
+            name,
             f"{point['bpp']:.4f}",
             f"{point['psnr']:.2f}",
             f"{point['ms_ssim']:.4f}",
-            *(_cell(found, "+.2f") for found in gained),
+            *(_cell(gain, "+.2f") for anchor in anchors.values() for gain in _ms_ssim_gains([point], anchor)),
         )
-        for (preset, point), *gained in zip(points.items(), *gains, strict=True)
+        for name, point in points.items()
     ]
     header = ("model", "bpp", "PSNR, dB", "MS-SSIM", *(f"dB above {name}" for name in anchors))
     note = (
