@@ -63,7 +63,7 @@ MODELS = (
     Model("lossless", "report2017-mlp", "no pixel may change"),
 )
 
-# The codecs of the table of equal rates, of which it has those with rows, and its rates in bits a pixel.
+# The codecs of the tables of equal rates, of which they have those with rows, and the rates in bits a pixel.
 CURVES = (
     "bpg-filter",
     "hu2018-filter-bpg444-q34",
@@ -76,6 +76,17 @@ CURVES = (
     "jia2019-sae-mse-e4",
     "webp",
     "jpeg2000",
+    "jpeg",
+)
+MS_SSIM_CURVES = (
+    "balle2018-hyperprior-ms-ssim-vbr",
+    "jia2019-sae-ms-ssim-e1",
+    "bpg-filter",
+    "bpg-ycbcr444",
+    "avif",
+    "jxl",
+    "balle2018-hyperprior-mse-vbr",
+    "webp",
     "jpeg",
 )
 RATES = (0.15, 0.25, 0.4, 0.6, 1.0, 1.5)
@@ -177,14 +188,14 @@ def _conditions(row: Row) -> str:
     return f"{row['date']}, {row['threads']} threads of {row['device']}, a load of {row['load']:.1f}"
 
 
-def rate_table(rows: Sequence[Row]) -> str:
-    """PSNR of :data:`CURVES` at :data:`RATES`, linear in the logarithm of the rate between measured points."""
+def rate_table(rows: Sequence[Row], codecs: Sequence[str], metric: str) -> str:
+    """A metric of codecs at :data:`RATES`, linear in the logarithm of the rate between measured points."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for point in summarize(rows):
         groups[_curve_of(point)].append(point)
     lines = []
-    for name in (name for name in CURVES if name in groups):
-        points = curve(groups[name], "psnr")
+    for name in (name for name in codecs if name in groups):
+        points = curve(groups[name], metric)
         found = [_at(points, rate) for rate in RATES]
         lines.append((f"`{name}`", *("" if value is None else f"{value:.2f}" for value in found)))
     return _markdown(("codec", *(f"{rate:g}" for rate in RATES)), lines)
@@ -267,7 +278,8 @@ def pages() -> dict[Path, str]:
         ROOT / "README.md": {"models": model_table(rows), "papers": paper_table()},
         ROOT / "docs" / "choose-a-model.md": {
             "models": model_table(rows),
-            "rates": rate_table(rows),
+            "rates": rate_table(rows, CURVES, "psnr"),
+            "ms-ssim": rate_table(rows, MS_SSIM_CURVES, "ms_ssim"),
             "families": family_table(),
         },
         ROOT / "docs" / "speed.md": {
