@@ -2,32 +2,59 @@
 
     python experiments/convolution_speed.py [--threads N]
 
-Each strided layer of the transforms of ``balle2018-hyperprior-mse-3``, at its size for a picture of 768×512 pixels.
-"By phases" is a convolution of stride 1 on the four phases of the input, or one that gives the four phases of the
-output (``codec_zoo.convolutions``); it has 36/25 of the products. Milliseconds are the least of 15 runs, in turns. A
-product of two matrices of 2,048×2,048 shows how many products this processor reaches. Let nothing else run meanwhile.
+Each strided layer of the transforms of ``balle2018-hyperprior-mse-3``, at its size for a picture of 768×512 pixels,
+and a last layer of 9×9 with stride 4. "By phases" is a convolution of stride 1 on the four phases of the input, or
+one that gives the four phases of the output (``codec_zoo.convolutions``). It has 36/25 of the products, and 144/81
+with 9×9 and stride 4. Milliseconds are the least of 15 runs, in turns. A product of two matrices of 2,048×2,048
+shows how many products this processor reaches. Let nothing else run meanwhile.
+
 Prints a table in Markdown.
 """
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 
 import tensorflow as tf
 from keras import ops
 
-from codec_zoo.convolutions import convolve, convolve_transposed
+from codec_zoo import convolutions
 
-WIDTH, HEIGHT, KERNEL, STRIDE, CHANNELS, LATENT_CHANNELS = 768, 512, 5, 2, 128, 192
+WIDTH, HEIGHT, CHANNELS, LATENT_CHANNELS = 768, 512, 128, 192
 ROUNDS = 15
 
 
-def layers() -> list[tuple[str, bool, int, int, int]]:
-    """Name, whether transposed, channels in and out, and by how much the layer's larger side is smaller."""
+@dataclasses.dataclass
+class Layer:
+    """A strided layer.
+
+    Attributes:
+        name: in the table.
+        transposed: whether it is one of the synthesis.
+        before: channels of its input.
+        after: channels of its output.
+        shrink: side of the picture over its larger side.
+        kernel: side of its kernel.
+        stride: of it.
+    """
+
+    name: str
+    transposed: bool
+    before: int
+    after: int
+    shrink: int
+    kernel: int = 5
+    stride: int = 2
+
+
+def layers() -> list[Layer]:
+    """The layers of the table."""
     widths = (3, CHANNELS, CHANNELS, CHANNELS, LATENT_CHANNELS)
-    analysis = [(f"analysis {i}", False, widths[i], widths[i + 1], STRIDE**i) for i in range(4)]
-    synthesis = [(f"synthesis {3 - i}", True, widths[i + 1], widths[i], STRIDE**i) for i in reversed(range(4))]
-    return analysis + synthesis
+    analysis = [Layer(f"analysis {i}", False, widths[i], widths[i + 1], 2**i) for i in range(4)]
+    synthesis = [Layer(f"synthesis {3 - i}", True, widths[i + 1], widths[i], 2**i) for i in reversed(range(4))]
+    return [*analysis, *synthesis, Layer("last of `jia2019-sae-mse-e4`", True, 192, 3, 1, 9, 4)]
 
 
 def least(*calls: Callable[[], object]) -> list[float]:
@@ -51,20 +78,21 @@ def measure(dtype: str) -> None:
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(square, square)[:1, :1]))
     (time_of_product,) = least(product)
     print(f"| {dtype}, product of matrices | | {time_of_product:.1f} | {2048**3 / time_of_product / 1e6:.0f} | | |")
-    for name, transposed, before, after, shrink in layers():
-        height, width = HEIGHT // shrink, WIDTH // shrink
-        if transposed:
-            inputs = values(1, height // STRIDE, width // STRIDE, before)
-            kernel = values(KERNEL, KERNEL, after, before)
-            direct = tf.function(lambda x=inputs, k=kernel: ops.conv_transpose(x, k, strides=STRIDE, padding="same"))
-            phases = tf.function(lambda x=inputs, k=kernel: convolve_transposed(x, k, STRIDE))
+    for layer in layers():
+        height, width, stride = HEIGHT // layer.shrink, WIDTH // layer.shrink, layer.stride
+        if layer.transposed:
+            inputs = values(1, height // stride, width // stride, layer.before)
+            kernel = values(layer.kernel, layer.kernel, layer.after, layer.before)
+            convolve, by_phases = ops.conv_transpose, convolutions.convolve_transposed
         else:
-            inputs, kernel = values(1, height, width, before), values(KERNEL, KERNEL, before, after)
-            direct = tf.function(lambda x=inputs, k=kernel: ops.conv(x, k, strides=STRIDE, padding="same"))
-            phases = tf.function(lambda x=inputs, k=kernel: convolve(x, k, STRIDE))
-        products = KERNEL**2 * before * after * height * width / STRIDE**2
+            inputs = values(1, height, width, layer.before)
+            kernel = values(layer.kernel, layer.kernel, layer.before, layer.after)
+            convolve, by_phases = ops.conv, convolutions.convolve
+        direct = tf.function(partial(convolve, inputs, kernel, strides=stride, padding="same"))
+        phases = tf.function(partial(by_phases, inputs, kernel, stride))
+        products = layer.kernel**2 * layer.before * layer.after * height * width / stride**2
         cells = [f"{ms:.1f} | {products / ms / 1e6:.0f}" for ms in least(direct, phases)]
-        print(f"| {dtype}, {name} | {products / 1e6:,.0f} | {' | '.join(cells)} |", flush=True)
+        print(f"| {dtype}, {layer.name} | {products / 1e6:,.0f} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
