@@ -18,9 +18,8 @@ def full(entry: Strengths) -> np.ndarray:
 def best(
     entry: Strengths, changes: np.ndarray, true: np.ndarray, decoded: np.ndarray, show: Callable[[bytes], np.ndarray]
 ) -> np.ndarray:
-    """Strengths, int8: those of least squares, or none where decoders, which round, show a smaller error without.
-
-    Full ones are not tried: least squares choose among them too, and each try runs the filter.
+    """Strengths, int8, with which the squared error is least, as decoders round it: none, full ones, or those of
+    least squares.
 
     Args:
         entry: of the stream.
@@ -37,7 +36,8 @@ def best(
             total += int(np.square(true[rows].astype(np.int32) - shown[rows]).sum(dtype=np.int64))
         return total
 
-    return min(np.zeros(entry.count, np.int8), least_squares(entry, changes, true, decoded), key=error)
+    candidates = (np.zeros(entry.count, np.int8), full(entry), least_squares(entry, changes, true, decoded))
+    return min(candidates, key=error)
 
 
 def least_squares(entry: Strengths, changes: np.ndarray, true: np.ndarray, decoded: np.ndarray) -> np.ndarray:
