@@ -24,7 +24,9 @@ def test_files_are_those_of_the_export(model, photo):
     codec, exported = LearnedCodec(UnexportedModel(get_preset(PRESET), model)), LearnedCodec(open_model(PRESET))
     data = codec.encode(image)
     assert len(data) == pytest.approx(len(exported.encode(image)), abs=3)  # tables may differ by a count
-    assert np.array_equal(codec.decode(data), exported.decode(exported.encode(image)))
+    # The graph of an export adds floats in another order.
+    differences = np.abs(codec.decode(data).astype(int) - exported.decode(exported.encode(image)))
+    assert differences.max() <= 1 and differences.mean() < 1e-3
     assert psnr(image, codec.decode(data)) > 24
 
 

@@ -282,7 +282,7 @@ def test_it_starts_as_the_hyperprior_without_a_mean(photo):
 def test_a_training_step_reaches_every_weight(photo):
     """Means and contexts learn, beside the transforms."""
     model = make()
-    model.compile(optimizer=keras.optimizers.SGD(1e-3))
+    model.compile(optimizer=keras.optimizers.SGD(1e-2))
     before = [np.asarray(weight) for weight in model.trainable_weights]
     model.learn([model], np.stack([photo[:128, :128], photo[128:256, :128]]), 0)
     still = [
@@ -290,7 +290,7 @@ def test_a_training_step_reaches_every_weight(photo):
         for weight, old in zip(model.trainable_weights, before, strict=True)
         if np.array_equal(np.asarray(weight), old)
     ]
-    assert not still
+    assert not still and all(np.isfinite(weight).all() for weight in model.trainable_weights)
 
 
 def test_there_are_ten_groups_at_most():
