@@ -58,6 +58,7 @@ MODELS = (
     Model("default", "bpg-filter:34", "you want the best picture at any rate"),
     Model("plain codec", "hu2018-filter-bpg444-q34,filter=off:34", "files must open without TensorFlow"),
     Model("learned", "balle2018-hyperprior-mse-3", "you study learned transforms or serve one network"),
+    Model("texture", "balle2018-hyperprior-ms-ssim-vbr:103", "texture at low rates matters more than PSNR"),
     Model("layered", "jia2019-sae-mse-e4", "a file must decode from its first bytes on"),
     Model("hybrid", "fu2019-hybrid-s16-prelu:34", "a small first layer must serve as a preview"),
     Model("lossless", "report2017-mlp", "no pixel may change"),
