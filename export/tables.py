@@ -120,8 +120,7 @@ def build_tables(model: "keras.Model") -> dict[str, np.ndarray]:
         return {}
     distributions = {"y": [_gaussian(scale) for scale in scale_table()]}
     for name, prior in model.priors.items():
-        steps = model.prior_steps
-        distributions[name] = list(itertools.chain.from_iterable(_factorized(prior, delta) for delta in steps))
+        distributions[name] = [row for delta in model.prior_steps for row in _factorized(prior, delta)]
     arrays = {}
     for name, rows in distributions.items():
         arrays[f"{name}.cdf"] = np.concatenate([_row(mass) for mass, _ in rows])
@@ -155,9 +154,8 @@ def _factorized(prior: "FactorizedPrior", delta: float) -> list[tuple[np.ndarray
 
     values = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
     channels = prior.biases[0].shape[0]
-    mass = keras.ops.convert_to_numpy(prior(np.repeat(values[:, None], channels, axis=1), np.float32(delta))).astype(
-        np.float64
-    )
+    likelihood = prior(np.repeat(values[:, None], channels, axis=1), np.float32(delta))
+    mass = keras.ops.convert_to_numpy(likelihood).astype(np.float64)
     rows = []
     for column in mass.T:
         below = np.cumsum(column)

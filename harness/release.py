@@ -277,9 +277,8 @@ def _work(card: Mapping[str, Any]) -> Iterator[str]:
     stream = parse(card["stream"])
     shown = [layer for layer in stream.layers if layer.decode and not layer.tuned]
     coders = (one.coder for latent in stream.latents for one in alternatives_of(latent.coder))
-    tables = {
-        coder.rows.signature for coder in coders if isinstance(coder, RangeCoder) and isinstance(coder.rows, Rows)
-    }
+    rows = (coder.rows for coder in coders if isinstance(coder, RangeCoder))
+    tables = {chosen.signature for chosen in rows if isinstance(chosen, Rows)}
     changes = {entry.signature for entry in shown[-1].entries if isinstance(entry, Strengths)}
     for suffix in stream.suffixes:
         ways = {"encode": {f"encode{suffix}"} | tables | changes, "decode": {f"{shown[-1].decode}{suffix}"} | tables}

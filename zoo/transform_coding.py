@@ -122,7 +122,11 @@ class RateDistortionModel(CompressionModel):
     def learn(self, learners: Sequence[Any], batch: np.ndarray, step: int) -> dict[str, Any]:
         """Do one step on ``uint8 [N, P, P, 3]``, with the fraction ``rate_share`` of λ."""
         weights = np.full(len(batch), self.rate_weights[-1] * self.rate_share, np.float32)
-        return {"loss": learners[0].train_on_batch(batch, weights)}
+        return {"loss": learners[0].train_on_batch(self.inputs_of(batch, step), weights)}
+
+    def inputs_of(self, batch: np.ndarray, step: int) -> Any:
+        """What :meth:`call` takes for patches, ``uint8 [N, P, P, 3]``, at a training step. Default: the patches."""
+        return batch
 
     def compute_loss(
         self,
@@ -133,8 +137,21 @@ class RateDistortionModel(CompressionModel):
         training: bool = True,
     ) -> Any:
         """Distortion plus bits a pixel times their weights ``y``, float32 ``[N]``: a scalar."""
-        reconstruction, bpp = y_pred
-        return self.add_up(self.distortions(x, reconstruction), bpp, y)
+        distortions, rates = self.terms(x, *y_pred)
+        weights = ops.convert_to_tensor(y)
+        distortion, rate = ops.mean(distortions), ops.mean(weights * rates)
+        self.record({"loss_distortion": distortion, "loss_rate": rate, "lambda": ops.mean(weights)})
+        return distortion + rate
+
+    def terms(self, inputs: Any, reconstruction: Any, bpp: Any) -> tuple[Any, Any]:
+        """Of each image the distortion, and the rate that λ multiplies: float32 ``[N]`` each.
+
+        Args:
+            inputs: of :meth:`call`.
+            reconstruction: its first output.
+            bpp: its second output.
+        """
+        return self.distortions(inputs, reconstruction), bpp
 
     def distortions(self, images: Any, reconstruction: Any) -> Any:
         """Squared error, or 100 · (1 − MS-SSIM), of each image: float ``[N, H, W, 3]``, 0 … 255 → float32 ``[N]``."""
@@ -142,19 +159,6 @@ class RateDistortionModel(CompressionModel):
         if self.distortion == "mse":
             return ops.mean(ops.square(reconstruction - images), axis=(1, 2, 3))
         return 100.0 * (1.0 - ms_ssim(images, reconstruction))
-
-    def add_up(self, distortions: Any, rates: Any, weights: Any) -> Any:
-        """The mean loss of some images, a scalar. Records its terms.
-
-        Args:
-            distortions: float32 ``[N]``.
-            rates: bits a pixel, float32 ``[N]``.
-            weights: λ, float32 ``[N]``.
-        """
-        weights = ops.convert_to_tensor(weights)
-        distortion, rate = ops.mean(distortions), ops.mean(weights * rates)
-        self.record({"loss_distortion": distortion, "loss_rate": rate, "lambda": ops.mean(weights)})
-        return distortion + rate
 
     @property
     def min_side(self) -> int:

@@ -64,27 +64,17 @@ class VariableRateCoder(TransformCoder):
         """Code and reconstruct with the rounding and the noise of training."""
         return self.code_images(**inputs)
 
-    def learn(self, learners: Sequence[Any], batch: np.ndarray, step: int) -> dict[str, Any]:
-        """Do one step on ``uint8 [N, P, P, 3]``; each image has a k from another part of the range of training."""
+    def inputs_of(self, batch: np.ndarray, step: int) -> dict[str, Any]:
+        """The patches, and for each a k from another part of the range of training."""
         finest, coarsest = self.steps
         parts = np.arange(len(batch)) + np.random.default_rng(step).random(len(batch))
         drawn = finest + np.floor(parts / len(batch) * (coarsest - finest + 1))
-        inputs = {"images": batch, "step": drawn.astype(np.int32)}
-        weights = np.full(len(batch), self.rate_weights[-1] * self.rate_share, np.float32)
-        return {"loss": learners[0].train_on_batch(inputs, weights)}
+        return {"images": batch, "step": drawn.astype(np.int32)}
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Distortion over Δ plus bits a pixel times Δ and their weights ``y``, float32 ``[N]``: a scalar."""
-        reconstruction, bpp = y_pred
-        delta = ops.reshape(quantisation_step(x["step"]), (-1,))
-        return self.add_up(self.distortions(x["images"], reconstruction) / delta, bpp * delta, y)
+    def terms(self, inputs: Any, reconstruction: Any, bpp: Any) -> tuple[Any, Any]:
+        """Distortion over Δ, and bits a pixel times Δ."""
+        delta = ops.reshape(quantisation_step(inputs["step"]), (-1,))
+        return self.distortions(inputs["images"], reconstruction) / delta, bpp * delta
 
     def rate_factor(self, **dials: Any) -> Any:
         """Δ²."""

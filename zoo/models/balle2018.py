@@ -16,7 +16,7 @@ latents with a straight-through gradient while the rate gets noise; weights star
 (``codec_zoo.initialization``). Files are made with a hyper-synthesis in exact integers
 (``codec_zoo.hyper_synthesis``).
 
-Variable rate (``balle2018-hyperprior-mse-vbr``): see ``codec_zoo.variable_rate``. The standard deviations are divided
+Variable rate (``balle2018-hyperprior-*-vbr``): see ``codec_zoo.variable_rate``. The standard deviations are divided
 by the quantisation step, too. The scale table is even in the logarithm, with the ratio 1.131. So the division is a
 shift of the row by k/8, in exact integers. z does not depend on the step.
 """
