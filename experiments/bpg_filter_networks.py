@@ -23,7 +23,7 @@ from codec_zoo.datasets.training_data import open_source
 from codec_zoo.metrics import psnr
 from codec_zoo.models.bpg_filter import TO_RGB, BPGFilter, ScaledBlock, error_size
 from codec_zoo.presets import get_preset
-from codec_zoo.training.optimizers import make_optimizer
+from codec_zoo.training.optimizers import ConvolutionMuon
 
 PATCH, BATCH, WARMUP = 96, 8, 100
 
@@ -66,15 +66,14 @@ def run(text: str, seconds: float, data: str) -> str:
         patch_size=PATCH,
         batch_size=BATCH,
         steps=10**6,
-        optimizer=name,
-        learning_rate=peak,
-        average=0.0,
     )
     source = open_source(data, preset, recipe, seed=0)
     keras.utils.set_random_seed(0)
     model = {"chain": Chain, "fork": BPGFilter}[kind](*map(int, numbers))
-    optimizer = make_optimizer(dataclasses.replace(recipe, schedule="constant", warmup_steps=0))
-    optimizer.learning_rate = peak
+    if name == "muon":
+        optimizer = ConvolutionMuon(peak, momentum=recipe.momentum, adam_lr_ratio=recipe.adam_ratio)
+    else:
+        optimizer = keras.optimizers.Adam(peak)
     model.compile(optimizer=optimizer, jit_compile=False)
     started, step, share = time.process_time(), 0, 0.0
     for batch in source.batches(0):

@@ -1,10 +1,10 @@
 """Weights that ``minnen2018-context-mse-vbr`` starts from: those of ``balle2018-hyperprior-mse-4``.
 
-    python experiments/start_of_context.py start.weights.h5
+    python experiments/start_of_context.py DATA start.weights.h5
     codec-zoo train minnen2018-context-mse-vbr --start-from start.weights.h5 …
 
-The channels of y are in the order of their bits on Kodak, most first, so that the first groups have most of them.
-Means and contexts begin without an effect: the model begins as the hyperprior that it starts from.
+The channels of y are in the order of their bits on the pictures of DATA/val, most first. So the first groups have
+most of them. Means and contexts begin without an effect: the model begins as the hyperprior that it starts from.
 """
 
 import argparse
@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
-from PIL import Image
 
 from codec_zoo import weights
+from codec_zoo.codecs.images import read_image
+from codec_zoo.contract import CompressionModel
+from codec_zoo.harness.evaluation import find_pictures
 
-KODAK = sorted((Path(__file__).parents[1] / "datasets/kodak").glob("*.png"))
 SOURCE, TARGET = "balle2018-hyperprior-mse-4", "minnen2018-context-mse-vbr"
 
 
-def order_of_bits(model) -> np.ndarray:
-    """The channels of y, those with most bits on Kodak first: int ``[C]``."""
+def order_of_bits(model: CompressionModel, paths: list[Path]) -> np.ndarray:
+    """The channels of y, those with most bits first: int ``[C]``."""
     spent = 0.0
-    for path in KODAK:
-        image = np.asarray(Image.open(path))
-        coded = {name[:-1]: value for name, value in model.encode(image[None]).items() if name != "size"}
+    for path in paths:
+        coded = {name[:-1]: value for name, value in model.encode(read_image(path)[None]).items() if name != "size"}
         spent = spent + np.asarray(model.rate(coded)(ops.cast(coded["y"], "float32"))).sum((0, 1, 2))
     return np.argsort(-spent, kind="stable")
 
@@ -33,10 +33,11 @@ def order_of_bits(model) -> np.ndarray:
 def main() -> None:
     """Write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of pictures, with a subfolder val")
     parser.add_argument("output", type=Path, help="file to write")
-    output = parser.parse_args().output
+    options = parser.parse_args()
     source, target = weights.create(SOURCE), weights.create(TARGET, pretrained=False)
-    order = order_of_bits(source)
+    order = order_of_bits(source, find_pictures(options.data / "val"))
     for part in ("analysis", "synthesis", "prior"):
         getattr(target, part).set_weights(getattr(source, part).get_weights())
     for layer, axis in ((target.analysis.layers[-1], 3), (target.synthesis.layers[0], 3)):
@@ -54,7 +55,7 @@ def main() -> None:
     last = target.hyper_synthesis.stages[-1]
     last.kernel.assign(np.take(np.asarray(last.kernel), order, 3))
     last.bias.assign(np.asarray(last.bias)[order])
-    weights.save(target, output)
+    weights.save(target, options.output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ The decoder is the same with and without it.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,13 +87,27 @@ class VariableRateCoder(TransformCoder):
         """
         delta = quantisation_step(dials["step"])
         others = {name: ops.round(value) for name, value in latents.items() if name != "y"}
-        y = latents["y"] / delta
-        nearest = ops.round(y)
+        y = self.round_by_rate(
+            latents["y"] / delta, lambda nearest, lower: self.bits_saved(nearest, lower, others, delta), dials["step"]
+        )
+        return {name: ops.cast(value, "int32") for name, value in {"y": y, **others}.items()}
+
+    def round_by_rate(self, values: Any, bits_saved: Callable[[Any, Any], Any], step: Any) -> Any:
+        """Round values to the nearest integer, or one further towards zero where bits are worth it.
+
+        Args:
+            values: latents in quantisation steps, float32 ``[N, h, w, C]``.
+            bits_saved: integers, and the next ones towards zero (0 of 0) → the bits of the first less the bits of the
+                second.
+            step: k of each image, int32 ``[N]``.
+
+        Returns:
+            Integers, float32 ``[N, h, w, C]``.
+        """
+        nearest = ops.round(values)
         lower = nearest - ops.sign(nearest)
-        saved = self.bits_saved(nearest, lower, others, delta)
-        further = ops.square(y - lower) - ops.square(y - nearest) < self.bit_worth(dials["step"]) * saved
-        found = {"y": ops.where(further, lower, nearest), **others}
-        return {name: ops.cast(value, "int32") for name, value in found.items()}
+        error_added = ops.square(values - lower) - ops.square(values - nearest)
+        return ops.where(error_added < self.bit_worth(step) * bits_saved(nearest, lower), lower, nearest)
 
     def bits_saved(self, nearest: Any, lower: Any, others: Mapping[str, Any], delta: Any) -> Any:
         """Bits of ``nearest`` less the bits of ``lower``.

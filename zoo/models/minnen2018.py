@@ -36,6 +36,7 @@ from codec_zoo.contract import Signature
 from codec_zoo.convolutions import Conv2D
 from codec_zoo.entropy_models import (
     bits,
+    bits_above_next,
     gaussian_likelihood,
     quantisation_step,
     quantisation_step_integers,
@@ -246,14 +247,15 @@ class ContextHyperprior(VariableRateHyperprior):
         return {"y": y, "z": ops.cast(self.hyper_analysis(both), "float32")}
 
     def follow(
-        self, z: Any, step: Any, residual: Callable[[str, Any, Any], Any]
+        self, z: Any, step: Any, residual: Callable[[str, Any, Any, Any], Any]
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Go through the groups in the order of decoding.
 
         Args:
             z: integers, float32 ``[N, h/4, w/4, M]``.
             step: k of each image, int32 ``[N]``.
-            residual: name of a group, its mean, Δ → r, float32 ``[N, h, w, channels of the group]``.
+            residual: name of a group, its mean, its standard deviation in quantisation steps, Δ → r, float32
+                ``[N, h, w, channels of the group]``.
 
         Returns:
             By the groups' names: r, ŷ, and the standard deviations in quantisation steps.
@@ -266,7 +268,7 @@ class ContextHyperprior(VariableRateHyperprior):
         for name in self.latent_names:
             lower = [delta * r for r in found.values()]
             mean, scales[name] = self.hyper_synthesis.parameters(features, lower, delta)
-            found[name] = residual(name, mean, delta)
+            found[name] = residual(name, mean, scales[name], delta)
             decoded[name] = mean + delta * found[name]
         return found, decoded, scales
 
@@ -275,7 +277,7 @@ class ContextHyperprior(VariableRateHyperprior):
         z, groups = latents["z"], self.split(latents["y"])
         unrounded: dict[str, Any] = {}
 
-        def residual(name: str, mean: Any, delta: Any) -> Any:
+        def residual(name: str, mean: Any, scale: Any, delta: Any) -> Any:
             unrounded[name] = (groups[name] - mean) / delta
             return round_straight_through(unrounded[name])
 
@@ -287,11 +289,17 @@ class ContextHyperprior(VariableRateHyperprior):
         return self.join(decoded), {**spent, "z": total(bits(self.prior(self.noise(z))))}
 
     def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
-        """z, and each group's r, the integers that files hold: int32."""
+        """z, and each group's r, the integers that files hold: int32.
+
+        r is one step further towards zero where bits are worth it, as in all models of variable rate.
+        """
         z, groups = ops.round(latents["z"]), self.split(latents["y"])
 
-        def residual(name: str, mean: Any, delta: Any) -> Any:
-            return ops.round((groups[name] - mean) / delta)
+        def residual(name: str, mean: Any, scale: Any, delta: Any) -> Any:
+            def bits_saved(nearest: Any, lower: Any) -> Any:
+                return bits_above_next(ops.abs(nearest), scale)
+
+            return self.round_by_rate((groups[name] - mean) / delta, bits_saved, dials["step"])
 
         found, _, _ = self.follow(z, dials["step"], residual)
         return {name: ops.cast(value, "int32") for name, value in {**found, "z": z}.items()}
@@ -299,7 +307,7 @@ class ContextHyperprior(VariableRateHyperprior):
     def reconstruct(self, coded: Mapping[str, Any], **dials: Any) -> Any:
         """Integer latents → the residual: float32 ``[N, H, W, 3]``."""
         values = {name: ops.cast(coded[name], "float32") for name in self.decoder_latents}
-        _, decoded, _ = self.follow(values["z"], dials["step"], lambda name, mean, delta: values[name])
+        _, decoded, _ = self.follow(values["z"], dials["step"], lambda name, *_: values[name])
         return ops.cast(self.synthesis(self.join(decoded)), "float32")
 
     def rate(self, coded: Mapping[str, Any], **dials: Any) -> Callable[[Any], Any]:

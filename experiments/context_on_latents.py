@@ -1,0 +1,141 @@
+"""Train the entropy model of ``minnen2018-context-mse-vbr`` alone, on the latents of a fixed analysis.
+
+    python experiments/start_of_context.py start.weights.h5
+    python experiments/context_on_latents.py start.weights.h5 DATA trained.weights.h5 --minutes 30
+    codec-zoo train minnen2018-context-mse-vbr --start-from trained.weights.h5 …
+
+The analysis runs once over the pictures of ``DATA/train``. A step then costs a fifth of a step of the whole model.
+The loss is the rate times Δ, as in training. The analysis and the synthesis keep their weights.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from codec_zoo import weights
+from codec_zoo.codecs.images import read_image
+from codec_zoo.convolutions import policy
+from codec_zoo.entropy_models import quantisation_step
+from codec_zoo.harness.evaluation import find_pictures
+from codec_zoo.layers.resampling import pad_to_multiple
+from codec_zoo.models.minnen2018 import ContextHyperprior
+from codec_zoo.presets import get_preset
+
+PRESET = "minnen2018-context-mse-vbr"
+# Side of a patch, in latents of y; patches a step.
+SIDE, BATCH = 16, 8
+
+
+class OnLatents(ContextHyperprior):
+    """The model without its transforms: y and k → bits a pixel."""
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """``y``, float ``[N, h, w, C]``, and ``step``, int32 ``[N]`` → float32 ``[N]``."""
+        y = ops.cast(inputs["y"], "float32")
+        both = ops.concatenate([ops.abs(y), y], axis=-1)
+        z = ops.cast(self.hyper_analysis(both), "float32")
+        _, spent = self.train_latents({"y": y, "z": z}, step=inputs["step"])
+        return sum(spent.values()) / (256.0 * ops.shape(y)[1] * ops.shape(y)[2])
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
+        """The rate times Δ."""
+        return ops.mean(y_pred * ops.reshape(quantisation_step(x["step"]), (-1,)))
+
+
+def latents_of(model: ContextHyperprior, paths: list[Path]) -> list[np.ndarray]:
+    """y of pictures: float16 ``[h, w, C]`` each."""
+    found = []
+    for path in paths:
+        padded = ops.cast(pad_to_multiple(read_image(path)[None], model.stride), "float32")
+        y = model.analysis((padded - model.GRAY) / 255.0)
+        found.append(ops.convert_to_numpy(ops.cast(y, "float16"))[0])
+    return found
+
+
+def draw(latents: list[np.ndarray], shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A batch of patches: float16 ``[BATCH, SIDE, SIDE, C]``."""
+    patches = []
+    for which in random.choice(len(latents), BATCH, p=shares):
+        y = latents[which]
+        top, left = (random.integers(0, length - SIDE + 1) for length in y.shape[:2])
+        patches.append(y[top : top + SIDE, left : left + SIDE])
+    return np.stack(patches)
+
+
+def score(model: ContextHyperprior, held_out: list[np.ndarray]) -> str:
+    """Bits a pixel of rounded latents at each k that is looked at."""
+    found = []
+    for k in np.linspace(*model.steps, 5).astype(np.int32):
+        spent = []
+        for y in held_out:
+            y = ops.cast(y[None], "float32")
+            both = ops.concatenate([ops.abs(y), y], axis=-1)
+            z = ops.cast(model.hyper_analysis(both), "float32")
+            coded = model.quantise({"y": y, "z": z}, step=k[None])
+            bits = sum(model.cross_entropies(coded, step=k[None]).values())
+            spent.append(ops.convert_to_numpy(bits).item() / (256 * y.shape[1] * y.shape[2]))
+        found.append(float(np.mean(spent)))
+    return "  ".join(f"{bpp:.4f}" for bpp in found)
+
+
+def main() -> None:
+    """Train, and write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("start", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path, help="file of weights to write")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--new-parts", action="store_true", help="train means and contexts alone")
+    parser.add_argument("--average", type=float, default=0.998)
+    options = parser.parse_args()
+
+    keras.mixed_precision.set_dtype_policy(policy("mixed_bfloat16"))
+    keras.utils.set_random_seed(0)
+    model = OnLatents(**get_preset(PRESET).config)
+    weights.load(model, options.start)
+    latents = latents_of(model, find_pictures(options.data / "train"))
+    latents = [y for y in latents if min(y.shape[:2]) >= SIDE]
+    shares = np.array([y.shape[0] * y.shape[1] for y in latents], np.float64)
+    held_out = latents_of(model, find_pictures(options.data / "val")[:12])
+    model.analysis.trainable = model.synthesis.trainable = False
+    if options.new_parts:
+        old = [model.hyper_analysis, model.prior, *model.hyper_synthesis.stages]
+        for part in old:
+            part.trainable = False
+    optimizer: Any = keras.optimizers.Adam(
+        options.learning_rate, global_clipnorm=1.0, use_ema=True, ema_momentum=options.average
+    )
+    model.compile(optimizer=optimizer, jit_compile=False)
+    print(f"{len(latents)} pictures", score(model, held_out), flush=True)
+
+    random, started, step, share = np.random.default_rng(0), time.monotonic(), 0, 0.0
+    losses = []
+    while share < 1:
+        optimizer.learning_rate.assign(options.learning_rate * min(1, (step + 1) / 100, 2 * (1 - share)))
+        batch = {
+            "y": draw(latents, shares / shares.sum(), random),
+            "step": model.inputs_of(np.zeros(BATCH), step)["step"],
+        }
+        losses.append(float(model.train_on_batch(batch, np.zeros(BATCH))))
+        step, share = step + 1, (time.monotonic() - started) / 60 / options.minutes
+        if step % 1000 == 0:
+            print(
+                f"{step} steps, {time.monotonic() - started:.0f} s, loss {np.mean(losses):.4f}  ",
+                score(model, held_out),
+                flush=True,
+            )
+            losses = []
+    optimizer.finalize_variable_values(model.trainable_variables)
+    print(f"{step} steps, averaged", score(model, held_out), flush=True)
+    weights.save(model, options.output)
+
+
+if __name__ == "__main__":
+    main()
