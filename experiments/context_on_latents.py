@@ -42,7 +42,9 @@ class OnLatents(ContextHyperprior):
         _, spent = self.train_latents({"y": y, "z": z}, step=inputs["step"])
         return sum(spent.values()) / (256.0 * ops.shape(y)[1] * ops.shape(y)[2])
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         """The rate times Δ."""
         return ops.mean(y_pred * ops.reshape(quantisation_step(x["step"]), (-1,)))
 
@@ -90,9 +92,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path, help="file of weights to write")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--new-parts", action="store_true", help="train means and contexts alone")
     parser.add_argument("--average", type=float, default=0.998)
     options = parser.parse_args()
 
@@ -105,10 +105,6 @@ def main() -> None:
     shares = np.array([y.shape[0] * y.shape[1] for y in latents], np.float64)
     held_out = latents_of(model, find_pictures(options.data / "val")[:12])
     model.analysis.trainable = model.synthesis.trainable = False
-    if options.new_parts:
-        old = [model.hyper_analysis, model.prior, *model.hyper_synthesis.stages]
-        for part in old:
-            part.trainable = False
     optimizer: Any = keras.optimizers.Adam(
         options.learning_rate, global_clipnorm=1.0, use_ema=True, ema_momentum=options.average
     )

@@ -1,14 +1,16 @@
 """One network for all rates beside the fixed ones, BPG, AVIF and JPEG XL: python experiments/variable_rate.py.
 
-The rows on Kodak are in ``docs/jia2019`` and ``docs/fu2019``. Between measured points PSNR is linear in the logarithm
-of the rate; Bjøntegaard deltas are Akima's.
+The rows on Kodak are in ``docs/jia2019`` and ``docs/fu2019``, the rows on CLIC in ``docs/balle2018`` and
+``docs/bpg-filter``. Between measured points PSNR is linear in the logarithm of the rate; Bjøntegaard deltas are
+Akima's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from codec_zoo.harness.evaluation import Row, bd_psnr, bd_rate, curve, summarize
-from codec_zoo.harness.papers.bench import Points, at_rate
+from codec_zoo.harness.evaluation import Row, curve, summarize
+from codec_zoo.harness.papers.bench import Points, at_rate, delta
+from codec_zoo.harness.published import published_curves
 from codec_zoo.harness.rows import latest_rows, read_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -29,6 +31,23 @@ def table(header: list[str], rows: Iterable[list[str]]) -> None:
     print("\n".join(f"| {' | '.join(line)} |" for line in lines), "\n")
 
 
+def curve_table(title: str, points: Sequence[Row], others: Mapping[str, Points]) -> None:
+    """Print each point, and how far it is above other curves at its rate."""
+    own = curve(points, "psnr")
+    print(f"{title}:\n")
+    table(
+        ["quality", "bpp", "PSNR, dB", "MS-SSIM", *(f"dB above {name}" for name in others)],
+        (
+            [
+                f"{point['quality']:g}",
+                *(f"{point[key]:.{digits}f}" for key, digits in (("bpp", 4), ("psnr", 2), ("ms_ssim", 4))),
+                *(difference(own, other, point["bpp"]) for other in others.values()),
+            ]
+            for point in points
+        ),
+    )
+
+
 def difference(own: Points, other: Points, rate: float) -> str:
     """dB of ``own`` above ``other`` at a rate; empty outside of theirs."""
     mine, theirs = at_rate(own, rate), at_rate(other, rate)
@@ -38,25 +57,15 @@ def difference(own: Points, other: Points, rate: float) -> str:
 def main() -> None:
     """Print the tables."""
     jia, fu = (latest_rows(read_rows(DOCS / paper / "kodak.jsonl")) for paper in ("jia2019", "fu2019"))
-    points = points_of(jia, [VARIABLE])
+    points, refined = points_of(jia, [VARIABLE]), points_of(jia, [VARIABLE + ",search=10"])
     own, fixed = curve(points, "psnr"), points_of(jia, FIXED)
     standard = {name: curve(points_of(fu, [name]), "psnr") for name in STANDARD}
-    table(
-        [
-            "quality",
-            "bpp",
-            "PSNR, dB",
-            "MS-SSIM",
-            *(f"dB above {name}" for name in STANDARD),
-        ],
-        (
-            [
-                f"{point['quality']:g}",
-                *(f"{point[key]:.{digits}f}" for key, digits in (("bpp", 4), ("psnr", 2), ("ms_ssim", 4))),
-                *(difference(own, other, point["bpp"]) for other in standard.values()),
-            ]
-            for point in points
-        ),
+    curve_table("Kodak", points, standard)
+    curve_table("Kodak, refined latents", refined, {VARIABLE: own, **standard})
+    clic, filtered = (latest_rows(read_rows(DOCS / paper / "clic.jsonl")) for paper in ("balle2018", "bpg-filter"))
+    names = ("bpg-ycbcr444-10bit", "bpg-filter")
+    curve_table(
+        "CLIC", points_of(clic, [VARIABLE]), {name: curve(points_of(filtered, [name]), "psnr") for name in names}
     )
     table(
         ["fixed preset", "bpp", "PSNR, dB", f"dB of {VARIABLE} above it at its rate"],
@@ -70,9 +79,20 @@ def main() -> None:
             for point in fixed
         ),
     )
+    filter_rows = latest_rows(read_rows(DOCS / "bpg-filter/kodak.jsonl"))
+    ours = {
+        VARIABLE: own,
+        f"{VARIABLE}, refined": curve(refined, "psnr"),
+        "bpg-filter": curve(points_of(filter_rows, ["bpg-filter"]), "psnr"),
+    }
+    published = {f"{one.name}, published": list(one.points) for one in published_curves("kodak", "psnr")}
+    print("BD-rate on Kodak (PSNR), where both have rates:\n")
     table(
-        ["against", "BD-rate", "BD-PSNR, dB"],
-        ([name, f"{bd_rate(other, own):+.1f} %", f"{bd_psnr(other, own):+.2f}"] for name, other in standard.items()),
+        ["against", *ours],
+        (
+            [name, *(delta(other, mine) for mine in ours.values())]
+            for name, other in {**standard, **published}.items()
+        ),
     )
 
 
