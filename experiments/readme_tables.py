@@ -15,7 +15,6 @@ import argparse
 import itertools
 import json
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +71,7 @@ CURVES = (
     "avif",
     "jxl",
     "balle2018-hyperprior-mse-vbr",
-    "balle2018-hyperprior-mse",
+    "balle2018-hyperprior-mse-vbr,search=10",
     "fu2019-hybrid-s16-prelu",
     "jia2019-sae-mse-e4",
     "webp",
@@ -203,10 +202,10 @@ def rate_table(rows: Sequence[Row], codecs: Sequence[str], metric: str) -> str:
 
 
 def _curve_of(point: Row) -> str:
-    """The curve that a point belongs to: layers of a file, and networks of one family for several rates, are one."""
+    """The curve that a point belongs to: the layers of a file are one."""
     name, options, _ = split_spec(point["spec"])
     if set(options) <= {"layers"} and not name.startswith("fu2019-"):
-        return re.sub(r"^(balle2018-hyperprior-mse)-\d$", r"\1", name)
+        return name
     return name_of(point["spec"])
 
 
