@@ -88,8 +88,8 @@ def score(model: ContextHyperprior, held_out: list[np.ndarray]) -> str:
 def main() -> None:
     """Train, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("start", type=Path)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("start", type=Path, help="weights to start from")
+    parser.add_argument("data", type=Path, help="folder of pictures, with subfolders train and val")
     parser.add_argument("output", type=Path, help="file of weights to write")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -111,8 +111,7 @@ def main() -> None:
     model.compile(optimizer=optimizer, jit_compile=False)
     print(f"{len(latents)} pictures", score(model, held_out), flush=True)
 
-    random, started, step, share = np.random.default_rng(0), time.monotonic(), 0, 0.0
-    losses = []
+    random, started, step, share, losses = np.random.default_rng(0), time.monotonic(), 0, 0.0, []
     while share < 1:
         optimizer.learning_rate.assign(options.learning_rate * min(1, (step + 1) / 100, 2 * (1 - share)))
         batch = {
