@@ -25,7 +25,7 @@ from codec_zoo.codecs.model_codec import ModelCodec
 from codec_zoo.codecs.payloads import Payload, kind_of, split
 from codec_zoo.codecs.residual import Mapping as ResidualMapping
 from codec_zoo.codecs.residual import add_residual
-from codec_zoo.codecs.standard import bpg, codec_qualities, codec_steps, default_quality, make_codec
+from codec_zoo.codecs.standard import codec_qualities, codec_steps, default_quality, make_codec
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.codecs.tiling import Tiles
 from codec_zoo.errors import BitstreamError, ModelError
@@ -287,8 +287,12 @@ class LearnedCodec(LearnedOptions, ModelCodec):
         (entry,) = layer.entries
         assert isinstance(entry, Residual)
         coder, *_ = image_codecs_of(entry.coder)
-        if coder.codec.startswith("bpg") and bpg.demux(file).pixel_format != bpg.YUV444:
-            raise BitstreamError(f"the {layer.kind} layer is not coded in 4:4:4: the file is damaged.")
+        if coder.codec.startswith("bpg"):
+            # Not at the top: training and models without BPG need no PyAV.
+            from codec_zoo.codecs.standard import bpg
+
+            if bpg.demux(file).pixel_format != bpg.YUV444:
+                raise BitstreamError(f"the {layer.kind} layer is not coded in 4:4:4: the file is damaged.")
         size = coarse.shape[1], coarse.shape[0]
         mapped = coders.decode_image(coder, file, size, False, layer.kind)
         return add_residual(coarse, mapping, mapped)

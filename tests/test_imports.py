@@ -49,3 +49,28 @@ assert not changed, changed
 def test_no_module_changes_the_process():
     process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-2000:]
+
+
+# What `codec-zoo train` imports on a machine with another backend, and packages that only an extra installs.
+# TensorFlow itself is there, since Keras needs a backend.
+TRAINING = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"no {name}", name=name)
+
+MISSING = {
+    "av", "bitarray", "bjontegaard", "imagecodecs", "jinja2", "markdown_it", "matplotlib", "plotly",
+    "tensorflow_datasets", "tensorflow_metadata", "tensorflow_serving", "yaml",
+}
+sys.meta_path.insert(0, Missing())
+import codec_zoo.cli.train, codec_zoo.cli.unexported, codec_zoo.datasets.training_data, codec_zoo.training.loop
+"""
+
+
+def test_training_needs_no_package_of_an_extra():
+    """The slow tests train in an environment with JAX or PyTorch alone."""
+    process = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-2000:]
