@@ -24,7 +24,7 @@ class UnexportedModel(ExportedModel):
 
     def __init__(self, preset: Preset, model: keras.Model):
         self._signatures = model.signatures
-        card = cards.make_card(preset, model, 1, {}, self._signatures)
+        card = cards.make_card(preset, model, 1, {}, self._signatures, counted=False)
         super().__init__(f"{preset.name} in training", card, tables_of(build_tables(model)))
 
     def _run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

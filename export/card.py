@@ -67,6 +67,7 @@ def make_card(
     version: int,
     training: Mapping[str, Any],
     signatures: Mapping[str, "Signature"],
+    counted: bool = True,
 ) -> dict[str, Any]:
     """The card of an exported model.
 
@@ -76,10 +77,15 @@ def make_card(
         version: of the export.
         training: provenance, as in the weights index; empty for fresh weights.
         signatures: that are exported.
+        counted: whether the card has multiplications, for which TensorFlow traces the signatures.
     """
-    from codec_zoo.export.multiplications import multiplications  # here, since cards are read without Keras
-    from codec_zoo.receptive_field import receptive_fields
+    from codec_zoo.receptive_field import receptive_fields  # here, since cards are read without Keras
 
+    products: dict[str, int] = {}
+    if counted:
+        from codec_zoo.export.multiplications import multiplications  # here, since training needs no TensorFlow
+
+        products = multiplications({k: v for k, v in signatures.items() if not k.startswith("search_")})
     return {
         "schema": SCHEMA,
         "preset": preset.name,
@@ -98,7 +104,7 @@ def make_card(
         "receptive_field": receptive_fields(model),
         "signatures": {name: _to_lists(signature.inputs) for name, signature in signatures.items()},
         "outputs": {name: _to_lists(signature.outputs) for name, signature in signatures.items()},
-        "multiplications": multiplications({k: v for k, v in signatures.items() if not k.startswith("search_")}),
+        "multiplications": products,
         "precision": model.dtype_policy.name,
         "training": {key: value for key, value in training.items() if key not in ("file", "sha256")},
     }
