@@ -1,6 +1,6 @@
 """Train the entropy model of ``minnen2018-context-mse-vbr`` alone, on the latents of a fixed analysis.
 
-    python experiments/start_of_context.py start.weights.h5
+    python experiments/start_of_context.py DATA start.weights.h5
     python experiments/context_on_latents.py start.weights.h5 DATA trained.weights.h5 --minutes 30
     codec-zoo train minnen2018-context-mse-vbr --start-from trained.weights.h5 …
 
