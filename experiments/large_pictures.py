@@ -7,40 +7,27 @@ Prints a table in Markdown. The pictures are mosaics of Kodak's.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from measure_memory import SHOWN, make_picture
+from measure_memory import SHOWN, make_picture, run_measured
 
 FAMILIES = (*SHOWN, "report2017-cnn-ae-ft")
 
 
 def run(limit: str, timeout: float, *arguments: str | Path) -> tuple[str, bool]:
     """What became of `codec-zoo ARGUMENTS`, for a cell of the table, and whether it succeeded."""
-    command = [sys.executable, "-m", "codec_zoo.cli.main", *map(str, arguments), "--memory", limit]
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while True:
-        found, status, usage = os.wait4(process.pid, os.WNOHANG)
-        seconds = time.monotonic() - started
-        if found:
-            break
-        if seconds > timeout:
-            process.kill()
-        time.sleep(0.05)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    error = process.stderr.read() if process.stderr else ""
-    if process.returncode == 0:
-        return f"{seconds:.0f} s, {usage.ru_maxrss / 2**20:.2f} GiB", True
+    status, error, peak = run_measured(*arguments, "--memory", limit, timeout=timeout)
+    seconds = time.monotonic() - started
+    if status == 0:
+        return f"{seconds:.0f} s, {peak / 2**30:.2f} GiB", True
     if "of memory, and the limit is" in error:
         needed = error.split("needs about ")[1].split(" of memory")[0]
         return f"refused in {seconds:.1f} s: needs {needed}", False
-    if seconds > timeout:
-        return f"not done after {seconds:.0f} s, {usage.ru_maxrss / 2**20:.2f} GiB", False
+    if status == 124:
+        return f"not done after {seconds:.0f} s, {peak / 2**30:.2f} GiB", False
     return f"failed: {error.strip().splitlines()[-1:]}", False
 
 

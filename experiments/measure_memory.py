@@ -17,7 +17,6 @@ import argparse
 import csv
 import dataclasses
 import math
-import os
 import resource
 import subprocess
 import sys
@@ -152,17 +151,40 @@ def make_picture(path: Path, megapixels: float) -> int:
     return height * width
 
 
+# Linux counts the memory of the process that starts a program as the program's own. So a small process starts it.
+_LAUNCHER = """
+import resource, subprocess, sys
+limit = float(sys.argv[1]) or None
+try:
+    status = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL, timeout=limit).returncode
+except subprocess.TimeoutExpired:
+    status = 124
+print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
+def run_measured(*arguments: str | Path, timeout: float = 0) -> tuple[int, str, int]:
+    """Run `codec-zoo ARGUMENTS` in a fresh process.
+
+    Args:
+        arguments: of the command line.
+        timeout: seconds; 0 is none.
+
+    Returns:
+        The exit status, 124 if the time was over; the standard error; the peak of resident memory in bytes.
+    """
+    command = [sys.executable, "-c", _LAUNCHER, str(timeout), sys.executable, "-m", "codec_zoo.cli.main"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
+    return done.returncode, done.stderr, int(done.stdout)
+
+
 def peak_memory(arguments: Sequence[str]) -> int:
     """Peak resident bytes of `codec-zoo ARGUMENTS` in a fresh process."""
-    environment = {**os.environ, "CODEC_ZOO_MEMORY": "1T"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "codec_zoo.cli.main", *arguments], env=environment, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"codec-zoo {' '.join(arguments)} failed.")
-    return usage.ru_maxrss * 1024
+    status, error, peak = run_measured(*arguments, "--memory", "1T")
+    if status:
+        raise SystemExit(f"codec-zoo {' '.join(arguments)} failed.\n{error}")
+    return peak
 
 
 def fit(pixels: Sequence[int], peaks: Sequence[int], tiled: bool) -> tuple[float, float, float, float]:
@@ -213,8 +235,7 @@ def measure(case: Case, folder: Path) -> list[Row]:
 def measure_metrics(folder: Path) -> Row:
     """What `evaluate` needs for its measures of quality, TensorFlow not counted."""
     code = "import sys; from codec_zoo.harness.evaluation import measure; from pathlib import Path; "
-    code += "measure('jpeg:90', Path(sys.argv[1])); import resource; "
-    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    code += "from codec_zoo import memory; measure('jpeg:90', Path(sys.argv[1])); print(memory.peak())"
     pixels, peaks = [], []
     for megapixels in WHOLE:
         picture = folder / f"{megapixels}.png"

@@ -56,9 +56,9 @@ def median(rows: Iterable[Mapping[str, Any]], field: str) -> float:
 
 
 def _measure(spec: str, picture: Path) -> dict[str, Any]:
-    import resource
     import time
 
+    from codec_zoo import memory
     from codec_zoo.codecs.images import as_rgb, read_image
     from codec_zoo.codecs.specs import open_codec
     from codec_zoo.metrics import psnr
@@ -85,5 +85,5 @@ def _measure(spec: str, picture: Path) -> dict[str, Any]:
         "encode_transform_s": encode_transform_s,
         "decode_s": decode_s,
         "decode_transform_s": decode_transform_s,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": memory.peak(),
     }

@@ -6,7 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import contextlib
 import dataclasses
-import importlib
+import importlib.util
 import shutil
 import signal
 import socket
@@ -25,6 +25,22 @@ from codec_zoo.errors import CodecZooError
 from codec_zoo.presets import list_presets
 
 PRESET = "fu2019-hybrid-s16-prelu"
+
+
+@pytest.fixture(scope="session")
+def experiment():
+    """Name of a script in experiments → its module."""
+
+    def load(name):
+        path = Path(__file__).parents[1] / "experiments" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        # Data classes look their module up while it runs.
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

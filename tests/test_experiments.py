@@ -1,6 +1,5 @@
 """The pages of experiments are made from committed data, and every script is described."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,10 @@ SCRIPTS = sorted((ROOT / "experiments").glob("*.py"))
 PAGES = ROOT / "docs" / "experiments"
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def history():
+def history(experiment):
     """The script that writes the tables of runs."""
-    return script("training_history")
+    return experiment("training_history")
 
 
 def test_tables_of_runs_are_made_from_the_committed_file(history):
@@ -47,10 +39,10 @@ def test_pages_name_scripts_that_exist():
         assert {name for name in named if not (ROOT / name).exists()} == set(), path
 
 
-def test_weights_for_compressai_are_of_the_same_network(tmp_path, photo):
+def test_weights_for_compressai_are_of_the_same_network(experiment, tmp_path, photo):
     """PyTorch pads two samples before a convolution of stride 2, TensorFlow one: all is turned by 180 degrees."""
     preset = "balle2018-hyperprior-mse-3"
-    script("compare_compressai").write_weights(preset, tmp_path / "weights.npz")
+    experiment("compare_compressai").write_weights(preset, tmp_path / "weights.npz")
     arrays = np.load(tmp_path / "weights.npz")
     first, gdn, *_ = weights.create(preset).analysis.layers
     images = photo[None, :64, :96].astype("float32")
@@ -61,4 +53,4 @@ def test_weights_for_compressai_are_of_the_same_network(tmp_path, photo):
     pool = arrays["g_a.1.beta"] + tf.square(outputs) @ arrays["g_a.1.gamma"].T
     assert np.allclose((outputs * tf.math.rsqrt(pool))[:, ::-1, ::-1], gdn(first(images)), atol=1e-2)
     with pytest.raises(SystemExit, match="CompressAI has"):
-        script("compare_compressai").write_weights("jia2019-sae-mse-base", tmp_path / "other.npz")
+        experiment("compare_compressai").write_weights("jia2019-sae-mse-base", tmp_path / "other.npz")

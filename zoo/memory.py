@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def machine_memory(root: Path = Path("/")) -> int:
     """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *_group_limits(root)])
+
+
+def peak() -> int:
+    """The most bytes of memory that this process has had so far.
+
+    On Linux it does not count the process that started this one, as ``ru_maxrss`` does.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        import resource  # not on Windows
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else 1024 * most
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def _group_limits(root: Path) -> Iterator[int]:

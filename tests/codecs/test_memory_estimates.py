@@ -1,8 +1,5 @@
 """Pictures that would not fit into the memory limit are refused before anything starts; the estimates are true."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -235,7 +232,7 @@ def test_a_preset_that_was_never_measured_is_taken_for_another_and_the_refusal_s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", [*sorted(KINDS.keys() - {"jia2019-sae-mse-e1"}), "jia2019-sae-mse-e4"])
-def test_the_estimate_is_near_the_real_peak(preset, kodak_paths, tmp_path):
+def test_the_estimate_is_near_the_real_peak(preset, kodak_paths, experiment, tmp_path):
     """0.9 to 1.6 times the peak for a picture of another size than those that were measured."""
     open_model(preset)  # exported here, which takes memory of its own
     rows = [np.concatenate([np.asarray(Image.open(kodak_paths[i + j])) for j in range(2)], axis=1) for i in (4, 10)]
@@ -245,12 +242,10 @@ def test_the_estimate_is_near_the_real_peak(preset, kodak_paths, tmp_path):
         ("compress", ["compress", picture, "-o", file, "--model", preset]),
         ("decompress", ["decompress", file, "-o", decoded]),
     ):
-        process = subprocess.Popen([Path(sys.executable).with_name("codec-zoo"), *map(str, command)])
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
+        status, error, peak = experiment("measure_memory").run_measured(*command)
+        assert status == 0, error
         options = {} if way == "compress" else memory_estimates.options_of(read(file.read_bytes()))
-        ratio = memory_estimates.needed(way, preset, 900, 1200, options) / (1024 * usage.ru_maxrss)
+        ratio = memory_estimates.needed(way, preset, 900, 1200, options) / peak
         assert 0.9 < ratio < 1.6, (way, ratio)
 
 

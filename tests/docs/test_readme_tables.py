@@ -1,22 +1,17 @@
 """The tables of README.md and docs/choose-a-model.md are the ones that the committed measurements give."""
 
-import importlib.util
 import math
 
 import pytest
-from page_examples import ROOT
 
 from codec_zoo.codecs.specs import split_spec
 from codec_zoo.presets import DEFAULT_PRESET, get_preset
 
 
 @pytest.fixture(scope="module")
-def tables():
+def tables(experiment):
     """The script, as a module."""
-    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "experiments" / "readme_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return experiment("readme_tables")
 
 
 def test_tables_are_current(tables):

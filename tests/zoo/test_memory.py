@@ -1,7 +1,10 @@
 """The limit of memory: sizes, control groups, refusals."""
 
 import pickle
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from codec_zoo import memory
@@ -97,3 +100,11 @@ def test_more_than_the_limit_is_refused(monkeypatch):
     assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
     with pytest.raises(BitstreamError, match="Fetch the file again"):
         memory.check(2**31, "decoding", "Fetch the file again.", BitstreamError)
+
+
+def test_the_peak_is_of_this_process_alone():
+    ballast = np.ones(400 << 20, np.uint8)
+    code = "from codec_zoo import memory; own = memory.peak(); more = b'1' * (100 << 20); print(own, memory.peak())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own, grown = map(int, done.stdout.split())
+    assert own < ballast.nbytes and 90 << 20 < grown - own < 150 << 20
