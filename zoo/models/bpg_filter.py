@@ -16,9 +16,10 @@ et al. 2016), with a way around the coarse part (Ronneberger et al. 2015, U-Net)
 convolutions have no normalisation (Lim et al. 2017, EDSR); the quantiser is an input that scales and shifts the
 channels of each block (Perez et al. 2018, FiLM), so that one network serves all qualities.
 
-All three planes are mended. The residual is counted in the size that BPG's error has at a quality, about 2^(QP/9.5)
-gray levels, in YCbCr, which BPG codes in. The last layer starts at zero: training starts from the decoded image. The
-loss is the squared error of RGB of each patch as a share of BPG's own there, so that all qualities count alike.
+All three planes are mended. The residual is in YCbCr, which BPG codes in. Its unit is the typical error of BPG at a
+QP, s = 2^((QP − 8)/9.5) gray levels. The last layer starts at zero: training starts from the decoded image. With the
+squared errors of RGB before and behind the filter, the loss of a patch is 2 · behind / (before + s²), so that all
+qualities count alike.
 
 As behind the luma filters, the encoder finds by least squares how strong the residual is, here one strength for each
 of Y, Cb and Cr. They stand in the file, with the QP: no image loses against its own BPG file, which is a part of the
@@ -45,6 +46,10 @@ from codec_zoo.stream import Stream
 
 # The QPs of training, and thereby those that the network takes: others are clipped to them.
 QUALITIES = (20, 46)
+# Of a file where none is asked for.
+DEFAULT_QUALITY = 34
+# The network sees how far a QP is from the middle, as a share of half the range.
+MIDDLE = sum(QUALITIES) / 2
 # Side of the squares that become channels on the way to half the resolution, and again to a quarter.
 SHRINK = 2
 # Width of the layer between the QP and the scales and shifts.
@@ -158,7 +163,7 @@ class BPGFilter(CompressionModel):
         """
         height, width = ops.shape(images)[1:3]
         quality = ops.clip(ops.cast(quality, "float32"), *QUALITIES)
-        factors = self.factors(self.hidden((quality - 33.0) / 13.0))[:, None, None]
+        factors = self.factors(self.hidden((quality - MIDDLE) / (QUALITIES[1] - MIDDLE)))[:, None, None]
         ends = np.cumsum([channels for block in self.blocks for channels in 2 * [block.channels]])
         scales_and_shifts = iter(ops.split(factors, ends[:-1].tolist(), axis=-1))
 
@@ -183,7 +188,7 @@ class BPGFilter(CompressionModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Squared error of RGB as a share of BPG's: of each patch, and as much again of its size at that QP.
+        """The mean over patches of 2 · behind / (before + s²): squared errors of RGB, and the typical one at that QP.
 
         ``x`` is ``[N, P, P, 7]``: decoded RGB, true RGB, QP.
         """
@@ -226,7 +231,7 @@ class BPGFilter(CompressionModel):
         count = ops.shape(images)[0]
         return {
             "rgb": images,
-            "quality": 34 * ops.ones((count, 1), "float32"),
+            "quality": DEFAULT_QUALITY * ops.ones((count, 1), "float32"),
             "strengths": ops.ones((count, RGB_CHANGES), "float32"),
         }
 
@@ -294,7 +299,6 @@ register(
             authors="Codec Zoo",
             title="A filter of RGB behind BPG 4:4:4, after Hu et al. 2018",
             year=2026,
-            url="https://openaccess.thecvf.com/CVPR2018_workshops/CVPR2018_W50",
         ),
         model=BPGFilter,
         config={"channels": 48, "coarse_channels": 80, "coarse_blocks": 3},
@@ -309,7 +313,7 @@ register(
             average=0.998,
             note="Our own: crops of photographs at random QPs; the rate falls over the last quarter of the steps.",
         ),
-        inner=(RGB_CODEC, 34),
+        inner=(RGB_CODEC, DEFAULT_QUALITY),
         inner_qualities=QUALITIES,
         data="decoded-rgb",
         significant_bits=7,
