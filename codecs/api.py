@@ -37,7 +37,7 @@ class LayerInfo:
 
     Attributes:
         kind: what it holds: ``"base"``, ``"residual"``, ``"latent"``, ``"picture"``, ``"representation"``,
-            ``"plane"`` or ``"weights"``.
+            ``"plane"``, ``"weights"`` or ``"filtered"``.
         bytes: size of its payload.
     """
 
@@ -96,7 +96,8 @@ def compress(
         image: path of a picture file, a Pillow image, or ``uint8 [H, W, 3]`` (sRGB), ``[H, W]`` or ``[H, W, 1]``
             (gray). Files and Pillow images are read by the rules of ``docs/pictures.md``.
         model: a preset with trained weights, or the folder of an export; None: the default preset.
-        quality: of the standard codec inside the file, on its own scale; None: the model's own.
+        quality: 0 … 255 of a model of variable rate, or the quality of the standard codec inside the file, on its own
+            scale; None: the model's own.
         target_bpp: write the best picture in at most this many bits a pixel.
         target_psnr: write the smallest file that reaches this PSNR, in dB.
         background: colour behind transparent parts: RGB, a name or ``"#rrggbb"``. None refuses pictures that have

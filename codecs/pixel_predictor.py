@@ -64,12 +64,12 @@ class PerceptronCodec(ModelCodec):
     """Lossless files of the image's own perceptron.
 
     Args:
-        model: of kind ``perceptron``.
+        model: of a preset without a stream.
         coding: ``"range"`` or, as the report has it, ``"huffman"``.
         layers: 3, or 1 for luma alone.
 
     Raises:
-        UsageError: another coding.
+        UsageError: another coding, or another number of layers.
     """
 
     name = "perceptron"

@@ -30,6 +30,10 @@ def encode(values: np.ndarray, rows: np.ndarray, tables: Tables) -> bytes:
     Args:
         values: int32, any shape, within ±2^29.
         rows: int32, the same shape: each value's row of ``tables``.
+        tables: of frequencies.
+
+    Returns:
+        The string, which ends where its last bit that counts does.
 
     Raises:
         ModelError: a value beyond that, which has no code; or the tables have no such row.

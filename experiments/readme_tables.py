@@ -25,6 +25,7 @@ from codec_zoo.codecs.specs import name_of, split_spec
 from codec_zoo.files import write_atomic
 from codec_zoo.harness.benchmark import benchmark, median, speed_rows
 from codec_zoo.harness.evaluation import curve, describe, find_pictures, summarize
+from codec_zoo.harness.release import linked
 from codec_zoo.harness.results import read_verdicts, summary_table
 from codec_zoo.harness.rows import Row, latest_rows, read_rows, row_key
 from codec_zoo.presets import OWN_PACKAGE, Paper, Preset, find_preset, list_presets, package_of
@@ -55,7 +56,6 @@ class Model(NamedTuple):
 
 MODELS = (
     Model("default", "bpg-filter:34", "you want the best picture at any rate"),
-    Model("plain codec", "hu2018-filter-bpg444-q34,filter=off:34", "files must open without TensorFlow"),
     Model("learned", "balle2018-hyperprior-mse-3", "you study learned transforms or serve one network"),
     Model("texture", "balle2018-hyperprior-ms-ssim-vbr:103", "texture at low rates matters more than PSNR"),
     Model("layered", "jia2019-sae-mse-e4", "a file must decode from its first bytes on"),
@@ -228,7 +228,7 @@ def family_table() -> str:
         if preset.trained:
             families[preset.paper].append(f"`{preset.name}`")
     lines = [
-        (f"{paper.short}, [*{paper.title}*]({paper.url})", ", ".join(names)) for paper, names in families.items()
+        (f"{paper.short}, {linked(paper.title, paper.url)}", ", ".join(names)) for paper, names in families.items()
     ]
     return _markdown(("paper", "models"), lines)
 

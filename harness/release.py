@@ -183,6 +183,11 @@ def make_card(preset: Preset) -> dict[str, Any]:
     return card
 
 
+def linked(title: str, url: str) -> str:
+    """The title of a paper in Markdown, as a link if the paper has an address."""
+    return f"[*{title}*]({url})" if url else f"*{title}*"
+
+
 def render_card(
     card: Mapping[str, Any], rd: Iterable[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]] = ()
 ) -> str:
@@ -197,7 +202,7 @@ def render_card(
     lines = [
         f"# {card['preset']}",
         "",
-        f"{paper['authors']}: [*{paper['title']}*]({paper['url']}), {paper['year']}. "
+        f"{paper['authors']}: {linked(paper['title'], paper['url'])}, {paper['year']}. "
         f"Reproduces: {card['reproduces']}.",
         "",
         "| | |",

@@ -167,7 +167,8 @@ class CompressionModel(keras.Model):
         """
 
     def reset_dormant_channels(self, images: np.ndarray, seed: int = 0) -> int:
-        """Give channels that hardly ever fire new weights, instead of :meth:`initialize`; on request (``--revive``).
+        """Give channels that hardly ever fire new weights, instead of :meth:`initialize`; on request
+        (``--reset-dormant-channels``).
 
         Args:
             images: as in :meth:`initialize`.

@@ -137,7 +137,7 @@ def scale_thresholds() -> np.ndarray:
 def step_thresholds() -> np.ndarray:
     """The values at which a softplus passes each eighth of a row of the table: ``float64 [632]``.
 
-    The finest quantisation step of 0.11 is 16 rows below the table: there they begin.
+    They begin 16 rows below the table, at the least standard deviation times the finest quantisation step.
     """
     eighths = np.arange(FINEST + 1, STEPS_A_ROW * (SCALES - 1) + 1)
     return np.log(np.expm1(SCALE_MIN * SCALE_RATIO ** (eighths / STEPS_A_ROW)))

@@ -43,12 +43,12 @@ _QUALIFIED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[a-z][a
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """Where a model comes from."""
+    """Where a model comes from; without a ``url``, if it is nowhere on the web."""
 
     authors: str
     title: str
     year: int
-    url: str
+    url: str = ""
 
     @property
     def short(self) -> str:
@@ -97,7 +97,7 @@ class Recipe:
     note: str = ""
 
     def rate_share(self, step: int) -> float:
-        """Of λ at a step, by :attr:`rate_rise`."""
+        """The share of λ that counts at a step."""
         return self.rate_rise ** min(0.0, step / (RISE * self.steps) - 1)
 
 

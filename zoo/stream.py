@@ -23,7 +23,7 @@ from codec_zoo.stream_coders import (
     image_codecs_of,
 )
 
-# Kinds of layers that a container has, as ``codec_zoo.codecs.container.LayerKind`` numbers them.
+# Kinds of layers that a stream can have: all of ``codec_zoo.codecs.container.LayerKind`` but ``plane``.
 KINDS = ("base", "residual", "latent", "picture", "representation", "weights", "filtered")
 # As many layers as a container holds.
 MAX_LAYERS = 15

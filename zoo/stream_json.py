@@ -34,7 +34,7 @@ def parse(data: Any) -> Stream:
 
 
 def _parse(value: Any, form: Any, field: str) -> Any:
-    """A value of a form: a class of this module, a tuple, a union, or a plain type."""
+    """A value of a form: a record class of a stream, a tuple, a union, or a plain type."""
     forms = typing.get_args(form) if isinstance(form, types.UnionType) else (form,)
     if value is None and types.NoneType in forms:
         return None

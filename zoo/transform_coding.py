@@ -1,4 +1,4 @@
-"""What the learned transform codes share: Ballé 2017, Ballé 2018, and the stacks of Jia 2019.
+"""What the learned transform codes share: Ballé 2017, Ballé 2018, Minnen 2018, and the stacks of Jia 2019.
 
 A :class:`TransformCoder` codes the residual r of an image, in units of 255 gray levels:
 

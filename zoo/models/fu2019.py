@@ -15,7 +15,7 @@ Where the paper is silent:
   (down-sampling convolution, residual block), then a convolution to the compact image; RecNet is its
   mirror: a convolution from the compact image, then four times (residual block, up-sampling
   deconvolution), the last of which gives the image. Stride 8 has three such pairs, stride 32 five.
-- **Widths** about double as the image halves, so that every stage costs about the same.
+- **Widths** grow as the image shrinks: 16, 48, 96, 192, 192.
 - **Rounding.** The compact image is rounded to 8 bits in training too, with a straight-through
   gradient: the synthesis learns from just what a decoder gets.
 - **Initialisation.** The networks start as an image pyramid (average down, interpolate up) with residual

@@ -202,10 +202,6 @@ class LumaFilter(CompressionModel):
         loss = float(self.compute_loss(x=pair, y_pred=changes))
         return EvaluatedImage(original=image[..., 1:], reconstruction=reconstruction, bpp=None, loss=loss, latents={})
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor has no arguments of its own."""
-        return super().get_config()
-
 
 def mix(changes: Any, strengths: Any) -> Any:
     """Changes ``[N, H, W, K]`` times strengths ``[N, K]``, added: ``[N, H, W, 1]``."""

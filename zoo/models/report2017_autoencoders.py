@@ -68,7 +68,7 @@ def encoder(latent_channels: int) -> keras.Sequential:
 
 
 def decoder(latent_channels: int, widths: Sequence[int]) -> keras.Sequential:
-    """3×3 convolutions with ReLU and bilinear unpooling between the first three; three channels at the end."""
+    """3×3 convolutions with ReLU, three channels at the end; bilinear unpooling before each of the last two."""
     layers: list[keras.layers.Layer] = [keras.Input((None, None, latent_channels))]
     for i, width in enumerate((*widths, 3)):
         if len(widths) - i < 2:  # two unpoolings, as late as possible
@@ -400,7 +400,6 @@ PAPER = Paper(
     authors="Suryateja, Dheeraj, Hari Charaith",
     title="Image compression using deep learning",
     year=2017,
-    url="https://github.com/sakurusurya2000/Project",
 )
 NOTE = "50,000 CIFAR-10 images; batch and number of steps are not given."
 _AE = Recipe(32, 64, 100_000, 1e-5, note=f"§6.2: Adam, 1e-5, squared error. {NOTE}")

@@ -16,7 +16,7 @@ Where the paper is silent or we differ:
   branch is low, coded by the same JPEG file (4:2:0), and interpolated.
 - **Start.** Each network adds to a resampled image (means of 2×2, bilinear), and its last layer starts at zero:
   training starts from JPEG of the resampled image, which is also the paper's first representation (§2.3).
-- **One branch for several qualities**, drawn at random, instead of a network for each: a seventh of the weights.
+- **One branch for several qualities**, in turn, instead of a network for each: two sevenths of the weights.
 - **Alternation**: post, virtual, description, a hundred steps each, over and over.
 - ∇ in Eq. 3 is the difference to the right and lower neighbour. SSIM has the Gaussian window of its authors.
 """
