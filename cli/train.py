@@ -109,7 +109,7 @@ def recipe_option(name: str, kind: click.ParamType, metavar: str | None, text: s
 )
 @option(
     "--reset-dormant-channels",
-    "revive",
+    "reset_dormant",
     is_flag=True,
     group=RUN,
     help="Give new weights to the dormant channels of a luma filter (hu2018-filter-*) before the training goes on.",
@@ -148,7 +148,7 @@ def train(
     run: str | None,
     resume: bool,
     start_from: str | None,
-    revive: bool,
+    reset_dormant: bool,
     held_out: int,
     evaluate_every: int,
     seed: int,
@@ -194,7 +194,7 @@ def train(
         initial = weights.weights_path(preset)
     elif start_from:
         initial = Path(start_from)
-    if revive and not (initial and chosen.model.resets_dormant_channels):
+    if reset_dormant and not (initial and chosen.model.resets_dormant_channels):
         raise UsageError("--reset-dormant-channels is for the presets hu2018-filter-* and goes with --start-from.")
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
     source = training_data.open_source(data, chosen, recipe, seed, notice)
@@ -211,7 +211,7 @@ def train(
                 data=source.description,
                 resume=resume,
                 initial_weights=initial,
-                revive=revive,
+                reset_dormant=reset_dormant,
                 seed=seed,
                 evaluate_every=evaluate_every,
                 logger=TensorBoardLog(folder, shlex.join(["codec-zoo", *sys.argv[1:]])) if first else None,

@@ -414,10 +414,6 @@ class TransformCoder(RateDistortionModel):
         """Bits of each int32 latent under the tables of the decoder: name → float32 ``[N]``."""
         raise NotImplementedError
 
-    def cross_entropy(self, coded: Mapping[str, Any], **dials: Any) -> Any:
-        """Bits of all of them: float32 ``[N]``."""
-        return sum(self.cross_entropies(coded, **dials).values())
-
     def quantise(self, latents: Mapping[str, Any], **dials: Any) -> dict[str, Any]:
         """Latents → the integers that files hold, int32."""
         return {name: ops.cast(ops.round(value), "int32") for name, value in latents.items()}

@@ -30,7 +30,7 @@ def loss(model, images, coded, k):
     size = np.array([images.shape[1:3]] * len(images), np.int32)
     decoded = np.asarray(model.decode(size, **latents)["images"]).astype(float)
     coder = model.coders()[k - 1]
-    bits = np.asarray(coder.cross_entropy({name: coded[f"{name}{k}"] for name in coder.latent_channels_of}))
+    bits = np.sum([*coder.cross_entropies({n: coded[f"{n}{k}"] for n in coder.latent_channels_of}).values()], axis=0)
     return np.sum(np.square(decoded - images), (1, 2, 3)) / 3 + model.rate_weights[k - 1] * bits
 
 

@@ -139,7 +139,7 @@ class BPGFilter(CompressionModel):
 
     @classmethod
     def make_stream(cls, codec: str, quality: float, **config: Any) -> Stream:
-        """How files are coded: BPG 4:4:4 behind the strengths."""
+        """How files are coded: the strengths, then BPG 4:4:4, which is the only ``codec``."""
         return Stream((filtered_layer(quality),), stride=1)
 
     @property

@@ -185,7 +185,7 @@ def train(
     data: str,
     resume: bool = False,
     initial_weights: Path | None = None,
-    revive: bool = False,
+    reset_dormant: bool = False,
     seed: int = 0,
     log_every: int = 100,
     evaluate_every: int = 1000,
@@ -208,7 +208,7 @@ def train(
         resume: go on from the folder's checkpoint, if it has one.
         initial_weights: start from these instead of fresh ones; the lower layers of a stack are always the published
             ones.
-        revive: first give new weights to dormant channels of ``initial_weights`` (the model's
+        reset_dormant: first give new weights to dormant channels of ``initial_weights`` (the model's
             ``reset_dormant_channels``).
         seed: of the fresh weights, and of those for dormant channels.
         log_every: steps between points of the training curve. The first steps have more (:func:`is_logged`).
@@ -257,7 +257,7 @@ def train(
     if resumed and not resume:
         raise UsageError(f"{folder} already holds a run. Resume it, or choose another run name.")
     stream: Iterator[np.ndarray] | None = None
-    revived = 0
+    reset = 0
     if first_worker and not resumed:
         if initial_weights:
             weights.load(model, initial_weights)
@@ -268,8 +268,8 @@ def train(
         patches = np.concatenate(first)
         if not initial_weights:
             model.initialize(patches)
-        elif revive:
-            revived = model.reset_dormant_channels(patches, seed)
+        elif reset_dormant:
+            reset = model.reset_dormant_channels(patches, seed)
         model.normalize_activations(patches)
         stream = itertools.chain(first, stream)
     learners = model.learners()
@@ -301,7 +301,7 @@ def train(
     if resumed and (folder / RECORD).exists():  # killed between the first checkpoint and its record, it has none
         begun = json.loads((folder / RECORD).read_text())
         _check_same(folder, begun, {"data": data, "seed": seed, **dataclasses.asdict(recipe)})
-        started_from, revived = begun["initial_weights"], begun.get("revived", 0)
+        started_from, reset = begun["initial_weights"], begun.get("revived", 0)
         earlier = begun.get("earlier", [])
         commits = dict.fromkeys(str(found) for found in (begun["commit"], machine["commit"]) if found)
         machine["commit"] = ", ".join(commits) or None
@@ -312,7 +312,7 @@ def train(
         "seed": seed,
         "initial_weights": started_from,
         "earlier": earlier,
-        "revived": revived,
+        "revived": reset,
         "workers": workers.count,
         **machine,
     }
