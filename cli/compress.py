@@ -214,6 +214,8 @@ def decompress(
     from codec_zoo.codecs import batch, images, memory_estimates
 
     endings = tuple(images.OUTPUT_FORMATS)
+    if no_filter and (model or server):
+        raise UsageError("--no-filter needs no model: leave out --model and --server.")
     kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")
     tasks = batch.plan(files, output, force, kind)
     if not server:  # before TensorFlow is imported

@@ -87,6 +87,11 @@ def export(
         if from_run:
             from codec_zoo.training.loop import BEST, RECORD
 
+            missing = [name for name in (BEST, RECORD) if not (from_run / name).is_file()]
+            if missing:
+                raise UsageError(
+                    f"{from_run} is no run of `codec-zoo train`: it has no {missing[0]}. Name its folder."
+                )
             model = get_preset(preset).create()
             weights.load(model, from_run / BEST)
             record = json.loads((from_run / RECORD).read_text())

@@ -1,9 +1,13 @@
 """Help pages: options and commands under headings, and an example at the end of each command's page."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from codec_zoo.errors import UsageError
 
 OPTIONS = "Options"
 
@@ -39,6 +43,17 @@ class Command(click.Command):
     def __init__(self, *declared: Any, example: str, **attributes: Any):
         super().__init__(*declared, **attributes)
         self.example = example
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and refuse empty values: they stand for unset variables, and an empty path is the current folder."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.get_params(ctx):
+            value = ctx.params.get(parameter.name or "")
+            if "" in (value if isinstance(value, tuple) else (value,)) or value == Path():
+                given = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+                if ctx.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT:
+                    raise UsageError(f"{given} is empty: a shell variable may be unset. Give it a value.")
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options by heading, those without one first."""

@@ -43,7 +43,7 @@ CODECS = "CODEC..."
     "--figure",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Draw rate–distortion curves as PNG, SVG or PDF.",
+    help="Draw rate–distortion curves to FILE, as PNG, SVG or PDF. A file of that name is replaced.",
 )
 @option(
     "--published",
@@ -106,8 +106,12 @@ def evaluate(
             f"the anchor must be one of the codecs, without a quality: {', '.join(codecs)}. Received: {anchor!r}"
         )
     rows_file = Path(output) if output else None
+    if output == "-":
+        raise UsageError("rows go to a file: -o FILE.jsonl. Means go to standard output, with --json as JSON.")
     if rows_file and rows_file.suffix.lower() not in ("", ".json", ".jsonl", ".ndjson"):
         raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {rows_file.name}")
+    if rows_file and rows_file.is_file() and rows_file.stat().st_size and not evaluation.read_rows(rows_file):
+        raise UsageError(f"{rows_file} has no rows of `codec-zoo evaluate`, so none are added. Name another file.")
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     curves = published.split(",") if published else []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from codec_zoo.training.workers import Workers
 
 
+# Of a patch as float32 RGB. A network takes many times as much.
+BYTES_A_PIXEL = 12
 DATA, RECIPE, RUN, CLUSTER = "Data", "Recipe", "Run", "Several processes or machines"
 
 
@@ -122,7 +124,14 @@ def recipe_option(name: str, kind: click.ParamType, metavar: str | None, text: s
     group=RUN,
     help="Number of steps between evaluations on the held-out pictures.",
 )
-@option("--seed", type=click.IntRange(0), metavar="N", default=0, group=RUN, help="Seed of all random numbers.")
+@option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    default=0,
+    group=RUN,
+    help="Seed of all random numbers.",
+)
 @precision_option
 @memory_option
 @option(
@@ -174,7 +183,7 @@ def train(
 
     import keras
 
-    from codec_zoo import convolutions, weights
+    from codec_zoo import convolutions, memory, weights
     from codec_zoo.cli import unexported
     from codec_zoo.cli.tensorboard_log import TensorBoardLog
     from codec_zoo.datasets import training_data
@@ -194,8 +203,15 @@ def train(
         initial = weights.weights_path(preset)
     elif start_from:
         initial = Path(start_from)
+        if not initial.is_file():
+            raise UsageError(f"there is no file {initial}. --start-from takes a file of weights, or: pretrained.")
     if reset_dormant and not (initial and chosen.model.resets_dormant_channels):
         raise UsageError("--reset-dormant-channels is for the presets hu2018-filter-* and goes with --start-from.")
+    memory.check(
+        recipe.batch_size * recipe.patch_size**2 * BYTES_A_PIXEL,
+        f"a batch of {recipe.batch_size} patches of {recipe.patch_size}×{recipe.patch_size} pixels",
+        "Take a smaller --patch-size or --batch-size.",
+    )
     keras.mixed_precision.set_dtype_policy(convolutions.policy(precision))
     source = training_data.open_source(data, chosen, recipe, seed, notice)
     say(f"{preset}: {recipe.steps:,} steps of {recipe.batch_size} patches, {source.description}")
@@ -253,6 +269,8 @@ def _run_folder(base: Path, run: str | None, resume: bool) -> Path:
     from codec_zoo.training.loop import CHECKPOINT
 
     if run:
+        if Path(run).name != run:
+            raise UsageError(f"--run is a name without a folder; --logs names the folder of runs. Received: {run}")
         return base / run
     if resume:
         runs = sorted(base.glob(f"*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)

@@ -173,7 +173,7 @@ def check(task: Task) -> None:
         _open_stdout()
         return
     if task.clash:
-        raise UsageError(f"another input has the same output file, {task.target}. Compress it alone, with -o FILE.")
+        raise UsageError(f"another input has the same output file, {task.target}. Name it alone, with -o FILE.")
     both = [path for path in (task.source, task.target) if path and os.path.exists(path)]
     if len(both) == 2 and os.path.samefile(*both):
         raise UsageError(f"{task.source} would be overwritten by its own result. Name another --output.")

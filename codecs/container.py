@@ -170,7 +170,8 @@ def truncate(data: bytes, layers: int) -> bytes:
     present = read(data).layers
     if not 1 <= layers <= len(present):
         raise BitstreamError(
-            f"the file has {len(present)} whole layers: it cannot be cut to {layers}.", f"Ask for 1 … {len(present)}."
+            f"the file cannot be cut to {layers} layers: its whole layers are {len(present)}.",
+            f"Ask for 1 … {len(present)}.",
         )
     return data[: HEADER_BYTES + sum(LAYER_HEADER_BYTES + len(layer.payload) for layer in present[:layers])]
 

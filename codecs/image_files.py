@@ -57,9 +57,8 @@ def image_paths(folder: str | os.PathLike[str], split: str = "all") -> list[Path
     else:
         paths = _hash_split(folder, split)
     if not paths:
-        raise UsageError(
-            f"no images for split {split!r} in {folder}. Looked for {', '.join(SUFFIXES)}, in subfolders too."
-        )
+        which = "" if split == "all" else f" of the split {split!r}"
+        raise UsageError(f"no images{which} in {folder}. Looked for {', '.join(SUFFIXES)}, in subfolders too.")
     return paths
 
 

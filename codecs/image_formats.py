@@ -60,6 +60,9 @@ def open_image(
         file: BinaryIO = io.BytesIO(data) if data is not None else stack.enter_context(open(path, "rb"))
         if not file.seekable():
             file = io.BytesIO(file.read())
+        if not file.read(1):
+            raise ImageError(f"{path} is empty. Fetch the file again.")
+        file.seek(0)
         notes: list[str] = []
         if _RAW_NAME.fullmatch(os.fspath(path)):
             raise ImageError(_raw_refusal(path))
@@ -114,7 +117,8 @@ def image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}.") from error
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}") from error
+        cause = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {cause}.") from error
 
 
 def add_note(notes: list[str], note: str) -> None:

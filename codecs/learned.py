@@ -28,7 +28,7 @@ from codec_zoo.codecs.residual import add_residual
 from codec_zoo.codecs.standard import codec_qualities, codec_steps, default_quality, make_codec
 from codec_zoo.codecs.standard.base import Codec
 from codec_zoo.codecs.tiling import Tiles
-from codec_zoo.errors import BitstreamError, ModelError
+from codec_zoo.errors import BitstreamError, ModelError, UsageError
 from codec_zoo.export.runtime import ExportedModel
 from codec_zoo.export.tables import Tables, hash_tables
 from codec_zoo.filter_layers import filtered_layer, picture_layer
@@ -302,12 +302,14 @@ def decode_plain(file: Bitstream) -> np.ndarray:
     """The image of the codec under a filter, without any model.
 
     Raises:
-        ModelError: a file of layers that only a model decodes.
+        UsageError: a file of layers that only a model decodes.
         BitstreamError: the layer is damaged, or contradicts the header.
     """
     layers = {kind_of(layer): layer for layer in (picture_layer("svac"), filtered_layer())}
     if any(part.kind not in layers for part in file.layers):
-        raise ModelError("only the model that coded this file can decode it: --model DIR.")
+        raise UsageError(
+            "--no-filter is for files of bpg-filter and hu2018-filter-*. This file is of another model: leave it out."
+        )
     if len(file.layers) != 1:
         raise BitstreamError("the file's layers are not those of a filter behind a codec.")
     layer = layers[file.layers[0].kind]

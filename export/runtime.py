@@ -78,7 +78,9 @@ class ExportedModel:
     def check_coded(self, stream: Coded) -> None:
         """Raise ``ModelError`` unless this model, with these weights, coded ``stream``."""
         if stream.preset_id != preset_id(self.preset):
-            raise ModelError(f"the file was coded by another model than {self.preset}.")
+            raise ModelError(
+                f"the file was coded by another model than {self.preset}. Leave out --model, or name that model."
+            )
         if not coded(self.card, stream):
             raise ModelError(
                 f"the file was coded by {self.preset} with other weights ({stream.weights_id.hex()}, these are "
@@ -288,10 +290,12 @@ def _find_onnx(name: str) -> Path:
 
 
 def _is_in_cache(folder: Path) -> bool:
+    """Whether a folder is in the place of a model of the cache: ``models/*/PRESET/VERSION``."""
     try:
-        return folder.resolve().is_relative_to((cache_folder() / "models").resolve())
+        models = (cache_folder() / "models").resolve()
     except CodecZooError:  # no cache
         return False
+    return folder.name.isdecimal() and folder.resolve().parents[2:3] == (models,)
 
 
 def _packaged_folder(preset: str) -> Path:

@@ -17,7 +17,7 @@ from codec_zoo.export.mirror import Entry
 from codec_zoo.export.runtime import read_card
 from codec_zoo.export.saved_model import export_pretrained
 from codec_zoo.export.search import signatures
-from codec_zoo.files import atomic_path, refuse_foreign, write_atomic
+from codec_zoo.files import atomic_path, refuse_existing, refuse_foreign, write_atomic
 from codec_zoo.harness.benchmark import median, speed_rows
 from codec_zoo.harness.evaluation import summarize
 from codec_zoo.harness.figures import held_out_curve
@@ -142,23 +142,27 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
     Args:
         directory: for ``PRESET.md``, ``PRESET.svg`` and ``README.md``.
         results: see :func:`release`.
-        force: replace a ``README.md`` that something else wrote.
+        force: replace files that something else wrote.
 
     Raises:
-        UsageError: there is such a ``README.md``.
+        UsageError: there are such files, and no ``force``.
         CodecZooError: the folder cannot be written.
     """
     mark = "Written by `codec-zoo cards`, from the models' own cards."
     if not force:
         refuse_foreign(directory / "README.md", mark)
+    ours = force or (directory / "README.md").exists()
     pages = []
     lines = ["# Models", "", mark, ""]
     lines += ["| preset | paper | parameters | trained |", "|---|---|---:|---|"]
     for preset in list_presets():
         if package_of(preset) != OWN_PACKAGE:
             continue
-        card = make_card(preset)
         pages.append(directory / f"{preset.name}.md")
+        if not ours:
+            refuse_existing(pages[-1])
+            refuse_existing(pages[-1].with_suffix(".svg"))
+        card = make_card(preset)
         seconds = measured_seconds(preset.name, results)
         write_atomic(pages[-1], render_card(card, measured(card, results), seconds).encode())
         if _shows_curve(card):

@@ -13,6 +13,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import pkgutil
 import re
 import struct
@@ -381,6 +382,10 @@ def get_preset(name: str) -> Preset:
     """
     found = find_preset(name)
     if not found:
+        if "/" in name or os.sep in name:
+            raise UsageError(
+                f"there is no folder {name}. Name a preset (`codec-zoo list`) or the folder of an export."
+            )
         presets = [preset.name for preset in list_presets()]
         close = difflib.get_close_matches(name, presets, n=3, cutoff=0.4) or presets[:3]
         raise UsageError(

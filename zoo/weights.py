@@ -98,6 +98,8 @@ def load(model: "CompressionModel", path: Path) -> None:
     except ModelError:
         raise
     except Exception as error:
+        if not h5py.is_hdf5(path):
+            raise ModelError(f"{path} is not a file of weights, or is damaged. Name a file .weights.h5.") from error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot load weights {path} into {model.name}: {first}") from error
 

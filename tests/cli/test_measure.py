@@ -189,3 +189,11 @@ def test_verdicts_as_json(tmp_path, monkeypatch, capsys):
     assert commands.main(["reproduce", "fu2019", "-o", str(tmp_path), "--json"], standalone_mode=False) is None
     said = json.loads(capsys.readouterr().out)
     assert said["paper"] == "fu2019" and said["verdicts"][0]["verdict"] == "reproduced"
+
+
+def test_rows_are_not_added_to_other_files(here, tmp_path, photo):
+    Image.fromarray(photo[:32, :32]).save(tmp_path / "photo.png")
+    notes = tmp_path / "notes.json"
+    notes.write_text('"my notes"\n')
+    code, _, err = here("evaluate", "png", "--pictures", tmp_path, "-o", notes)
+    assert code == 2 and "no rows" in err and notes.read_text() == '"my notes"\n'

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from codec_zoo import weights
 from codec_zoo.cli.main import cli as commands
 from codec_zoo.export import serving_config
@@ -81,3 +83,14 @@ def test_cards_and_serving_as_json(tmp_path, monkeypatch, capsys):
     assert commands.main(["serve-config", str(tmp_path), "--json"], standalone_mode=False) is None
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line) for line in lines] == [{"file": str(path)} for path in written]
+
+
+@pytest.mark.parametrize("mine", ["report2017-cnn-ae.md", "report2017-cnn-ae.svg", "README.md"])
+def test_cards_replace_no_file_of_yours(here, tmp_path, monkeypatch, mine):
+    monkeypatch.setattr(release, "list_presets", lambda: [get_preset("report2017-cnn-ae")])
+    (tmp_path / mine).write_text("mine")
+    code, _, err = here("cards", tmp_path)
+    assert code == 2 and "--force" in err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    assert here("cards", tmp_path, "--force")[0] == 0
+    assert here("cards", tmp_path)[0] == 0  # the folder is the command's own now

@@ -137,3 +137,30 @@ def test_pages_name_options_that_exist():
             assert not wrong, (path.name, name, wrong)
             count += 1
     assert count > 30
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["compress", ""], "PICTURES is empty"),
+        (["compress", "a.png", "b.png", "-o", ""], "-o is empty"),
+        (["compress", "a.png", "--server", ""], "--server is empty"),
+        (["decompress", ""], "FILES is empty"),
+        (["evaluate", "jpeg:50", "--pictures", ""], "--pictures is empty"),
+        (["cards", ""], "DIRECTORY is empty"),
+        (["train", "bpg-filter", "--run", ""], "--run is empty"),
+        (["evaluate", "jpeg:50", "-o", "-"], "-o FILE.jsonl"),
+        (["train", "bpg-filter", "--run", "../../x", "--data", "."], "--logs"),
+        (["train", "bpg-filter", "--seed", str(2**32)], "--seed"),
+        (["train", "bpg-filter", "--patch-size", "1000000", "--data", "."], "--patch-size"),
+        (["train", "bpg-filter", "--start-from", "no.h5", "--data", "."], "there is no file no.h5"),
+        (["decompress", "a.czoo", "--no-filter", "--model", "bpg-filter"], "leave out --model"),
+        (["compress", "a.png", "--model", "no/folder"], "there is no folder no/folder"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(here, arguments, words, tmp_path, monkeypatch):
+    """An empty value above all: an unset variable would stand for the current folder."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = here(*arguments)
+    assert code in (1, 2) and words in err.replace("\n", " ") and not out, err
+    assert "bug" not in err and not list(tmp_path.iterdir())

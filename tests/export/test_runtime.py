@@ -245,3 +245,10 @@ def test_a_cache_that_can_only_be_read(folder, cache, tmp_path, capsys):
             runtime.find_model(stream)
     finally:
         subprocess.run(["umount", cache], check=True)
+
+
+def test_a_folder_above_a_model_of_the_cache_is_no_damaged_model(cache, folder):
+    for above in (folder.parents[1], folder.parents[2]):
+        with pytest.raises(ModelError):
+            runtime.open_model(str(above))
+        assert folder.exists() and above.exists()
