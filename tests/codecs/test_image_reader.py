@@ -76,10 +76,15 @@ def test_backgrounds():
             background_color(wrong)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+@pytest.mark.parametrize("content", [b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(40)])
 def test_files_that_are_not_pictures(content):
     with pytest.raises(ImageError, match=r"x\.png is not a picture"):
         read_image("x.png", data=content)
+
+
+def test_an_empty_file():
+    with pytest.raises(ImageError, match=r"x\.png is empty"):
+        read_image("x.png", data=b"")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP"])

@@ -9,7 +9,7 @@ from codec_zoo.codecs.container import Layer, LayerKind
 from codec_zoo.codecs.learned import LearnedCodec, decode_plain
 from codec_zoo.codecs.standard import get_ycbcr_codec
 from codec_zoo.codecs.tiling import Tiles
-from codec_zoo.errors import BitstreamError, ModelError, UsageError
+from codec_zoo.errors import BitstreamError, UsageError
 from codec_zoo.export.runtime import open_model
 from codec_zoo.export.saved_model import export_model
 from codec_zoo.metrics import psnr
@@ -149,7 +149,7 @@ def test_errors(model, photo):
         file = container.write(card["preset"], card["weights_sha256"], 64, 64, 3, [Layer(kind, lie)])
         with pytest.raises(BitstreamError):
             LearnedCodec(model).decode(file)
-        with pytest.raises((BitstreamError, ModelError)):
+        with pytest.raises((BitstreamError, UsageError)):
             decode_plain(container.read(file))
     other_size = container.write(
         card["preset"], card["weights_sha256"], 64, 63, 3, [Layer(LayerKind.PICTURE, payload)]
@@ -157,7 +157,7 @@ def test_errors(model, photo):
     with pytest.raises(BitstreamError, match="another size"):
         LearnedCodec(model).decode(other_size)
     latents = container.write(card["preset"], card["weights_sha256"], 64, 64, 3, [Layer(LayerKind.LATENT, payload)])
-    with pytest.raises(ModelError):
+    with pytest.raises(UsageError, match="no-filter"):
         decode_plain(container.read(latents))
 
 
