@@ -103,7 +103,8 @@ def files(output):
 
 
 def dead(output):
-    return {row["path"]: row["error"] for row in map(json.loads, (output / "dead_letters.jsonl").open())}
+    lines = (output / "dead_letters.jsonl").read_text().splitlines()
+    return {row["path"]: row["error"] for row in map(json.loads, lines)}
 
 
 @needs_beam
