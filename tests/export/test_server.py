@@ -317,13 +317,20 @@ def test_the_whole_path(cli, start_server, kinds, kodak_paths, tmp_path):
         print(f"{name}: 24 of 24 files equal")
 
 
+def dials_of(card):
+    """Inputs of ``encode`` beside the images: a model of variable rate has a quantisation step."""
+    return {"step": np.zeros(1, np.int32)} if "step" in card["signatures"]["encode"] else {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [60])
 def test_sixteen_clients(server, kinds, kodak_paths, seconds):
     """Each with its own connection, coding real pictures without a pause."""
     name = kinds["latent"]
     pictures = [as_rgb(read_image(path))[None, :256, :256] for path in kodak_paths]
-    expected = [ServedModel(open_server(server.grpc), name).run("encode", images=picture) for picture in pictures]
+    served = ServedModel(open_server(server.grpc), name)
+    dials = dials_of(served.card)
+    expected = [served.run("encode", images=picture, **dials) for picture in pictures]
     until = time.monotonic() + seconds
 
     def client(number: int) -> list[float]:
@@ -331,7 +338,7 @@ def test_sixteen_clients(server, kinds, kodak_paths, seconds):
         while time.monotonic() < until:
             i = (number + len(times)) % len(pictures)
             started = time.monotonic()
-            coded = model.run("encode", images=pictures[i])
+            coded = model.run("encode", images=pictures[i], **dials)
             times.append(time.monotonic() - started)
             assert all(np.array_equal(coded[key], expected[i][key]) for key in coded)
         return times
@@ -358,7 +365,9 @@ def test_another_tensorflow_loads_it(serving, kinds, photo, tmp_path):
 import sys, numpy as np, tensorflow as tf
 assert tf.__version__.startswith("2.21"), tf.__version__
 model = tf.saved_model.load(sys.argv[1])
-coded = model.signatures["encode"](images=tf.constant(np.load(sys.argv[2])))
+inputs = model.signatures["encode"].structured_input_signature[1]
+dials = {"step": tf.constant([0])} if "step" in inputs else {}
+coded = model.signatures["encode"](images=tf.constant(np.load(sys.argv[2])), **dials)
 decoded = model.signatures["decode"](**coded)
 np.savez(sys.argv[3], **{key: value.numpy() for key, value in {**coded, **decoded}.items()})
 """
@@ -369,7 +378,7 @@ np.savez(sys.argv[3], **{key: value.numpy() for key, value in {**coded, **decode
         command = [python, "-I", "-c", program, folder, tmp_path / "in.npy", tmp_path / "out.npz"]
         subprocess.run(command, check=True, env=environment)
         local = open_model(str(folder))
-        coded = local.run("encode", images=photo[None])
+        coded = local.run("encode", images=photo[None], **dials_of(local.card))
         expected = coded | local.run("decode", **coded)
         with np.load(tmp_path / "out.npz") as got:
             assert set(got.files) == set(expected)
