@@ -2,12 +2,10 @@
 
 import functools
 import hashlib
-import itertools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,11 +13,8 @@ from codec_zoo import color
 from codec_zoo.codecs.standard import get_codec, get_ycbcr_codec
 from codec_zoo.files import atomic_path
 
-# Side of the crops that pairs in RGB are made of, pixels: coding takes a second for each. A training image gives so
-# many of them.
-CROP, CROPS = 384, 3
-
-T = TypeVar("T")
+# Side of the crops that pairs in RGB are made of, pixels: coding takes a second for each.
+CROP = 384
 
 
 def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[np.ndarray]:
@@ -36,28 +31,24 @@ def luma_pairs(images: Iterable[np.ndarray], codec: str, folder: Path) -> list[n
     return _map(functools.partial(_luma_pair, codec=codec, folder=folder), images, folder)
 
 
-def rgb_pairs(
-    images: Iterable[np.ndarray], codec: str, qualities: tuple[int, int], folder: Path, crops: int = 1
-) -> list[np.ndarray]:
-    """Code and decode crops of each image, each at a quality of its own; done once for each, kept in ``folder``.
+def rgb_pairs(images: Iterable[np.ndarray], codec: str, qualities: tuple[int, int], folder: Path) -> list[np.ndarray]:
+    """Code and decode a crop of each image at a quality of its own; done once for each, kept in ``folder``.
 
     Args:
         images: ``uint8 [H, W, 3]`` RGB.
         codec: of RGB images, without a quality: ``"bpg-ycbcr444-10bit"``.
         qualities: the lowest and the highest whole number that a quality may be. The pixels of an image choose its
-            crops and their qualities, so that they are always the same.
+            crop and its quality, so that they are always the same.
         folder: cache of the decoded crops.
-        crops: of each image.
 
     Returns:
-        ``uint8 [h, w, 7]`` for each crop, sides up to :data:`CROP`: decoded RGB, true RGB, and the quality at each
+        ``uint8 [h, w, 7]`` for each image, sides up to :data:`CROP`: decoded RGB, true RGB, and the quality at each
         place.
     """
-    pairs = functools.partial(_rgb_pairs, codec=codec, qualities=qualities, folder=folder, crops=crops)
-    return list(itertools.chain.from_iterable(_map(pairs, images, folder)))
+    return _map(functools.partial(_rgb_pair, codec=codec, qualities=qualities, folder=folder), images, folder)
 
 
-def _map(pair: Callable[[np.ndarray], T], images: Iterable[np.ndarray], folder: Path) -> list[T]:
+def _map(pair: Callable[[np.ndarray], np.ndarray], images: Iterable[np.ndarray], folder: Path) -> list[np.ndarray]:
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(pair, images))
@@ -74,16 +65,8 @@ def _luma_pair(image: np.ndarray, codec: str, folder: Path) -> np.ndarray:
     return np.stack([_cached(folder / f"{key}.npy", decode), ycbcr[..., 0]], axis=-1)
 
 
-def _rgb_pairs(
-    image: np.ndarray, codec: str, qualities: tuple[int, int], folder: Path, crops: int
-) -> list[np.ndarray]:
+def _rgb_pair(image: np.ndarray, codec: str, qualities: tuple[int, int], folder: Path) -> np.ndarray:
     random = np.random.default_rng(list(hashlib.sha256(image.tobytes()).digest()))
-    return [_rgb_pair(image, codec, qualities, folder, random) for _ in range(crops)]
-
-
-def _rgb_pair(
-    image: np.ndarray, codec: str, qualities: tuple[int, int], folder: Path, random: np.random.Generator
-) -> np.ndarray:
     quality = int(random.integers(*qualities, endpoint=True))
     top, left = (int(random.integers(max(0, side - CROP), endpoint=True)) for side in image.shape[:2])
     crop = np.ascontiguousarray(image[top : top + CROP, left : left + CROP])

@@ -58,7 +58,7 @@ def open_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Ca
     return _folder_source(data, preset, recipe, seed, notice)
 
 
-def _prepare(images: Iterable[np.ndarray], preset: Preset, training: bool = False) -> list[np.ndarray] | None:
+def _prepare(images: Iterable[np.ndarray], preset: Preset) -> list[np.ndarray] | None:
     """What a preset around a codec trains on, made of pictures; None for presets that train on the pictures."""
     if preset.data == "decoded-luma" and preset.inner:
         from codec_zoo.datasets.coded_pairs import luma_pairs
@@ -66,10 +66,9 @@ def _prepare(images: Iterable[np.ndarray], preset: Preset, training: bool = Fals
         name, quality = preset.inner
         return luma_pairs(images, f"{name}:{quality}", cache_folder() / "coded")
     if preset.data == "decoded-rgb" and preset.inner and preset.inner_qualities:
-        from codec_zoo.datasets.coded_pairs import CROPS, rgb_pairs
+        from codec_zoo.datasets.coded_pairs import rgb_pairs
 
-        crops = CROPS if training else 1
-        return rgb_pairs(images, preset.inner[0], preset.inner_qualities, cache_folder() / "coded", crops)
+        return rgb_pairs(images, preset.inner[0], preset.inner_qualities, cache_folder() / "coded")
     if preset.data == "luma":
         return [np.ascontiguousarray(rgb_to_ycbcr(image)[..., :1]) for image in images]
     if preset.data == "rgb-unscaled":
@@ -105,7 +104,7 @@ def crop_to_memory(images: Iterable[np.ndarray], preset: Preset, notice: Callabl
 
 def _folder_source(folder: str, preset: Preset, recipe: Recipe, seed: int, notice: Callable[[str], None]) -> Source:
     """NumPy and Pillow; batches are made ahead in a thread for each processor."""
-    prepared = _prepare(_training_images(folder, notice), preset, training=True)
+    prepared = _prepare(_training_images(folder, notice), preset)
     sampler = (
         PatchSampler(folder, recipe.patch_size, recipe.batch_size, seed, notice=notice)
         if prepared is None
@@ -142,8 +141,9 @@ def _tf_source(data: str, preset: Preset, recipe: Recipe, seed: int, notice: Cal
     from codec_zoo.datasets import pipeline
 
     of_tfds = data.startswith("tfds:")
-    images = pipeline.load(data, "train").as_numpy_iterator() if of_tfds else _training_images(data, notice)
-    prepared = _prepare(images, preset, training=True)
+    prepared = _prepare(
+        pipeline.load(data, "train").as_numpy_iterator() if of_tfds else _training_images(data, notice), preset
+    )
 
     def batches(start: int) -> Iterator[np.ndarray]:
         dataset = pipeline.training_batches(

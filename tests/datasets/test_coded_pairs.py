@@ -34,14 +34,6 @@ def test_pairs_of_rgb(images, tmp_path, monkeypatch):
         assert np.array_equal(before, after)
 
 
-def test_several_crops_of_an_image(images, tmp_path):
-    """The first crop is the same as the only one."""
-    pairs = rgb_pairs(images, "jpeg", (20, 60), tmp_path, crops=3)
-    assert len(pairs) == 9 and len({int(pair[0, 0, 6]) for pair in pairs}) > 3
-    for first, only in zip(pairs[::3], rgb_pairs(images, "jpeg", (20, 60), tmp_path), strict=True):
-        assert np.array_equal(first, only)
-
-
 def test_a_damaged_file_of_the_cache_is_made_again(images, tmp_path):
     pairs = luma_pairs(images, "jpeg-420:30", tmp_path)
     for path in tmp_path.glob("*.npy"):
