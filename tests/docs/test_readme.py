@@ -37,6 +37,15 @@ def test_examples(page, slow, tmp_path, tmp_path_factory):
                 assert same(expected, got), f"{page}, line {block.line}: {command}\n{got}"
 
 
+def test_a_command_has_one_output():
+    """Slow examples run seldom: where a quick one has the same command, it shows that they are out of date."""
+    outputs = {}
+    for page in PAGES:
+        for block in blocks((ROOT / page).read_text()):
+            for command, output in commands(block.text) if block.language == "console" else ():
+                assert outputs.setdefault(command, output) == output, (page, command)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_newcomer(tmp_path, monkeypatch):
