@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from codec_zoo.cli.help import Command
 from codec_zoo.cli.options import (
@@ -80,6 +81,7 @@ def compress(
     from codec_zoo.codecs import batch, memory_estimates
     from codec_zoo.codecs.image_files import image_paths
 
+    _check_server_options(server)
     kind = batch.Kind("a compressed picture", (".czoo",), ".czoo", image_paths)
     tasks = batch.plan(pictures, output, force, kind)
     given = tuple((name, value) for name, value in options.items() if value is not None)
@@ -87,8 +89,6 @@ def compress(
         sources = [task.source for task in tasks if task.source]
         fitting = memory_estimates.workers_for_pictures("compress", [(model, dict(given))], sources, workers)
         workers = limit_workers(workers, fitting)
-    if server_version and not server:
-        raise UsageError("--server-version is of a model on a server: give --server too.")
     from codec_zoo.codecs import transcoding
 
     if no_check and options["target_psnr"]:
@@ -111,6 +111,14 @@ def compress(
             + (f", {decibels(done['psnr'])}" if "psnr" in done else "")
         ),
     )
+
+
+def _check_server_options(server: str | None) -> None:
+    """Refuse options that are of a server, where there is none."""
+    context = click.get_current_context()
+    for name in ("timeout", "server_version"):
+        if not server and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} is of a model on a server: give --server too.")
 
 
 @click.command(
@@ -216,6 +224,7 @@ def decompress(
     endings = tuple(images.OUTPUT_FORMATS)
     if no_filter and (model or server):
         raise UsageError("--no-filter needs no model: leave out --model and --server.")
+    _check_server_options(server)
     kind = batch.Kind("a decoded picture", endings, f".{suffix}", batch.find_coded, mark=".decoded")
     tasks = batch.plan(files, output, force, kind)
     if not server:  # before TensorFlow is imported

@@ -21,6 +21,7 @@ from codec_zoo.cli import app, compress, demo, export, files, measure, models, t
 from codec_zoo.cli.help import Group
 from codec_zoo.errors import CodecZooError, MissingPackageError
 from codec_zoo.export.quiet import quiet_tensorflow
+from codec_zoo.notices import printable
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return interrupts.exit_status(interrupt)
     except CodecZooError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo("\n".join(map(printable, f"error: {error}".split("\n"))), err=True)
         return error.exit_code
     except ModuleNotFoundError as error:
         missing = MissingPackageError(error.name or str(error))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codec_zoo.errors import CodecZooError
+from codec_zoo.notices import printable
 
 if TYPE_CHECKING:
     from codec_zoo.codecs.batch import Task
@@ -61,10 +62,10 @@ def do_all(
 
     try:
         for task, result in batch.run(function, tasks, workers, title, failed):
-            emit(result, as_json, words(result), err=task.target is None)
+            emit(result, as_json, printable(words(result)), err=task.target is None)
     finally:
         for text in failures:
-            click.echo(f"error: {text}", err=True)
+            click.echo(f"error: {printable(text)}", err=True)
     if failures:
         others = "; the others are done" if len(failures) < len(tasks) else ""
         raise CodecZooError(f"{len(failures)} of {len(tasks)} files failed{others}.")

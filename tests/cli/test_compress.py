@@ -179,3 +179,15 @@ def test_an_option_and_its_key_give_the_same_file(tmp_path, photo, model, option
     assert file.read_bytes() == open_codec(spec).encode(read_image(picture))
     if options[0] != "--tile":  # tiles change memory, not bytes
         assert file.read_bytes() != open_codec(model).encode(read_image(picture))
+
+
+def test_control_characters_of_names_are_escaped(here, tmp_path, photo):
+    """A terminal would obey them. JSON and files have the names as they are."""
+    picture = tmp_path / "a\x1b[31m\nb.png"
+    Image.fromarray(photo[:32, :32]).save(picture)
+    code, out, err = here("compress", picture, "--model", "report2017-cnn-ae", "-o", f"{tmp_path / 'coded'}/")
+    assert code == 0 and out.count("\n") == 1 and "a\\x1b[31m\\nb.czoo: " in out, (out, err)
+    assert (tmp_path / "coded" / "a\x1b[31m\nb.czoo").is_file()
+    picture.write_bytes(b"no picture")
+    code, out, err = here("compress", picture, "--model", "report2017-cnn-ae", "-o", tmp_path / "x.czoo")
+    assert code and "\x1b" not in err and "a\\x1b[31m\\nb.png is not a picture" in err

@@ -156,6 +156,7 @@ def test_pages_name_options_that_exist():
         (["train", "bpg-filter", "--start-from", "no.h5", "--data", "."], "there is no file no.h5"),
         (["decompress", "a.czoo", "--no-filter", "--model", "bpg-filter"], "leave out --model"),
         (["compress", "a.png", "--model", "no/folder"], "there is no folder no/folder"),
+        (["decompress", "a.czoo", "--timeout", "5"], "give --server too"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(here, arguments, words, tmp_path, monkeypatch):
