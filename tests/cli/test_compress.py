@@ -190,4 +190,4 @@ def test_control_characters_of_names_are_escaped(here, tmp_path, photo):
     assert (tmp_path / "coded" / "a\x1b[31m\nb.czoo").is_file()
     picture.write_bytes(b"no picture")
     code, out, err = here("compress", picture, "--model", "report2017-cnn-ae", "-o", tmp_path / "x.czoo")
-    assert code and "\x1b" not in err and "a\\x1b[31m\\nb.png is not a picture" in err
+    assert code and "\x1b" not in err and "a\\x1b[31m\nb.png is not a picture" in err
