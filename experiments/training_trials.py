@@ -11,6 +11,7 @@ of 128×128 at the rate weight of ``balle2018-hyperprior-mse-4``, products in bf
 
 import argparse
 import dataclasses
+import itertools
 import time
 from typing import Any
 
@@ -112,6 +113,9 @@ def run(text: str, seconds: float, data: str) -> str:
         optimizer = SOAP(peak, adam_ratio=1.0, **common)
     else:
         optimizer = keras.optimizers.Adam(peak, **common)
+    patches = np.concatenate(list(itertools.islice(source.batches(0), 64 // BATCH)))
+    model.initialize(patches)
+    model.normalize_activations(patches)
     model.compile(optimizer=optimizer, jit_compile=False)
     step, share, started, spent = 0, 0.0, time.process_time(), 0.0
     for batch in source.batches(0):
