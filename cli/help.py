@@ -1,11 +1,9 @@
 """Help pages: options and commands under headings, and an example at the end of each command's page."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from codec_zoo.errors import UsageError
 
@@ -46,14 +44,13 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, and refuse empty values: they stand for unset variables, and an empty path is the current folder."""
-        rest = super().parse_args(ctx, args)
-        for parameter in self.get_params(ctx):
-            value = ctx.params.get(parameter.name or "")
-            if "" in (value if isinstance(value, tuple) else (value,)) or value == Path():
-                given = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
-                if ctx.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT:
-                    raise UsageError(f"{given} is empty: a shell variable may be unset. Give it a value.")
-        return rest
+        given, _, parameters = self.make_parser(ctx).parse_args(list(args))
+        for parameter in parameters:
+            values = given.get(parameter.name or "")
+            if "" in (values if isinstance(values, list | tuple) else (values,)):
+                name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+                raise UsageError(f"{name} is empty: a shell variable may be unset. Give it a value.")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options by heading, those without one first."""

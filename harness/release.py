@@ -151,17 +151,16 @@ def write_cards(directory: Path, results: Path = Path("docs"), force: bool = Fal
     mark = "Written by `codec-zoo cards`, from the models' own cards."
     if not force:
         refuse_foreign(directory / "README.md", mark)
-    ours = force or (directory / "README.md").exists()
+    presets = [preset for preset in list_presets() if package_of(preset) == OWN_PACKAGE]
+    if not force and not (directory / "README.md").exists():
+        for preset in presets:
+            refuse_existing(directory / f"{preset.name}.md")
+            refuse_existing(directory / f"{preset.name}.svg")
     pages = []
     lines = ["# Models", "", mark, ""]
     lines += ["| preset | paper | parameters | trained |", "|---|---|---:|---|"]
-    for preset in list_presets():
-        if package_of(preset) != OWN_PACKAGE:
-            continue
+    for preset in presets:
         pages.append(directory / f"{preset.name}.md")
-        if not ours:
-            refuse_existing(pages[-1])
-            refuse_existing(pages[-1].with_suffix(".svg"))
         card = make_card(preset)
         seconds = measured_seconds(preset.name, results)
         write_atomic(pages[-1], render_card(card, measured(card, results), seconds).encode())

@@ -94,3 +94,5 @@ def test_cards_replace_no_file_of_yours(here, tmp_path, monkeypatch, mine):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
     assert here("cards", tmp_path, "--force")[0] == 0
     assert here("cards", tmp_path)[0] == 0  # the folder is the command's own now
+    monkeypatch.chdir(tmp_path)
+    assert here("cards", ".")[0] == 0  # a dot is no empty name
