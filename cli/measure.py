@@ -110,8 +110,6 @@ def evaluate(
         raise UsageError("rows go to a file: -o FILE.jsonl. Means go to standard output, with --json as JSON.")
     if rows_file and rows_file.suffix.lower() not in ("", ".json", ".jsonl", ".ndjson"):
         raise UsageError(f"rows are JSON lines: name the file .jsonl. Received: {rows_file.name}")
-    if rows_file and rows_file.is_file() and rows_file.stat().st_size and not evaluation.read_rows(rows_file):
-        raise UsageError(f"{rows_file} has no rows of `codec-zoo evaluate`, so none are added. Name another file.")
     if figure and figure.suffix not in ("", ".png", ".svg", ".pdf"):
         raise UsageError(f"figures are PNG, SVG or PDF. Received: {figure.name}")
     curves = published.split(",") if published else []

@@ -88,21 +88,25 @@ def read_rows(path: Path | None) -> list[Row]:
     """Rows of a file that an earlier run left; a line that is cut, or lacks :data:`NAMED`, is passed over.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be read, or its lines are no rows.
     """
     rows: list[Row] = []
     try:
-        lines = path.read_text().splitlines() if path and path.exists() else []
+        text = path.read_text() if path and path.exists() else ""
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is not a file of rows ({error}). Choose another.") from error
-    for line in lines:
+    objects = 0
+    for line in text.splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
+        objects += isinstance(row, dict)
         if isinstance(row, dict) and row.keys() >= NAMED:
             lossless = {key: math.inf for key in _MAY_BE_INFINITE if key in row and row[key] is None}
             rows.append({**row, **lossless})
+    if not objects and "\n" in text:  # one line alone may be a first row that was cut
+        raise UsageError(f"{path} is not a file of rows: it has other lines. Choose another.")
     return rows
 
 

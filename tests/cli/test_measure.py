@@ -196,4 +196,4 @@ def test_rows_are_not_added_to_other_files(here, tmp_path, photo):
     notes = tmp_path / "notes.json"
     notes.write_text('"my notes"\n')
     code, _, err = here("evaluate", "png", "--pictures", tmp_path, "-o", notes)
-    assert code == 2 and "no rows" in err and notes.read_text() == '"my notes"\n'
+    assert code == 2 and "not a file of rows" in err and notes.read_text() == '"my notes"\n'

@@ -113,6 +113,12 @@ def test_lines_without_the_codecs_version_are_no_rows(pictures, tmp_path):
     assert len(read_rows(file)) == 2
 
 
+def test_a_first_row_that_was_cut_is_measured_again(pictures, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"spec": "pn')
+    assert len(evaluation.evaluate(["png"], sorted(pictures.iterdir()), file)) == len(read_rows(file)) == 2
+
+
 def test_cards_have_the_points_of_the_last_version(tmp_path):
     rows = [
         {"spec": "x:1", "codec": "x", "quality": 1, "weights_sha256": "w", "codec_version": version, "options": {}}
