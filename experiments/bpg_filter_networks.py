@@ -12,6 +12,7 @@ are 8 patches of 96×96, products in bfloat16; the rate rises over 100 steps, an
 import argparse
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -90,17 +91,18 @@ def run(text: str, seconds: float, data: str) -> str:
     return f"{text}: {step} steps, {np.mean(gains):+.3f} dB, the least {min(gains):+.3f}"
 
 
-def main() -> None:
-    """Run all, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run_all(run: Callable[[str, float, str], str], description: str | None, header: str = "") -> None:
+    """Read the command line, and print a header and the result of each run, one after the other."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("seconds", type=float)
     parser.add_argument("runs", nargs="+")
     options = parser.parse_args()
     keras.mixed_precision.set_dtype_policy(policy("mixed_bfloat16"))
+    print(header, end="")
     for text in options.runs:
         print(run(text, options.seconds, options.data), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_all(run, __doc__)

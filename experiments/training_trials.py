@@ -9,7 +9,6 @@ of 128×128 at the rate weight of ``balle2018-hyperprior-mse-4``, products in bf
 100 steps, and falls to 0 over the last half of the time. The losses are of 12 held-out pictures.
 """
 
-import argparse
 import dataclasses
 import itertools
 import time
@@ -18,8 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from bpg_filter_networks import run_all
 
-from codec_zoo.convolutions import policy
 from codec_zoo.datasets.training_data import open_source
 from codec_zoo.models.balle2017 import KERNELS, STRIDES
 from codec_zoo.models.balle2018 import ScaleHyperprior
@@ -133,18 +132,5 @@ def run(text: str, seconds: float, data: str) -> str:
     return f"{text} | {step} | {spent / (step - 2):.3f} | {loss:.2f} | {bpp:.4f}"
 
 
-def main() -> None:
-    """Run all, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("seconds", type=float)
-    parser.add_argument("runs", nargs="+")
-    options = parser.parse_args()
-    keras.mixed_precision.set_dtype_policy(policy("mixed_bfloat16"))
-    print("run | steps | seconds a step | held-out loss | bpp")
-    for text in options.runs:
-        print(run(text, options.seconds, options.data), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run_all(run, __doc__, "run | steps | seconds a step | held-out loss | bpp\n")
