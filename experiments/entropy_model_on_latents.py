@@ -1,11 +1,10 @@
-"""Train the entropy model of ``minnen2018-context-mse-vbr`` alone, on the latents of a fixed analysis.
+"""Train the entropy model of a preset of variable rate alone, on the latents of transforms that keep their weights.
 
-    python experiments/start_of_context.py DATA start.weights.h5
-    python experiments/context_on_latents.py start.weights.h5 DATA trained.weights.h5 --minutes 30
-    codec-zoo train minnen2018-context-mse-vbr --start-from trained.weights.h5 …
+    python experiments/entropy_model_on_latents.py balle2018-hyperprior-mse-vbr START DATA OUTPUT --minutes 30
 
 The analysis runs once over the pictures of ``DATA/train``. A step then costs a fifth of a step of the whole model.
-The loss is the rate times Δ, as in training. The analysis and the synthesis keep their weights.
+The loss is the rate times Δ, as in training: the distortion does not change. START is a file of weights, or the name
+of a preset with published weights in the same architecture.
 """
 
 import argparse
@@ -23,24 +22,24 @@ from codec_zoo.convolutions import policy
 from codec_zoo.entropy_models import quantisation_step
 from codec_zoo.harness.evaluation import find_pictures
 from codec_zoo.layers.resampling import pad_to_multiple
-from codec_zoo.models.minnen2018 import ContextHyperprior
-from codec_zoo.presets import get_preset
+from codec_zoo.training.optimizers import ConvolutionMuon
+from codec_zoo.variable_rate import VariableRateCoder
 
-PRESET = "minnen2018-context-mse-vbr"
-# Side of a patch, in latents of y; patches a step.
-SIDE, BATCH = 16, 8
+# Side of a patch, in latents of y; patches a step; steps over which the learning rate rises.
+SIDE, BATCH, WARMUP = 16, 8, 100
 
 
-class OnLatents(ContextHyperprior):
-    """The model without its transforms: y and k → bits a pixel."""
+class OnLatents(keras.Model):
+    """y and k → bits a pixel, by the entropy model of a model whose analysis is the identity."""
+
+    def __init__(self, model: VariableRateCoder):
+        super().__init__()
+        self.model = model
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """``y``, float ``[N, h, w, C]``, and ``step``, int32 ``[N]`` → float32 ``[N]``."""
-        y = ops.cast(inputs["y"], "float32")
-        both = ops.concatenate([ops.abs(y), y], axis=-1)
-        z = ops.cast(self.hyper_analysis(both), "float32")
-        _, spent = self.train_latents({"y": y, "z": z}, step=inputs["step"])
-        return sum(spent.values()) / (256.0 * ops.shape(y)[1] * ops.shape(y)[2])
+        _, spent = self.model.train_latents(self.model.latents(inputs["y"]), step=inputs["step"])
+        return sum(spent.values()) / (256.0 * ops.shape(inputs["y"])[1] * ops.shape(inputs["y"])[2])
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -49,7 +48,7 @@ class OnLatents(ContextHyperprior):
         return ops.mean(y_pred * ops.reshape(quantisation_step(x["step"]), (-1,)))
 
 
-def latents_of(model: ContextHyperprior, paths: list[Path]) -> list[np.ndarray]:
+def latents_of(model: VariableRateCoder, paths: list[Path]) -> list[np.ndarray]:
     """y of pictures: float16 ``[h, w, C]`` each."""
     found = []
     for path in paths:
@@ -69,18 +68,15 @@ def draw(latents: list[np.ndarray], shares: np.ndarray, random: np.random.Genera
     return np.stack(patches)
 
 
-def score(model: ContextHyperprior, held_out: list[np.ndarray]) -> str:
+def score(model: VariableRateCoder, held_out: list[np.ndarray]) -> str:
     """Bits a pixel of rounded latents at each k that is looked at."""
     found = []
-    for k in np.linspace(*model.steps, 5).astype(np.int32):
+    for k in np.linspace(*model.steps, model.HELD_OUT).astype(np.int32):
         spent = []
         for y in held_out:
-            y = ops.cast(y[None], "float32")
-            both = ops.concatenate([ops.abs(y), y], axis=-1)
-            z = ops.cast(model.hyper_analysis(both), "float32")
-            coded = model.quantise({"y": y, "z": z}, step=k[None])
+            coded = model.quantise(model.latents(ops.cast(y[None], "float32")), step=k[None])
             bits = sum(model.cross_entropies(coded, step=k[None]).values())
-            spent.append(ops.convert_to_numpy(bits).item() / (256 * y.shape[1] * y.shape[2]))
+            spent.append(ops.convert_to_numpy(bits).item() / (256 * y.shape[0] * y.shape[1]))
         found.append(float(np.mean(spent)))
     return "  ".join(f"{bpp:.4f}" for bpp in found)
 
@@ -88,37 +84,42 @@ def score(model: ContextHyperprior, held_out: list[np.ndarray]) -> str:
 def main() -> None:
     """Train, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("start", type=Path, help="weights to start from")
+    parser.add_argument("preset", help="balle2018-hyperprior-mse-vbr or minnen2018-context-mse-vbr")
+    parser.add_argument("start", help="file of weights to start from, or a preset")
     parser.add_argument("data", type=Path, help="folder of pictures, with subfolders train and val")
     parser.add_argument("output", type=Path, help="file of weights to write")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--average", type=float, default=0.998)
     options = parser.parse_args()
 
     keras.mixed_precision.set_dtype_policy(policy("mixed_bfloat16"))
     keras.utils.set_random_seed(0)
-    model = OnLatents(**get_preset(PRESET).config)
-    weights.load(model, options.start)
+    model = weights.create(options.preset, pretrained=False)
+    start = Path(options.start)
+    weights.load(model, start if start.exists() else weights.weights_path(options.start))
     latents = latents_of(model, find_pictures(options.data / "train"))
     latents = [y for y in latents if min(y.shape[:2]) >= SIDE]
     shares = np.array([y.shape[0] * y.shape[1] for y in latents], np.float64)
     held_out = latents_of(model, find_pictures(options.data / "val")[:12])
-    model.analysis.trainable = model.synthesis.trainable = False
-    optimizer: Any = keras.optimizers.Adam(
-        options.learning_rate, global_clipnorm=1.0, use_ema=True, ema_momentum=options.average
+    analysis, model.analysis = model.analysis, keras.layers.Identity()
+    analysis.trainable = model.synthesis.trainable = False
+    learner = OnLatents(model)
+    averaged = {"use_ema": True, "ema_momentum": options.average}
+    optimizer: Any = ConvolutionMuon(
+        options.learning_rate, momentum=0.8, adam_lr_ratio=5.0, global_clipnorm=1.0, **averaged
     )
-    model.compile(optimizer=optimizer, jit_compile=False)
-    print(f"{len(latents)} pictures", score(model, held_out), flush=True)
+    learner.compile(optimizer=optimizer, jit_compile=False)
+    print(f"{len(latents)} pictures  ", score(model, held_out), flush=True)
 
     random, started, step, share, losses = np.random.default_rng(0), time.monotonic(), 0, 0.0, []
     while share < 1:
-        optimizer.learning_rate.assign(options.learning_rate * min(1, (step + 1) / 100, 2 * (1 - share)))
+        optimizer.learning_rate.assign(options.learning_rate * min(1, (step + 1) / WARMUP, 2 * (1 - share)))
         batch = {
             "y": draw(latents, shares / shares.sum(), random),
             "step": model.inputs_of(np.zeros(BATCH), step)["step"],
         }
-        losses.append(float(model.train_on_batch(batch, np.zeros(BATCH))))
+        losses.append(float(learner.train_on_batch(batch, np.zeros(BATCH))))
         step, share = step + 1, (time.monotonic() - started) / 60 / options.minutes
         if step % 1000 == 0:
             print(
@@ -127,8 +128,9 @@ def main() -> None:
                 flush=True,
             )
             losses = []
-    optimizer.finalize_variable_values(model.trainable_variables)
-    print(f"{step} steps, averaged", score(model, held_out), flush=True)
+    optimizer.finalize_variable_values(learner.trainable_variables)
+    print(f"{step} steps, averaged  ", score(model, held_out), flush=True)
+    model.analysis = analysis
     weights.save(model, options.output)
 
 
