@@ -12,8 +12,14 @@ from codec_zoo.cli.output import CARD_KEYS, emit
 
 @click.command(cls=Command, example="codec-zoo publish tensorboard_logs/jia2019-sae-mse-base/20260101-120000")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@option(
+    "--stands-on",
+    metavar="PRESET",
+    show_default="the preset that its training starts from, if any",
+    help="Leave out the arrays that the trained weights of PRESET have too.",
+)
 @json_option
-def publish(run: Path, as_json: bool) -> None:
+def publish(run: Path, stands_on: str | None, as_json: bool) -> None:
     """Put the best weights of a training RUN among the trained weights of its package.
 
     RUN is the folder of the run.
@@ -21,7 +27,7 @@ def publish(run: Path, as_json: bool) -> None:
     from codec_zoo import weights
     from codec_zoo.export import tables
 
-    name = weights.publish(run)
+    name = weights.publish(run, stands_on)
     arrays = tables.build_tables(weights.create(name))
     if arrays:
         tables.save_tables(arrays, weights.tables_path(name))

@@ -330,7 +330,12 @@ class TransformCoder(RateDistortionModel):
     prior_latent: ClassVar[str] = "y"
     # The latents that :meth:`reconstruct` needs.
     decoder_latents: ClassVar[tuple[str, ...]] = ("y",)
-    weights_layout: ClassVar[Mapping[str, str]] = {"": "codecs/transform_codec"}
+    weights_layout: ClassVar[Mapping[str, str]] = {
+        "": "codecs/transform_codec",
+        # As in the files of stacks of layers.
+        "codecs/transform_codec/layers/factorized_prior": "codecs/transform_codec/prior",
+        "codecs/transform_codec/layers/sequential_1": "codecs/transform_codec/synthesis",
+    }
 
     analysis: keras.Sequential
     synthesis: keras.Sequential

@@ -409,19 +409,25 @@ def _best(record: dict[str, Any]) -> dict[str, float]:
     return min(record["curve"], key=lambda point: point["loss"])
 
 
-def publish(run: Path) -> str:
+def publish(run: Path, below: str | None = None) -> str:
     """Put a run's best weights and provenance among the published ones.
 
     They go to a checkout's ``zoo/pretrained``, or, of a preset of another package, to the folder that it names.
     Our own come from committed code: both the run and this checkout. Outside a git checkout that is not known, and
     a note says so.
 
+    Args:
+        run: its folder.
+        below: the preset whose published arrays the file leaves out where they are equal; None: the preset that the
+            training of this one starts from, if any (``Preset.starts_from``).
+
     Returns:
         The preset's name, as ``get_preset`` takes it.
 
     Raises:
-        ModelError: the folder holds no finished evaluation.
-        UsageError: the preset is of a package that names no folder for weights, or code is not committed.
+        ModelError: the folder holds no finished evaluation, or ``below`` has no weights.
+        UsageError: the preset is of a package that names no folder for weights, or is ``below``; or code is not
+            committed.
     """
     source, record_path = run / "best.weights.h5", run / "run.json"
     if not (source.exists() and record_path.exists()):
@@ -429,6 +435,8 @@ def publish(run: Path) -> str:
     record = json.loads(record_path.read_text())
     preset = get_preset(record["preset"])
     target = weights_path(record["preset"])
+    if below is not None and entry(below) and weights_path(below) == target:
+        raise UsageError(f"weights of {below} cannot stand on themselves. Name another preset.")
     if package_of(preset) == OWN_PACKAGE:
         _require_commit(run, record["commit"])
     records = index(target.parent)
@@ -438,7 +446,8 @@ def publish(run: Path) -> str:
         with _whole(path) as whole:
             records[upper][BELOW] = pack(whole, path)
         records[upper]["sha256"] = hash_file(path)
-    below = preset.starts_from if preset.starts_from and is_trained(preset.starts_from) else None
+    if below is None and preset.starts_from and is_trained(preset.starts_from):
+        below = preset.starts_from
     stands_on = pack(source, target, significant_bits(preset), below)
     held_out = _best(record)
     records[preset.name] = {

@@ -33,14 +33,14 @@ def zoo(tmp_path, monkeypatch):
     return folder
 
 
-def publish(tmp_path, name, model):
+def publish(tmp_path, name, model, below=None):
     """Publish a model as the run of a preset."""
     run = tmp_path / "run"
     run.mkdir(exist_ok=True)
     weights.save(model, run / "best.weights.h5")
     record = dict.fromkeys(weights.RUN) | {"preset": name, "curve": [{"step": 1, "loss": 1.0}], "seconds": 1.0}
     (run / "run.json").write_text(json.dumps(record))
-    assert weights.publish(run) == name
+    assert weights.publish(run, below) == name
 
 
 def values(model):
@@ -162,6 +162,33 @@ def test_training_goes_on_above_the_lower_layers_of_today(zoo, tmp_path):
         np.testing.assert_array_equal(mine, other)
     with h5py.File(zoo / f"{STACK[1]}.weights.h5") as file:
         assert file.attrs["stands_on"] == STACK[0]
+
+
+def test_weights_stand_on_those_of_another_architecture(zoo, tmp_path, monkeypatch):
+    """What both have is left out, and the rest is the model's own."""
+    config = {"channels": 8, "latent_channels": 8, "hyper_channels": 8}
+    base, upper = "balle2018-hyperprior-mse-4", "minnen2018-context-mse-vbr"
+    for name, more in ((base, {}), (upper, {"groups": (2, 6)})):
+        small = dataclasses.replace(get_preset(name), config={**config, **more}, significant_bits=11)
+        monkeypatch.setitem(presets._PRESETS, name, small)
+    publish(tmp_path, base, get_preset(base).create())
+    model, lower = get_preset(upper).create(), weights.create(base)
+    for part in ("analysis", "synthesis"):
+        getattr(model, part).set_weights(getattr(lower, part).get_weights())
+    publish(tmp_path, upper, model, base)
+    with h5py.File(zoo / f"{upper}.weights.h5") as file:
+        assert file.attrs["stands_on"] == base
+        held = set()
+        file.visititems(lambda path, item: held.add(path.split("/")[2]) if isinstance(item, h5py.Dataset) else None)
+    assert held == {"hyper_analysis", "hyper_synthesis"}, "fresh priors are equal, too"
+    loaded = weights.create(upper)
+    for part in ("analysis", "synthesis"):
+        for mine, theirs in zip(values(getattr(loaded, part)), values(getattr(lower, part)), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(UsageError, match="cannot stand on themselves"):
+        publish(tmp_path, upper, model, upper)
+    with pytest.raises(ModelError, match="no trained weights"):
+        publish(tmp_path, base, lower, "balle2017-factorized-mse-vbr")
 
 
 def test_published_weights_know_all_their_runs(zoo, tmp_path):
