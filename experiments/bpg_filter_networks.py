@@ -9,24 +9,22 @@ preset's: a block of C channels at half the resolution before and behind B block
 are 8 patches of 96×96, products in bfloat16; the rate rises over 100 steps, and falls to 0 over the last half.
 """
 
-import argparse
 import dataclasses
-import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from short_training import Budget, run_all, train
 
-from codec_zoo.convolutions import Conv2D, policy
+from codec_zoo.convolutions import Conv2D
 from codec_zoo.datasets.training_data import open_source
 from codec_zoo.metrics import psnr
 from codec_zoo.models.bpg_filter import TO_RGB, BPGFilter, ScaledBlock, error_size
 from codec_zoo.presets import get_preset
 from codec_zoo.training.optimizers import ConvolutionMuon
 
-PATCH, BATCH, WARMUP = 96, 8, 100
+PATCH, BATCH = 96, 8
 
 
 class Chain(BPGFilter):
@@ -76,32 +74,14 @@ def run(text: str, seconds: float, data: str) -> str:
     else:
         optimizer = keras.optimizers.Adam(peak)
     model.compile(optimizer=optimizer, jit_compile=False)
-    started, step, share = time.process_time(), 0, 0.0
-    for batch in source.batches(0):
-        if share >= 1:
-            break
-        optimizer.learning_rate.assign(peak * min(1, (step + 1) / WARMUP, 2 * (1 - share)))
-        model.train_on_batch(batch)
-        step, share = step + 1, (time.process_time() - started) / seconds
+    budget = Budget(seconds)
+    train(model.train_on_batch, source.batches(0), optimizer, peak, budget)
     gains = []
     for pair in source.held_out(24):
         residual = ops.convert_to_numpy(model(pair[None]))[0] @ np.array(TO_RGB)
         left = np.clip(pair[..., :3] + residual, 0, 255)
         gains.append(psnr(pair[..., 3:6], left.round().astype(np.uint8)) - psnr(pair[..., 3:6], pair[..., :3]))
-    return f"{text}: {step} steps, {np.mean(gains):+.3f} dB, the least {min(gains):+.3f}"
-
-
-def run_all(run: Callable[[str, float, str], str], description: str | None, header: str = "") -> None:
-    """Read the command line, and print a header and the result of each run, one after the other."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("seconds", type=float)
-    parser.add_argument("runs", nargs="+")
-    options = parser.parse_args()
-    keras.mixed_precision.set_dtype_policy(policy("mixed_bfloat16"))
-    print(header, end="")
-    for text in options.runs:
-        print(run(text, options.seconds, options.data), flush=True)
+    return f"{text}: {budget.steps} steps, {np.mean(gains):+.3f} dB, the least {min(gains):+.3f}"
 
 
 if __name__ == "__main__":

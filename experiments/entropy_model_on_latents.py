@@ -9,12 +9,14 @@ of a preset with published weights in the same architecture.
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from short_training import Budget, train
 
 from codec_zoo import weights
 from codec_zoo.codecs.images import read_image
@@ -25,8 +27,8 @@ from codec_zoo.layers.resampling import pad_to_multiple
 from codec_zoo.training.optimizers import ConvolutionMuon
 from codec_zoo.variable_rate import VariableRateCoder
 
-# Side of a patch, in latents of y; patches a step; steps over which the learning rate rises.
-SIDE, BATCH, WARMUP = 16, 8, 100
+# Side of a patch, in latents of y; patches a step; steps between scores.
+SIDE, BATCH, SHOWN = 16, 8, 1000
 
 
 class OnLatents(keras.Model):
@@ -98,10 +100,10 @@ def main() -> None:
     model = weights.create(options.preset, pretrained=False)
     start = Path(options.start)
     weights.load(model, start if start.exists() else weights.weights_path(options.start))
-    latents = latents_of(model, find_pictures(options.data / "train"))
+    latents = latents_of(model, find_pictures(str(options.data / "train")))
     latents = [y for y in latents if min(y.shape[:2]) >= SIDE]
     shares = np.array([y.shape[0] * y.shape[1] for y in latents], np.float64)
-    held_out = latents_of(model, find_pictures(options.data / "val")[:12])
+    held_out = latents_of(model, find_pictures(str(options.data / "val"))[:12])
     analysis, model.analysis = model.analysis, keras.layers.Identity()
     analysis.trainable = model.synthesis.trainable = False
     learner = OnLatents(model)
@@ -112,24 +114,22 @@ def main() -> None:
     learner.compile(optimizer=optimizer, jit_compile=False)
     print(f"{len(latents)} pictures  ", score(model, held_out), flush=True)
 
-    random, started, step, share, losses = np.random.default_rng(0), time.monotonic(), 0, 0.0, []
-    while share < 1:
-        optimizer.learning_rate.assign(options.learning_rate * min(1, (step + 1) / WARMUP, 2 * (1 - share)))
-        batch = {
-            "y": draw(latents, shares / shares.sum(), random),
-            "step": model.inputs_of(np.zeros(BATCH), step)["step"],
-        }
+    random, budget, losses = np.random.default_rng(0), Budget(60 * options.minutes, time.monotonic), list[float]()
+
+    def batches() -> Iterator[dict[str, Any]]:
+        while True:
+            drawn = model.inputs_of(np.zeros(BATCH), budget.steps)["step"]
+            yield {"y": draw(latents, shares / shares.sum(), random), "step": drawn}
+
+    def learn(batch: dict[str, Any]) -> None:
         losses.append(float(learner.train_on_batch(batch, np.zeros(BATCH))))
-        step, share = step + 1, (time.monotonic() - started) / 60 / options.minutes
-        if step % 1000 == 0:
-            print(
-                f"{step} steps, {time.monotonic() - started:.0f} s, loss {np.mean(losses):.4f}  ",
-                score(model, held_out),
-                flush=True,
-            )
-            losses = []
+        if len(losses) == SHOWN:
+            print(f"{budget.steps + 1} steps, loss {np.mean(losses):.4f}  ", score(model, held_out), flush=True)
+            losses.clear()
+
+    train(learn, batches(), optimizer, options.learning_rate, budget)
     optimizer.finalize_variable_values(learner.trainable_variables)
-    print(f"{step} steps, averaged  ", score(model, held_out), flush=True)
+    print(f"{budget.steps} steps, averaged  ", score(model, held_out), flush=True)
     model.analysis = analysis
     weights.save(model, options.output)
 

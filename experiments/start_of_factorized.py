@@ -11,6 +11,7 @@ the analysis learns the other model's y, and the synthesis the pictures of DATA/
 import argparse
 import dataclasses
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,18 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from short_training import Budget, train
+from start_of_context import SOURCE, order_of_bits
 
 from codec_zoo import weights
-from codec_zoo.codecs.images import read_image
-from codec_zoo.contract import CompressionModel
 from codec_zoo.convolutions import policy
 from codec_zoo.datasets.training_data import open_source
 from codec_zoo.harness.evaluation import find_pictures
 from codec_zoo.presets import get_preset
 from codec_zoo.training.optimizers import ConvolutionMuon
 
-SOURCE, TARGET = "balle2018-hyperprior-mse-4", "balle2017-factorized-mse-vbr"
-PATCH, BATCH, RATE, WARMUP = 128, 8, 1e-3, 50
-
-
-def order_of_bits(model: CompressionModel, paths: list[Path]) -> np.ndarray:
-    """The channels of y, those with most bits first: int ``[C]``."""
-    spent = 0.0
-    for path in paths:
-        coded = {name[:-1]: value for name, value in model.encode(read_image(path)[None]).items() if name != "size"}
-        spent = spent + np.asarray(model.rate(coded)(ops.cast(coded["y"], "float32"))).sum((0, 1, 2))
-    return np.argsort(-spent, kind="stable")
+TARGET = "balle2017-factorized-mse-vbr"
+PATCH, BATCH, RATE, SHOWN = 128, 8, 1e-3, 100
 
 
 def copy_inner_layers(source: Any, target: Any, channels: np.ndarray) -> None:
@@ -55,17 +47,19 @@ def copy_inner_layers(source: Any, target: Any, channels: np.ndarray) -> None:
         mine.set_weights(values)
 
 
-def fit(part: keras.Model, pairs: Iterator[tuple[Any, Any]], steps: int, name: str) -> None:
+def fit(part: keras.Model, pairs: Iterator[tuple[Any, Any]], minutes: float, name: str) -> None:
     """Fit a transform to pairs of its input and output by squared error."""
-    optimizer = ConvolutionMuon(RATE, momentum=0.8, adam_lr_ratio=5.0, global_clipnorm=1.0)
+    optimizer: Any = ConvolutionMuon(RATE, momentum=0.8, adam_lr_ratio=5.0, global_clipnorm=1.0)
     part.compile(optimizer=optimizer, loss="mse", jit_compile=False)
-    losses = []
-    for step, (inputs, outputs) in enumerate(itertools.islice(pairs, steps), 1):
-        optimizer.learning_rate.assign(RATE * min(1, step / WARMUP, 2 * (1 - step / (steps + 1))))
-        losses.append(float(part.train_on_batch(inputs, outputs)))
-        if step % 100 == 0:
-            print(f"{name}: {step}/{steps} steps, loss {np.mean(losses):.5f}", flush=True)
-            losses = []
+    budget, losses = Budget(60 * minutes, time.monotonic), list[float]()
+
+    def learn(pair: tuple[Any, Any]) -> None:
+        losses.append(float(part.train_on_batch(*pair)))
+        if len(losses) == SHOWN:
+            print(f"{name}: {budget.steps + 1} steps, loss {np.mean(losses):.5f}", flush=True)
+            losses.clear()
+
+    train(learn, pairs, optimizer, RATE, budget)
 
 
 def main() -> None:
@@ -73,14 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder of pictures, with the subfolders train and val")
     parser.add_argument("output", type=Path, help="file to write")
-    parser.add_argument("--steps", type=int, default=800, help="for each of the two transforms")
+    parser.add_argument("--minutes", type=float, default=5, help="for each of the two transforms")
     options = parser.parse_args()
     keras.mixed_precision.set_dtype_policy(policy("mixed_bfloat16"))
     keras.utils.set_random_seed(0)
     source, target = weights.create(SOURCE), weights.create(TARGET, pretrained=False)
-    channels = order_of_bits(source, find_pictures(Path(options.data) / "val"))[: target.latent_channels]
+    channels = order_of_bits(source, find_pictures(f"{options.data}/val"))[: target.latent_channels]
     preset = get_preset(TARGET)
-    recipe = dataclasses.replace(preset.recipe, patch_size=PATCH, batch_size=BATCH, steps=2 * options.steps + 16)
+    recipe = dataclasses.replace(preset.recipe, patch_size=PATCH, batch_size=BATCH, steps=10**6)
     batches = open_source(options.data, preset, recipe, seed=0).batches(0)
 
     def residuals() -> Iterator[Any]:
@@ -89,7 +83,7 @@ def main() -> None:
     target.initialize(np.concatenate(list(itertools.islice(batches, 8))))
     copy_inner_layers(source, target, channels)
     of_source = ((images, ops.take(source.analysis(images), channels, -1)) for images in residuals())
-    fit(target.analysis, of_source, options.steps, "analysis")
+    fit(target.analysis, of_source, options.minutes, "analysis")
     noise = np.random.default_rng(0)
 
     def of_latents() -> Iterator[tuple[Any, Any]]:
@@ -97,7 +91,7 @@ def main() -> None:
             y = ops.convert_to_numpy(ops.cast(target.analysis(images), "float32"))
             yield y + noise.uniform(-0.5, 0.5, y.shape).astype(np.float32), images
 
-    fit(target.synthesis, of_latents(), options.steps, "synthesis")
+    fit(target.synthesis, of_latents(), options.minutes, "synthesis")
     weights.save(target, options.output)
 
 

@@ -11,13 +11,12 @@ of 128×128 at the rate weight of ``balle2018-hyperprior-mse-4``, products in bf
 
 import dataclasses
 import itertools
-import time
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from bpg_filter_networks import run_all
+from short_training import UNCOUNTED, Budget, run_all, train
 
 from codec_zoo.datasets.training_data import open_source
 from codec_zoo.models.balle2017 import KERNELS, STRIDES
@@ -25,7 +24,7 @@ from codec_zoo.models.balle2018 import ScaleHyperprior
 from codec_zoo.presets import get_preset
 from codec_zoo.training.optimizers import ConvolutionMuon
 
-PRESET, PATCH, BATCH, WARMUP, HELD_OUT = "balle2018-hyperprior-mse-4", 128, 8, 100, 12
+PRESET, PATCH, BATCH, HELD_OUT = "balle2018-hyperprior-mse-4", 128, 8, 12
 
 
 class SOAP(keras.optimizers.Adam):
@@ -116,20 +115,12 @@ def run(text: str, seconds: float, data: str) -> str:
     model.initialize(patches)
     model.normalize_activations(patches)
     model.compile(optimizer=optimizer, jit_compile=False)
-    step, share, started, spent = 0, 0.0, time.process_time(), 0.0
-    for batch in source.batches(0):
-        if share >= 1:
-            break
-        optimizer.learning_rate.assign(peak * min(1, (step + 1) / WARMUP, 2 * (1 - share)))
-        model.learn([model], batch, step)
-        step += 1
-        if step <= 2:  # the first steps build the graph
-            started = time.process_time()
-        spent = time.process_time() - started
-        share = spent / seconds
+    budget = Budget(seconds)
+    train(lambda batch: model.learn([model], batch, budget.steps), source.batches(0), optimizer, peak, budget)
+    spent, counted = budget.spent, budget.steps - UNCOUNTED
     results = [model.evaluate_image(image) for image in source.held_out(HELD_OUT)]
     loss, bpp = (float(np.mean([getattr(result, name) for result in results])) for name in ("loss", "bpp"))
-    return f"{text} | {step} | {spent / (step - 2):.3f} | {loss:.2f} | {bpp:.4f}"
+    return f"{text} | {budget.steps} | {spent / counted:.3f} | {loss:.2f} | {bpp:.4f}"
 
 
 if __name__ == "__main__":
