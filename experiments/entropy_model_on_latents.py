@@ -86,7 +86,7 @@ def score(model: VariableRateCoder, held_out: list[np.ndarray]) -> str:
 def main() -> None:
     """Train, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="balle2018-hyperprior-mse-vbr or minnen2018-context-mse-vbr")
+    parser.add_argument("preset", help="of variable rate, e.g. minnen2018-context-mse-vbr")
     parser.add_argument("start", help="file of weights to start from, or a preset")
     parser.add_argument("data", type=Path, help="folder of pictures, with subfolders train and val")
     parser.add_argument("output", type=Path, help="file of weights to write")
