@@ -10,8 +10,8 @@ import sys
 import time
 
 import numpy as np
-from bpg_filter_side_information import coded, quality
-from x265_settings import KODAK, PICTURES, QUALITIES
+from bpg_filter_side_information import quality
+from x265_settings import KODAK, PICTURES, curves
 
 from codec_zoo import weights
 from codec_zoo.codecs.images import read_image
@@ -32,26 +32,15 @@ def avif(image: np.ndarray, at: float, speed: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print a line for each speed."""
-    model = weights.create("bpg-filter")
     images = [read_image(KODAK / f"kodim{number:02}.png") for number in PICTURES]
-    bpg, filtered = list[tuple[float, float]](), list[tuple[float, float]]()
-    for qp in QUALITIES:
-        found = [
-            (8 * size / left[..., 0].size, quality(missing), quality(left))
-            for size, missing, left, _ in (coded(model, image, qp) for image in images)
-        ]
-        rate, plain, better = np.mean(found, 0)
-        bpg.append((rate, plain))
-        filtered.append((rate, better))
+    anchors = curves(weights.create("bpg-filter"), "")
     print("speed | seconds a picture | against BPG 4:4:4 | against bpg-filter")
     for speed in map(int, sys.argv[1:] or SPEEDS):
         started = time.process_time()
         points = [tuple(np.mean([avif(image, at, speed) for image in images], 0)) for at in AVIF_QUALITIES]
         seconds = (time.process_time() - started) / len(images) / len(points)
-        print(
-            f"{speed} | {seconds:.2f} | {bd_rate(bpg, points):+.2f} % | {bd_rate(filtered, points):+.2f} %",
-            flush=True,
-        )
+        rates = (f"{bd_rate(anchor, points):+.2f} %" for anchor in anchors)
+        print(speed, f"{seconds:.2f}", *rates, sep=" | ", flush=True)
 
 
 if __name__ == "__main__":

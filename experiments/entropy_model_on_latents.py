@@ -2,7 +2,7 @@
 
     python experiments/entropy_model_on_latents.py balle2018-hyperprior-mse-vbr START DATA OUTPUT --minutes 30
 
-The analysis runs once over the pictures of ``DATA/train``. A step then costs a fifth of a step of the whole model.
+The analysis runs once over the pictures of ``DATA/train``. A step then runs the entropy model alone.
 The loss is the rate times Δ, as in training: the distortion does not change. START is a file of weights, or the name
 of a preset with published weights in the same architecture.
 """

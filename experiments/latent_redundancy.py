@@ -6,7 +6,7 @@ The model has means of zero. For each channel of y a mean is fitted by weighted 
 pictures of ``DATA/val``: from the four neighbours in the same channel, as the second pass of a checkerboard has them
 (He et al. 2021); from the channels with more bits at the same place, as a context of channels has them (Minnen and
 Singh 2020); from both. One factor of the standard deviations is fitted with it. The bits are of the other pictures,
-of rounded latents, as shares of the bits without a mean. One minute.
+of rounded latents, as shares of the bits without a mean.
 """
 
 import argparse
@@ -44,6 +44,11 @@ def measure(paths: list[Path]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return found
 
 
+def column(arrays: list[np.ndarray], channel: int) -> np.ndarray:
+    """A channel of all pictures, one behind the other."""
+    return np.concatenate([array[..., channel].ravel() for array in arrays])
+
+
 def neighbours(y: np.ndarray, channel: int) -> np.ndarray:
     """Rounded values above, below, left and right of each place: ``[h · w, 4]``."""
     padded = np.pad(np.round(y[..., channel]), 1)
@@ -57,25 +62,23 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of pictures, with a subfolder val")
     latents, scales = measure(find_pictures(str(parser.parse_args().data / "val")))
     split = 3 * len(latents) // 4
-    of_channels = [sum(spent(y[..., c], s[..., c]) for y, s in zip(latents, scales, strict=True)) for c in range(192)]
-    order = np.argsort(of_channels)[::-1]
+    count = latents[0].shape[-1]
+    order = np.argsort([spent(column(latents, channel), column(scales, channel)) for channel in range(count)])[::-1]
     totals = dict.fromkeys(("without", "neighbours", "channels", "both"), 0.0)
     for rank, channel in enumerate(order):
-        y, scale = (
-            [np.concatenate([part[..., channel].ravel() for part in parts]) for parts in (all_[:split], all_[split:])]
-            for all_ in (latents, scales)
-        )
-        totals["without"] += spent(y[1], scale[1])
+        y, scale = column(latents[:split], channel), column(scales[:split], channel)
+        others_y, others_scale = column(latents[split:], channel), column(scales[split:], channel)
+        totals["without"] += spent(others_y, others_scale)
         near = [neighbours(values, channel) for values in latents]
         lower = [np.round(values[..., order[:rank]]).reshape(values[..., 0].size, rank) for values in latents]
         both = [np.concatenate(pair, 1) for pair in zip(near, lower, strict=True)]
         for name, parts in (("neighbours", near), ("channels", lower), ("both", both)):
             fitted, others = (np.concatenate(half) for half in (parts[:split], parts[split:]))
-            weight = 1 / np.sqrt(np.square(scale[0]) + 1 / 12)
-            taps = np.linalg.lstsq(fitted * weight[:, None], y[0] * weight, rcond=None)[0]
-            left = y[0] - fitted @ taps
-            factor = min(FACTORS, key=lambda factor: spent(left, factor * scale[0]))
-            totals[name] += spent(y[1] - others @ taps, factor * scale[1])
+            weight = 1 / np.sqrt(np.square(scale) + 1 / 12)
+            taps = np.linalg.lstsq(fitted * weight[:, None], y * weight, rcond=None)[0]
+            left = y - fitted @ taps
+            factor = min(FACTORS, key=lambda factor: spent(left, factor * scale))
+            totals[name] += spent(others_y - others @ taps, factor * others_scale)
     for name, value in totals.items():
         print(f"{name} | {value / totals['without']:.4f}")
 

@@ -1,11 +1,13 @@
 """Weights that ``balle2017-factorized-mse-vbr`` starts from, learned from ``balle2018-hyperprior-mse-4``.
 
-    python experiments/start_of_factorized.py DATA start.weights.h5
-    codec-zoo train balle2017-factorized-mse-vbr --start-from start.weights.h5 …
+    python experiments/start_of_factorized.py DATA fitted.weights.h5
+    python experiments/entropy_model_on_latents.py balle2017-factorized-mse-vbr fitted.weights.h5 DATA start.h5
+    codec-zoo train balle2017-factorized-mse-vbr --start-from start.h5 …
 
 Both models have y at a sixteenth of the resolution. Ballé 2018 goes there in four layers of stride 2, Ballé 2017 in
 one of stride 4 and two of stride 2. The two layers next to y are copied, for the channels of y with most bits. Then
-the analysis learns the other model's y, and the synthesis the pictures of DATA/train, from y with uniform noise.
+the analysis learns the other model's y, and the synthesis the pictures of DATA/train, from y with uniform noise. The
+prior is still fresh behind this script, and the second one trains it.
 """
 
 import argparse

@@ -26,7 +26,7 @@ KODAK = Path(__file__).parents[1] / "datasets/kodak"
 PICTURES, QUALITIES = (1, 4, 7, 13, 15, 19, 22, 23), (40, 36, 32, 28, 24)
 SETTINGS = (
     *("cbqpoffs=1", "cbqpoffs=-1", "crqpoffs=1", "crqpoffs=-1", "cbqpoffs=2:crqpoffs=2", "cbqpoffs=-2:crqpoffs=-2"),
-    *("sao=0", "deblock=0", "sao=0:deblock=0", "deblock=-2,-2", "deblock=2,2"),
+    *("sao=0", "deblock=-2,-2", "deblock=2,2"),
     *("rdoq-level=1", "tu-intra-depth=4", "strong-intra-smoothing=0", "rdpenalty=2", "limit-tu=0", "rd=6"),
     *("lambda=0.7", "lambda=0.85", "lambda=1", "lambda=1.15"),
 )
@@ -35,26 +35,26 @@ SETTINGS = (
 def curves(model: BPGFilter, setting: str) -> list[list[tuple[float, float]]]:
     """Mean bits a pixel and mean PSNR at each QP, of BPG and of the filter behind it."""
     added = dict(pair.split("=") for pair in setting.split(":") if pair)
-    if factor := added.pop("lambda", None):
-        added["lambda-file"] = str(write_multipliers(float(factor)))
     run, points = hevc._run_x265, ([], [])
     hevc._run_x265 = lambda frames, pixel_format, own: run(frames, pixel_format, {**own, **added})
-    try:
-        for qp in QUALITIES:
-            found = np.array([measure(model, number, qp) for number in PICTURES]).mean(0)
-            for i in (0, 1):
-                points[i].append((float(found[0]), float(found[1 + i])))
-    finally:
-        hevc._run_x265 = run
+    with tempfile.TemporaryDirectory() as scratch:
+        if factor := added.pop("lambda", None):
+            added["lambda-file"] = f"{scratch}/multipliers.txt"
+            write_multipliers(float(factor), added["lambda-file"])
+        try:
+            for qp in QUALITIES:
+                found = np.array([measure(model, number, qp) for number in PICTURES]).mean(0)
+                for i in (0, 1):
+                    points[i].append((float(found[0]), float(found[1 + i])))
+        finally:
+            hevc._run_x265 = run
     return list(points)
 
 
-def write_multipliers(factor: float) -> Path:
+def write_multipliers(factor: float, path: str) -> None:
     """Write x265's Lagrange multipliers of pictures of 10 bits, times a factor: roots first, one for each QP."""
     multipliers = factor * 16 * 0.038 * np.exp(0.234 * np.arange(70))
-    path = Path(tempfile.gettempdir()) / f"multipliers-{factor}.txt"
     np.savetxt(path, np.concatenate([np.sqrt(multipliers), multipliers]), "%.6f")
-    return path
 
 
 def measure(model: BPGFilter, number: int, qp: int) -> tuple[float, float, float]:

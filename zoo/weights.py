@@ -435,8 +435,10 @@ def publish(run: Path, below: str | None = None) -> str:
     record = json.loads(record_path.read_text())
     preset = get_preset(record["preset"])
     target = weights_path(record["preset"])
-    if below is not None and entry(below) and weights_path(below) == target:
-        raise UsageError(f"weights of {below} cannot stand on themselves. Name another preset.")
+    if below is not None:
+        entry(below)  # refuses a preset without weights
+        if weights_path(below) == target:
+            raise UsageError(f"weights of {below} cannot stand on themselves. Name another preset.")
     if package_of(preset) == OWN_PACKAGE:
         _require_commit(run, record["commit"])
     records = index(target.parent)

@@ -90,6 +90,16 @@ def test_files_keep_the_groups_that_published_ones_have(tmp_path, name):
         np.testing.assert_array_equal(ours.astype(np.float16), theirs.astype(np.float16))
     with h5py.File(tmp_path / "a.weights.h5") as file:
         assert any(list(file[top]) == [group] for top in ("codecs", "branches") if top in file)
+    published = weights.weights_path(name)
+    assert paths_of(tmp_path / "a.weights.h5") == paths_of(published)
+
+
+def paths_of(file):
+    """The names of all arrays in a file of weights."""
+    found = set()
+    with h5py.File(file) as opened:
+        opened.visititems(lambda path, item: found.add(path) if isinstance(item, h5py.Dataset) else None)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -178,8 +188,7 @@ def test_weights_stand_on_those_of_another_architecture(zoo, tmp_path, monkeypat
     publish(tmp_path, upper, model, base)
     with h5py.File(zoo / f"{upper}.weights.h5") as file:
         assert file.attrs["stands_on"] == base
-        held = set()
-        file.visititems(lambda path, item: held.add(path.split("/")[2]) if isinstance(item, h5py.Dataset) else None)
+    held = {path.split("/")[2] for path in paths_of(zoo / f"{upper}.weights.h5")}
     assert held == {"hyper_analysis", "hyper_synthesis"}, "fresh priors are equal, too"
     loaded = weights.create(upper)
     for part in ("analysis", "synthesis"):
